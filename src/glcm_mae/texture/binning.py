@@ -1,0 +1,208 @@
+"""How softly a gray level falls into a bin: the four numbers that define a soft GLCM's cells.
+
+A pixel is read as if its gray level carried noise of a given bandwidth: the weight of bin k is the
+probability that the noisy value falls between the bin's edges. Every kernel is therefore the
+difference of one cumulative distribution at two edges, and the weights of a pixel sum to one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+KernelName = Literal["sigmoid", "linear", "gaussian"]
+
+# Mass beyond which a kernel's tail is dropped. At 1e-9 float32 cannot tell the difference.
+_TAIL = 1e-9
+
+
+class _Noise(NamedTuple):
+    """A standard noise distribution: its cumulative and density function and where they end."""
+
+    cdf: Callable[[Tensor], Tensor]
+    pdf: Callable[[Tensor], Tensor]
+    reach: float  # half-width, in bandwidths, outside which the tail is below _TAIL
+    default: float  # the default bandwidth, in bins
+
+
+def _logistic_pdf(t: Tensor) -> Tensor:
+    s = torch.sigmoid(t)
+    return s * (1 - s)
+
+
+def _normal_pdf(t: Tensor) -> Tensor:
+    return torch.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
+
+
+_NOISE: dict[str, _Noise] = {
+    "sigmoid": _Noise(torch.sigmoid, _logistic_pdf, -math.log(_TAIL), 1 / 30),
+    "linear": _Noise(
+        lambda t: (t + 0.5).clamp(0, 1),
+        lambda t: ((t >= -0.5) & (t < 0.5)).to(t.dtype),
+        0.5,
+        1.0,
+    ),
+    "gaussian": _Noise(torch.special.ndtr, _normal_pdf, 6.0, 1.0),
+}
+
+
+class Taps(NamedTuple):
+    """The few bins that each pixel touches. All fields have the pixels' shape and one axis more.
+
+    Attributes
+    ----------
+    bins : Tensor of int64, (..., T)
+        The bins, in ``[0, levels)``.
+    weight : Tensor, (..., T)
+        The pixel's share in each of them.
+    slope : Tensor, (..., T)
+        The derivative of ``weight`` by the pixel's value.
+    """
+
+    bins: Tensor
+    weight: Tensor
+    slope: Tensor
+
+
+@dataclass(frozen=True)
+class Binning:
+    """A soft assignment of intensities to gray levels.
+
+    The range is cut into ``levels`` bins of width ``w``; the weight of pixel ``x`` in the bin
+    between the edges ``e`` and ``e + w`` is ``F((x - e) / b) - F((x - e - w) / b)``, where ``F``
+    is the kernel's cumulative distribution and ``b`` its bandwidth. What a kernel puts beyond an
+    end of the range is mirrored back into it. Values outside the range count as its nearest end
+    and receive no gradient.
+
+    Parameters
+    ----------
+    levels : int
+        Number of bins, 2 or more.
+    kernel : {"sigmoid", "linear", "gaussian"}
+        ``F``: logistic (bandwidth = its scale; the form of Avi-Aharon et al. 2020), uniform
+        (bandwidth = its full width; one bin wide gives linear interpolation between bin centres)
+        or normal (bandwidth = its standard deviation).
+    bandwidth : float, optional
+        In intensity units, above 0. Default: a thirtieth of a bin for "sigmoid" (Madan et al.
+        2025), one bin for the others.
+    value_range : (float, float)
+        The lower edge of the first bin and the upper edge of the last.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    References
+    ----------
+    Avi-Aharon, Arbelle, Riklin Raviv, "DeepHist: Differentiable Joint and Color Histogram Layers
+    for Image-to-Image Translation", 2020, arXiv 2005.03995.
+    Madan et al., "Focus on Texture", MICCAI 2025, arXiv 2507.10869.
+
+    Examples
+    --------
+    >>> binning = Binning(levels=4, kernel="linear")
+    >>> binning.width, binning.scale
+    (0.25, 0.25)
+    >>> bins, weight, _ = binning.taps(torch.tensor([0.125, 0.25]))
+    >>> bins.tolist(), weight.tolist()
+    ([[0, 1], [0, 1]], [[1.0, 0.0], [0.5, 0.5]])
+    """
+
+    levels: int
+    kernel: KernelName = "gaussian"
+    bandwidth: float | None = None
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.levels < 2:
+            raise ValueError(f"levels is {self.levels}: a GLCM needs 2 gray levels or more.")
+        if self.kernel not in _NOISE:
+            raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(_NOISE)}.")
+        low, high = self.value_range
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(
+                f"value_range is {self.value_range}: give (low, high) with low < high."
+            )
+        if self.bandwidth is None:
+            object.__setattr__(self, "bandwidth", self._noise.default * self.width)
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"bandwidth is {self.bandwidth}: give intensity units above 0.")
+
+    @property
+    def width(self) -> float:
+        """Width of a bin, in intensity units."""
+        low, high = self.value_range
+        return (high - low) / self.levels
+
+    @property
+    def scale(self) -> float:
+        """The bandwidth in force, in intensity units."""
+        assert self.bandwidth is not None  # __post_init__ has set it
+        return self.bandwidth
+
+    @property
+    def n_taps(self) -> int:
+        """Number of neighbouring bins that a pixel can touch."""
+        return math.ceil(2 * self.reach - 1e-9) + 1
+
+    @property
+    def _noise(self) -> _Noise:
+        return _NOISE[self.kernel]
+
+    @property
+    def reach(self) -> float:
+        """Half-width of the kernel, tails of 1e-9 cut off, in bins."""
+        return self._noise.reach * self.scale / self.width
+
+    def taps(self, values: Tensor) -> Taps:
+        """Find the bins that each pixel touches, with weights and slopes.
+
+        Parameters
+        ----------
+        values : Tensor of float32 or float64, any shape
+            Pixel intensities.
+
+        Returns
+        -------
+        Taps
+            Three tensors of shape ``(*values.shape, n_taps)``; weight and slope have the dtype of
+            ``values``.
+        """
+        low, high = self.value_range
+        inside = (values >= low) & (values <= high)
+        # Position in bins. In float64: a float32 position at level 200 would be off by 1e-5 of a
+        # bin, which the steep sigmoid multiplies by 30.
+        position = (values.clamp(low, high).double() - low) / self.width  # (...)
+        first = torch.floor(position - self.reach)
+        # Distance from each inner edge between neighbouring taps, in bandwidths. The outermost
+        # edges lie beyond the kernel: the distribution there is 1 and 0.
+        steps = torch.arange(1, self.n_taps, device=values.device, dtype=torch.float64)
+        distance = ((position - first)[..., None] - steps) * (self.width / self.scale)
+        if self.scale >= self.width:  # a gentle kernel does not need the extra digits
+            distance = distance.to(values.dtype)
+        above = self._noise.cdf(distance).to(values.dtype)  # P(noisy value above the edge)
+        density = self._noise.pdf(distance).to(values.dtype) / self.scale
+        density = density * inside[..., None]
+
+        one, zero = torch.ones_like(above[..., :1]), torch.zeros_like(above[..., :1])
+        above = torch.cat([one, above, zero], dim=-1)
+        density = torch.cat([zero, density, zero], dim=-1)
+        weight = above[..., :-1] - above[..., 1:]
+        slope = density[..., :-1] - density[..., 1:]
+
+        offsets = torch.arange(self.n_taps, device=values.device)
+        bins, beyond = self._mirror(first.long()[..., None] + offsets)
+        return Taps(bins, weight.masked_fill(beyond, 0), slope.masked_fill(beyond, 0))
+
+    def _mirror(self, bins: Tensor) -> tuple[Tensor, Tensor]:
+        """Fold bins beyond an end back once; say which lie so far out that they stay outside."""
+        beyond = (bins < -self.levels) | (bins >= 2 * self.levels)
+        bins = torch.where(bins < 0, -1 - bins, bins)
+        bins = torch.where(bins >= self.levels, 2 * self.levels - 1 - bins, bins)
+        return bins.masked_fill(beyond, 0), beyond

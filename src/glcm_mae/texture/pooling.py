@@ -1,0 +1,79 @@
+"""Which removed patches share a GLCM: a patch alone, a neighbourhood, or the whole image."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Pool = Literal["patch", "image"] | int
+
+
+class Groups(NamedTuple):
+    """The removed patches of a batch, sorted into groups that share one GLCM each.
+
+    Attributes
+    ----------
+    member : Tensor of int64, (G, M)
+        Index of each group's patches among all patches of the batch, row by row of the grid; 0
+        where a group has fewer than M.
+    valid : Tensor of bool, (G, M)
+        True where there is a member.
+    owner : Tensor of int64, (G,)
+        Where each group lies among ``n_groups`` per image: ``image * n_groups + place``.
+    n_groups : int
+        Number of places for groups in an image; those without a removed patch are not listed.
+    """
+
+    member: Tensor
+    valid: Tensor
+    owner: Tensor
+    n_groups: int
+
+
+def group_patches(mask: Tensor, grid: tuple[int, int], pool: Pool) -> Groups:
+    """Sort the removed patches of each image into the groups that ``pool`` asks for.
+
+    Pairs of pixels count within a removed patch only: none reaches across a patch's border, so a
+    kept patch never enters.
+
+    Parameters
+    ----------
+    mask : Tensor, (B, N)
+        1 where a patch is removed.
+    grid : (int, int)
+        Patches per column and row; ``N = grid[0] * grid[1]``.
+    pool : "patch", "image" or int
+        One group per patch; one per image; or one per block of pool x pool patches.
+
+    Returns
+    -------
+    Groups
+
+    Examples
+    --------
+    >>> groups = group_patches(torch.tensor([[1, 0, 1, 1]]), (2, 2), "image")
+    >>> groups.member.tolist(), groups.owner.tolist()
+    ([[0, 2, 3]], [0])
+    """
+    rows, columns = grid
+    side = pool if isinstance(pool, int) else {"patch": 1, "image": max(grid)}[pool]
+    blocks = (-(-rows // side), -(-columns // side))
+    n_groups = blocks[0] * blocks[1]
+    y = torch.arange(rows, device=mask.device) // side
+    x = torch.arange(columns, device=mask.device) // side
+    place = (y[:, None] * blocks[1] + x).flatten()  # (N,)
+    image = torch.arange(len(mask), device=mask.device)[:, None]
+    owner_of_patch = (image * n_groups + place).flatten()  # (B * N,)
+
+    removed = mask.flatten().nonzero()[:, 0]
+    owner, order = owner_of_patch[removed].sort(stable=True)
+    removed = removed[order]
+    owners, row, counts = owner.unique_consecutive(return_inverse=True, return_counts=True)
+    column = torch.arange(len(removed), device=mask.device) - (counts.cumsum(0) - counts)[row]
+    width = int(counts.max()) if len(counts) else 0
+    member = removed.new_zeros(len(owners), width)
+    valid = torch.zeros_like(member, dtype=torch.bool)
+    member[row, column], valid[row, column] = removed, True
+    return Groups(member, valid, owners, n_groups)

@@ -1,0 +1,205 @@
+"""GLCMLoss as its users meet it."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from glcm_mae.texture import Binning, GLCMLoss
+from glcm_mae.texture import loss as loss_module
+from glcm_mae.texture.comparison import Comparison
+from glcm_mae.texture.dense import dense_distance, dense_glcm
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("patch_size", [4, 8, 16, 32])
+@pytest.mark.parametrize(
+    ("levels", "kernel", "bins"),
+    [(256, "sigmoid", 1 / 30), (2, "sigmoid", 1 / 5), (32, "linear", 1)],
+)
+def test_equals_the_dense_form(channels, patch_size, levels, kernel, bins):
+    p, t = torch.rand(2, 2, channels, 32, 64)
+    p[0, :, :4, :4] = 1.2
+    mask = (torch.rand(2, 32 // patch_size * (64 // patch_size)) < 0.7).float()
+    mask[:, 0] = 1
+    p.requires_grad_()
+    loss = GLCMLoss(levels, kernel=kernel, bandwidth=bins / levels, patch_size=patch_size)
+    loss(p, t, mask).backward()
+
+    reference = p.detach().double().requires_grad_()
+    total, count = 0.0, 0
+    for b in range(2):
+        for n in mask[b].nonzero()[:, 0].tolist():
+            y, x = divmod(n, 64 // patch_size)
+            window = (
+                slice(None),
+                slice(y * patch_size, (y + 1) * patch_size),
+                slice(x * patch_size, (x + 1) * patch_size),
+            )
+            pair = reference[b][window][:, None], t[b][window][:, None].double()
+            ones = torch.ones(channels, 1, dtype=torch.float64)
+            total = total + dense_distance(*pair, ones, loss.comparison).mean()
+            count += 1
+    expected = total / count
+    expected.backward()
+    assert loss(p, t, mask).item() == pytest.approx(expected.item(), rel=1e-6)
+    error = (p.grad - reference.grad).norm() / reference.grad.norm()
+    assert error < 1e-5
+
+
+def test_gradcheck():
+    p, t = torch.rand(2, 1, 1, 8, 8, dtype=torch.float64) * 0.9 + 0.05
+    mask = torch.tensor([[1, 0, 1, 1]])
+    for pool in ("patch", "image"):
+        for scaled, normalized in [(False, False), (True, False), (False, True), (True, True)]:
+            loss = GLCMLoss(
+                6, kernel="gaussian", patch_size=4, pool=pool, scaled=scaled, normalized=normalized
+            )
+            torch.autograd.gradcheck(
+                lambda x, loss=loss: loss(x, t, mask), p.requires_grad_(), atol=1e-6
+            )
+
+
+def test_gradcheck_sigmoid():
+    p, t = torch.rand(2, 1, 1, 4, 4, dtype=torch.float64)
+    loss = GLCMLoss(4, kernel="sigmoid", bandwidth=0.05, patch_size=4)
+    torch.autograd.gradcheck(lambda x: loss(x, t), p.requires_grad_(), atol=1e-6)
+
+
+def test_numba_and_tensor_forms_agree(monkeypatch):
+    p, t = torch.rand(2, 2, 3, 32, 32)
+    mask = (torch.rand(2, 16) < 0.75).float()
+    for pool in ("patch", 2, "image"):
+        for kernel in ("sigmoid", "gaussian"):
+            loss = GLCMLoss(32, kernel=kernel, patch_size=8, pool=pool, scaled=True)
+            with_numba = loss(p, t, mask)
+            with monkeypatch.context() as m:
+                m.setattr(loss_module, "_runs_compiled", lambda _: False)
+                without = loss(p, t, mask)
+            assert with_numba.item() == pytest.approx(without.item(), rel=1e-5)
+
+
+def test_pooled_glcm_is_the_mean_over_the_removed_patches():
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    mask = torch.tensor([[1.0, 0, 0, 1]])
+    loss = GLCMLoss(8, patch_size=8, pool="image")
+    comparison = Comparison(Binning(8), ((0, 1), (1, 0)))
+    one = torch.ones(1, 1)
+
+    def mean_glcm(image):
+        corners = image[0, :, :8, :8], image[0, :, 8:, 8:]
+        return sum(dense_glcm(c[None], one, comparison) for c in corners) / 2
+
+    expected = (mean_glcm(p) - mean_glcm(t)).square().mean()
+    assert loss(p, t, mask).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_neighbourhood_as_wide_as_the_image_is_the_image():
+    p, t = torch.rand(2, 2, 1, 32, 48)
+    mask = (torch.rand(2, 24) < 0.6).float()
+    wide = GLCMLoss(patch_size=8, pool=6)(p, t, mask)
+    assert torch.equal(wide, GLCMLoss(patch_size=8, pool="image")(p, t, mask))
+
+
+def test_reductions():
+    p, t = torch.rand(2, 2, 1, 16, 16)
+    mask = torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 1]])
+    each = GLCMLoss(patch_size=8, reduction="none")(p, t, mask)
+    assert each.shape == (2, 4)
+    assert torch.equal(each == 0, mask == 0)
+    assert GLCMLoss(patch_size=8, reduction="sum")(p, t, mask).item() == pytest.approx(
+        each.sum().item(), rel=1e-6
+    )
+    assert GLCMLoss(patch_size=8)(p, t, mask).item() == pytest.approx(
+        each.sum().item() / 3, rel=1e-6
+    )
+
+
+def test_channels():
+    p, t = torch.rand(2, 1, 3, 16, 16)
+    first = GLCMLoss(channels="first")(p, t)
+    assert torch.equal(first, GLCMLoss()(p[:, :1], t[:, :1]))
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    gray = GLCMLoss()((p * luma).sum(1, keepdim=True), (t * luma).sum(1, keepdim=True))
+    assert torch.allclose(GLCMLoss(channels="luminance")(p, t), gray)
+
+
+def test_half_precision_and_autocast_run_in_float32():
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    half = GLCMLoss()(p.bfloat16(), t.bfloat16())
+    assert half.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(GLCMLoss()(p, t), GLCMLoss()(p, t))
+        assert GLCMLoss()(p, t).dtype == torch.float32
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_finite_on_constant_images(scaled, normalized):
+    p = torch.full((1, 1, 16, 16), 0.5, requires_grad=True)
+    loss = GLCMLoss(256, kernel="sigmoid", scaled=scaled, normalized=normalized)
+    value = loss(p, torch.zeros(1, 1, 16, 16))
+    value.backward()
+    assert value.isfinite()
+    assert p.grad.isfinite().all()
+
+
+def test_nothing_removed_and_empty_batch_cost_nothing():
+    p = torch.rand(2, 1, 16, 16, requires_grad=True)
+    value = GLCMLoss()(p, torch.rand(2, 1, 16, 16), torch.zeros(2, 1))
+    value.backward()
+    assert value.item() == 0
+    assert not p.grad.any()
+    assert GLCMLoss()(torch.rand(0, 1, 16, 16), torch.rand(0, 1, 16, 16)).item() == 0
+
+
+def test_non_contiguous_input():
+    p, t = torch.rand(2, 2, 1, 48, 32)
+    turned = p.transpose(2, 3), t.transpose(2, 3)
+    copied = [x.contiguous() for x in turned]
+    assert torch.equal(GLCMLoss()(*turned), GLCMLoss()(*copied))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"levels": 1}, "levels is 1"),
+        ({"kernel": "box"}, "kernel is 'box'"),
+        ({"bandwidth": 0.0}, "bandwidth is 0.0"),
+        ({"bandwidth": float("nan")}, "bandwidth is nan"),
+        ({"value_range": (1.0, 0.0)}, "value_range"),
+        ({"offsets": []}, "offsets is empty"),
+        ({"offsets": [(0, 0)]}, "pairs a pixel with itself"),
+        ({"offsets": [(0, 16)]}, "leaves no pixel pair"),
+        ({"pool": "row"}, "pool is 'row'"),
+        ({"pool": 0}, "pool is 0"),
+        ({"channels": "last"}, "channels is 'last'"),
+        ({"reduction": "max"}, "reduction is 'max'"),
+    ],
+)
+def test_bad_settings_are_named(settings, words):
+    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+        GLCMLoss(**settings)
+
+
+def test_bad_shapes_are_named():
+    x = torch.rand(1, 1, 32, 32)
+    with pytest.raises(ValueError, match="must be"):
+        GLCMLoss()(x, x[:, :, :16])
+    with pytest.raises(ValueError, match="do not divide into patches"):
+        GLCMLoss(patch_size=12)(x, x)
+    with pytest.raises(ValueError, match="mask is"):
+        GLCMLoss()(x, x, torch.ones(1, 3))
+    with pytest.raises(ValueError, match="needs 1 or 3 channels"):
+        GLCMLoss(channels="luminance")(x.expand(1, 2, 32, 32), x.expand(1, 2, 32, 32))
+
+
+def test_the_texture_module_stands_alone():
+    code = (
+        "import sys; from glcm_mae.texture import GLCMLoss; "
+        "heavy = {'lightning', 'kornia', 'sklearn', 'numba', 'PIL'} & set(sys.modules); "
+        "rooms = [m for m in sys.modules if m.startswith('glcm_mae.') and 'texture' not in m]; "
+        "assert not heavy and not rooms, (heavy, rooms)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
