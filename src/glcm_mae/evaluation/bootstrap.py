@@ -1,0 +1,169 @@
+"""Confidence intervals from resampled patients."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation.metrics import FloatArray, IntArray, weighted_metrics
+
+CONFIDENCE = 0.95
+
+Statistic = Callable[[IntArray, FloatArray, FloatArray], Mapping[str, FloatArray]]
+"""Maps labels (N,), probabilities (N, K) and weights (R, N) to named values (R,)."""
+
+_CHUNK_ELEMENTS = 250_000  # images times resamples held at once: 2 MB an array, about a cache
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95% confidence interval.
+
+    Parameters
+    ----------
+    value : float
+        The metric on the sample as it is. NaN where the sample cannot define it.
+    low, high : float
+        Ends of the interval. NaN where more than half of the resamples could not define the
+        metric, or where there is one patient only.
+    undefined : int
+        How many resamples could not define the metric and were left out.
+    """
+
+    value: float
+    low: float
+    high: float
+    undefined: int = 0
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Give the interval as a dict for JSON, which has no NaN: None stands for it.
+
+        Returns
+        -------
+        dict
+            ``value``, ``low``, ``high``, and ``undefined`` if it is not 0.
+
+        Examples
+        --------
+        >>> Interval(0.5, math.nan, math.nan, undefined=1200).to_json()
+        {'value': 0.5, 'low': None, 'high': None, 'undefined': 1200}
+        """
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        known = {name: None if math.isnan(end) else end for name, end in ends.items()}
+        return {**known, "undefined": self.undefined} if self.undefined else {**known}
+
+
+def patient_bootstrap(
+    labels: IntArray,
+    probabilities: FloatArray,
+    patients: Sequence[str],
+    statistic: Statistic = weighted_metrics,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """95% percentile intervals from a bootstrap that resamples patients with replacement.
+
+    Images of one patient are alike, so each resample draws whole patients, as many as there are,
+    and takes all the images of each as often as it was drawn: the cluster bootstrap [1]_.
+    Resampling images would pretend that ten images of a patient are ten patients.
+
+    The interval runs from the 2.5th to the 97.5th percentile of the replicates [2]_. The
+    percentile interval is kept, and not the bias-corrected and accelerated one (BCa), because it
+    never leaves the range of the metric, is the same for a metric and any monotone function of
+    it, and stays defined where some resamples lack a class. BCa's acceleration needs the metric
+    with each patient left out in turn, which is undefined where a class has one patient, and its
+    bias correction is undefined where every replicate lies on one side of the value.
+
+    What is lost: with few patients the interval is too narrow (simulated patients of four images,
+    40% diseased: it covered the truth 87 to 92 times in 100 with 20 patients, depending on the
+    metric, and 92 to 94 times with 80), and where the value is 0 or 1 it has no width, which then
+    means that the bootstrap cannot tell and not that the value is certain. It describes the choice
+    of patients and says nothing of the chance in training another model.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+        True classes, 0 to K - 1.
+    probabilities : ndarray of float, shape (N, K)
+        Scores of the classes.
+    patients : sequence of str, length N
+        The patient of each image.
+    statistic : callable
+        Maps ``labels, probabilities, weights`` with weights (R, N), how often each image counts
+        in each resample, to a mapping from names to values (R,), NaN where undefined.
+    n_resamples : int
+        Number of resamples, >= 1.
+    seed : int
+        Seed of the resampling, >= 0. Two calls with the same patients, `n_resamples` and `seed`
+        draw the same resamples, in whatever order the images are.
+
+    Returns
+    -------
+    dict of str to Interval
+
+    Raises
+    ------
+    UserError
+        If `n_resamples` or `seed` is too small.
+
+    References
+    ----------
+    .. [1] Field, Welsh, "Bootstrapping clustered data", Journal of the Royal Statistical Society
+       B 69 (2007) 369-390.
+    .. [2] Efron, Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall 1993, chapter 13.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> malignant = np.array([0.1, 0.2, 0.6, 0.4, 0.7, 0.9])
+    >>> probabilities = np.stack([1 - malignant, malignant], axis=1)
+    >>> patients = ["a", "a", "b", "c", "d", "d"]
+    >>> auroc = patient_bootstrap(labels, probabilities, patients)["auroc"]
+    >>> f"{auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}], {auroc.undefined} undefined"
+    '0.889 [0.000, 1.000], 239 undefined'
+    """
+    if n_resamples < 1:
+        raise UserError(f"n_resamples={n_resamples} is too small: 2000 is the default.")
+    if seed < 0:
+        raise UserError(f"seed={seed} is negative: choose 0 or more.")
+    values = statistic(labels, probabilities, np.ones((1, len(labels))))
+    known, patient_of_image = np.unique(np.asarray(patients), return_inverse=True)
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, len(labels)))
+    chunks = [
+        statistic(labels, probabilities, counts[:, patient_of_image])
+        for counts in _patient_counts(len(known), n_resamples, seed, chunk)
+    ]
+    intervals = {}
+    for name, value in values.items():
+        replicates = np.concatenate([replicate[name] for replicate in chunks])
+        low, high, undefined = _percentiles(replicates)
+        if len(known) < 2:  # every resample is the sample: no width, and no information
+            low = high = np.nan
+        intervals[name] = Interval(float(value[0]), low, high, undefined)
+    return intervals
+
+
+def _patient_counts(
+    n_patients: int, n_resamples: int, seed: int, chunk: int
+) -> Iterator[FloatArray]:
+    """How often each patient is drawn, (<= chunk, n_patients) at a time; the same for any chunk."""
+    rng = np.random.default_rng(seed)
+    for done in range(0, n_resamples, chunk):
+        rows = min(chunk, n_resamples - done)
+        drawn = rng.integers(n_patients, size=(rows, n_patients))
+        cells = drawn + n_patients * np.arange(rows)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=rows * n_patients)
+        yield counts.reshape(rows, n_patients).astype(np.float64)
+
+
+def _percentiles(replicates: FloatArray) -> tuple[float, float, int]:
+    """Low and high end, and how many replicates are NaN; no ends if those are more than half."""
+    defined = replicates[~np.isnan(replicates)]
+    undefined = len(replicates) - len(defined)
+    if undefined > len(replicates) / 2:
+        return np.nan, np.nan, undefined
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(low), float(high), undefined

@@ -1,0 +1,140 @@
+"""Whether two arms differ, judged on the same images and the same resamples."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import glcm_mae
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
+from glcm_mae.evaluation.metrics import FloatArray, IntArray, positive_class, weighted_metrics
+from glcm_mae.evaluation.predictions import Predictions, read_predictions
+
+
+def paired_difference(
+    predictions_a: Predictions | str | Path,
+    predictions_b: Predictions | str | Path,
+    statistic: str = "auroc",
+    *,
+    positive: str | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Difference of a metric between two arms, b minus a, with its 95% interval.
+
+    Both arms are measured on the same resamples of patients, so what makes an image hard for both
+    cancels, and the interval of the difference is as narrow as the data allow; two separate
+    intervals that overlap do not show that the arms are alike. An interval that holds 0 says
+    that these patients do not tell the arms apart. With several training seeds in a table, each
+    arm's metric is the mean over its seeds; the interval then still leaves out the chance in
+    training (see `patient_bootstrap`), so compare arms over several seeds before believing a
+    small difference.
+
+    Parameters
+    ----------
+    predictions_a, predictions_b : Predictions, str or pathlib.Path
+        Tables, or their CSV files, over the same images in any order, with the same patients,
+        labels and classes. For a comparison by patient give ``table.by_patient()``.
+    statistic : str
+        A name of `compute_metrics`: ``"auroc"``, ``"sensitivity/malignant"``, ...
+    positive : str, optional
+        As for `compute_metrics`.
+    n_resamples, seed : int
+        As for `patient_bootstrap`.
+
+    Returns
+    -------
+    dict
+        ``a``, ``b`` and ``difference``, each a dict of ``value``, ``low``, ``high`` (and
+        ``undefined`` where some resamples were), None standing for undefined; ``n_images`` and
+        ``n_patients``; ``settings`` and the version ``glcm_mae``. Ready for JSON.
+
+    Raises
+    ------
+    UserError
+        If the tables do not hold the same images, labels, patients and classes, or the metric is
+        not known.
+
+    Examples
+    --------
+    >>> def arm(*malignant):
+    ...     p = np.array(malignant)
+    ...     images = ("1", "2", "3", "4")
+    ...     labels = np.array([0, 0, 1, 1])
+    ...     return Predictions(images, images, labels, ("b", "m"), np.stack([1 - p, p], 1))
+    >>> result = paired_difference(arm(0.2, 0.6, 0.4, 0.9), arm(0.2, 0.3, 0.4, 0.9))
+    >>> result["a"]["value"], result["b"]["value"], result["difference"]["value"]
+    (0.75, 1.0, 0.25)
+    """
+    a, b = _table(predictions_a), _table(predictions_b)
+    _check_same_images(a, b)
+    of_arm_a, of_arm_b = (
+        partial(weighted_metrics, classes=arm.classes, positive=positive, seeds=arm.seeds)
+        for arm in (a, b)
+    )
+    n_a = len(a.paths)
+
+    def of_both(
+        labels: IntArray, probabilities: FloatArray, weights: FloatArray
+    ) -> dict[str, FloatArray]:
+        value_a = of_arm_a(labels[:n_a], probabilities[:n_a], weights[:, :n_a])
+        value_b = of_arm_b(labels[n_a:], probabilities[n_a:], weights[:, n_a:])
+        if statistic not in value_a:
+            raise UserError(
+                f"statistic={statistic!r} is not known: choose one of {', '.join(value_a)}."
+            )
+        values = {"a": value_a[statistic], "b": value_b[statistic]}
+        return values | {"difference": values["b"] - values["a"]}
+
+    # One table under the other: a patient drawn twice then counts twice in both arms.
+    intervals = patient_bootstrap(
+        np.concatenate([a.labels, b.labels]),
+        np.concatenate([a.probabilities, b.probabilities]),
+        a.patients + b.patients,
+        of_both,
+        n_resamples,
+        seed,
+    )
+    return {
+        "glcm_mae": glcm_mae.__version__,
+        "settings": {
+            "statistic": statistic,
+            "positive": positive_class(a.classes, positive),
+            "n_resamples": n_resamples,
+            "seed": seed,
+            "confidence": CONFIDENCE,
+        },
+        "n_images": a.n_images,
+        "n_patients": a.n_patients,
+        **{name: interval.to_json() for name, interval in intervals.items()},
+    }
+
+
+def _table(predictions: Predictions | str | Path) -> Predictions:
+    return predictions if isinstance(predictions, Predictions) else read_predictions(predictions)
+
+
+def _check_same_images(a: Predictions, b: Predictions) -> None:
+    if a.classes != b.classes:
+        raise UserError(
+            f"predictions_a and predictions_b have other classes, {a.classes} and {b.classes}: "
+            "compare arms of one task, with the probability columns in one order."
+        )
+    facts_a, facts_b = (
+        dict(zip(t.paths, zip(t.patients, t.labels.tolist(), strict=True), strict=True))
+        for t in (a, b)
+    )
+    alone = len(facts_a.keys() ^ facts_b.keys())
+    if alone:
+        raise UserError(
+            f"predictions_a and predictions_b do not hold the same images, {alone} are in only "
+            "one of them: test both arms on one split."
+        )
+    differ = sum(facts_a[path] != facts_b[path] for path in facts_a)
+    if differ:
+        raise UserError(
+            f"predictions_a and predictions_b give {differ} images another label or patient: "
+            "write both from one manifest."
+        )

@@ -1,0 +1,198 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import glcm_mae
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation import (
+    Predictions,
+    compute_metrics,
+    evaluate,
+    format_table,
+    patient_bootstrap,
+)
+
+CLASSES = ("benign", "malignant", "normal")
+
+
+def predictions(images_each=3, n_patients=40, **changes):
+    rng = np.random.default_rng(0)
+    n = n_patients * images_each
+    labels = np.repeat(rng.integers(0, 3, n_patients), images_each)
+    scores = rng.random((n, 3)) + 0.7 * np.eye(3)[labels]
+    columns = {
+        "paths": [f"{i}.png" for i in range(n)],
+        "patients": [f"patient {i // images_each}" for i in range(n)],
+        "labels": labels,
+        "classes": CLASSES,
+        "probabilities": scores / scores.sum(1, keepdims=True),
+    }
+    return Predictions(**(columns | changes))
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "predictions.csv"
+
+
+def test_by_image_and_by_patient(file):
+    table = predictions()
+    table.write(file)
+    metrics = evaluate(file, n_resamples=200, seed=3)
+    for unit, rows in (("by_image", table), ("by_patient", table.by_patient())):
+        of_unit = metrics[unit]
+        expected = compute_metrics(rows.labels, rows.probabilities, classes=CLASSES)
+        intervals = patient_bootstrap(
+            rows.labels, rows.probabilities, rows.patients, n_resamples=200, seed=3
+        )
+        auroc = of_unit["overall"]["auroc"]
+        assert auroc == {
+            "value": expected["auroc"],
+            "low": intervals["auroc"].low,
+            "high": intervals["auroc"].high,
+            "n_images": 120,
+            "n_patients": 40,
+        }
+        f1 = of_unit["per_class"]["malignant"]["f1"]
+        assert f1["value"] == expected["f1/malignant"]
+        assert [*of_unit["per_class"]] == list(CLASSES)
+        assert sum(map(sum, of_unit["confusion_matrix"])) == len(rows.labels)
+        assert [*of_unit["class_counts"].values()] == [*map(sum, of_unit["confusion_matrix"])]
+    assert metrics["by_patient"]["class_counts"] != metrics["by_image"]["class_counts"]
+    assert metrics["patients"] == "probabilities are averaged over the images of a patient"
+
+
+def test_confusion_matrix_has_a_row_per_true_class(file):
+    labels = [0, 0, 1]
+    paths = ["a", "b", "c"]
+    Predictions(paths, paths, labels, CLASSES, np.eye(3)[[0, 2, 1]]).write(file)
+    of_image = evaluate(file, n_resamples=5)["by_image"]
+    assert of_image["confusion_matrix"] == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+    assert of_image["class_counts"] == {"benign": 2, "malignant": 1, "normal": 0}
+
+
+def test_writes_what_it_returns_with_all_that_made_it(file):
+    predictions().write(file)
+    metrics = evaluate(file, n_resamples=20, seed=7)
+    assert json.loads((file.parent / "metrics.json").read_text("utf-8")) == metrics
+    assert metrics["glcm_mae"] == glcm_mae.__version__
+    assert metrics["settings"] == {
+        "predictions": "predictions.csv",
+        "positive": None,
+        "interval": "percentiles of a bootstrap that resamples patients",
+        "confidence": 0.95,
+        "n_resamples": 20,
+        "seed": 7,
+    }
+    assert evaluate(file, n_resamples=20, seed=7) == metrics
+    assert "patient 1" not in json.dumps(metrics)
+
+
+def test_out_is_where_it_writes(file, tmp_path):
+    predictions().write(file)
+    evaluate(file, tmp_path / "new" / "m.json", n_resamples=5)
+    assert (tmp_path / "new" / "m.json").exists()
+    assert not (tmp_path / "metrics.json").exists()
+    with pytest.raises(UserError, match=r"cannot be written \(Is a directory\): choose another"):
+        evaluate(file, tmp_path / "new", n_resamples=5)
+
+
+def test_one_image_per_patient_is_said_and_not_repeated(file):
+    predictions(images_each=1).write(file)
+    metrics = evaluate(file, n_resamples=20)
+    assert metrics["patients"] == "every patient has one image"
+    assert metrics["by_patient"] is None
+    text = format_table(metrics)
+    assert "by patient" not in text
+    assert "40 images, 40 patients: every patient has one image." in text
+
+
+def test_patients_of_two_classes_are_said_and_images_still_measured(file):
+    predictions(labels=np.arange(120) % 3).write(file)
+    metrics = evaluate(file, n_resamples=20)
+    assert metrics["patients"] == (
+        "40 of them have images of more than one class, so there are no metrics by patient"
+    )
+    assert metrics["by_patient"] is None
+    assert metrics["by_image"]["overall"]["auroc"]["value"] > 0
+
+
+def test_one_class_is_null_in_json_and_undefined_in_the_table(file):
+    predictions(labels=np.zeros(120, int)).write(file)
+    metrics = evaluate(file, n_resamples=20)
+    auroc = json.loads((file.parent / "metrics.json").read_text())["by_image"]["overall"]["auroc"]
+    assert auroc == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "undefined": 20,
+        "n_images": 120,
+        "n_patients": 40,
+    }
+    text = format_table(metrics)
+    assert "undefined  " in text
+    assert "Up to 20 resamples lacked a class" in text
+
+
+def test_positive_class_is_chosen_and_recorded(file):
+    p = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8], [0.8, 0.2]])
+    Predictions(list("abcde"), list("abcde"), [0, 0, 1, 1, 1], CLASSES[:2], p).write(file)
+    default = evaluate(file, n_resamples=5)
+    chosen = evaluate(file, n_resamples=5, positive="benign")
+    assert default["settings"]["positive"] == "malignant"
+    assert chosen["settings"]["positive"] == "benign"
+    of_class = default["by_image"]["per_class"]
+    assert default["by_image"]["overall"]["sensitivity"] == of_class["malignant"]["sensitivity"]
+    assert chosen["by_image"]["overall"]["sensitivity"] == of_class["benign"]["sensitivity"]
+    with pytest.raises(UserError, match="positive='normal' is not a class"):
+        evaluate(file, positive="normal")
+
+
+def test_seeds_are_averaged_and_folds_counted(file):
+    one = predictions()
+    double = {
+        name: np.concatenate([getattr(one, name)] * 2).tolist()
+        for name in ("paths", "patients", "labels", "probabilities")
+    }
+    folds = np.tile(np.repeat(np.arange(40) % 5, 3), 2)
+    predictions(**double, seeds=np.repeat([0, 1], 120), folds=folds).write(file)
+    both = evaluate(file, n_resamples=50)
+    one.write(file)
+    single = evaluate(file, n_resamples=50)
+    assert (both["n_seeds"], both["n_folds"]) == (2, 5)
+    assert both["n_images"] == 120
+    for unit in ("by_image", "by_patient"):
+        for name, number in single[unit]["overall"].items():
+            assert both[unit]["overall"][name] == pytest.approx(number), name
+        assert both[unit]["class_counts"] == single[unit]["class_counts"]
+
+
+def test_table_for_the_terminal(file):
+    predictions(classes=("cyst", "fat", "solid\nmass")).write(file)
+    metrics = evaluate(file, n_resamples=50)
+    lines = format_table(json.loads(json.dumps(metrics))).splitlines()
+    assert lines[0].split("  ")[-1] == "by patient"
+    auroc = metrics["by_patient"]["overall"]["auroc"]
+    start = lines[0].index("by patient")
+    assert lines[1][start:] == f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"
+    assert "solid mass" in lines
+    assert "Intervals: 95%, 50 resamples of patients, seed 0." in lines
+
+
+def test_table_warns_of_intervals_without_width(file):
+    labels = np.arange(20) % 3
+    paths = [str(i) for i in range(20)]
+    Predictions(paths, paths, labels, CLASSES, np.eye(3)[labels]).write(file)
+    text = format_table(evaluate(file, n_resamples=50))
+    assert "1.000 [1.000, 1.000]" in text
+    assert "An interval of no width means that the resamples cannot tell" in text
+
+
+def test_import_is_light():
+    heavy = "{'torch', 'sklearn', 'scipy', 'pandas', 'matplotlib'}"
+    code = f"import sys, glcm_mae.evaluation; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation import compute_metrics, weighted_metrics
+from glcm_mae.evaluation.metrics import CLASS_METRICS, OVERALL_METRICS
+
+
+@st.composite
+def tables(draw, k_min=2, k_max=4):
+    """Labels with every class, and probabilities of few different values: many ties."""
+    k = draw(st.integers(k_min, k_max))
+    rest = draw(st.lists(st.integers(0, k - 1), min_size=0, max_size=40))
+    labels = np.array([*range(k), *rest])
+    cell = st.integers(0, draw(st.sampled_from([1, 3, 50])))
+    rows = draw(
+        st.lists(st.lists(cell, min_size=k, max_size=k), min_size=len(labels), max_size=len(labels))
+    )
+    scores = np.array(rows, dtype=float) + 1e-3
+    return labels, scores / scores.sum(1, keepdims=True)
+
+
+def of_class_by_sklearn(case, score, called):
+    return {
+        "auroc": sk.roc_auc_score(case, score),
+        "auprc": sk.average_precision_score(case, score),
+        "accuracy": sk.accuracy_score(case, called),
+        "balanced_accuracy": sk.balanced_accuracy_score(case, called),
+        "sensitivity": sk.recall_score(case, called),
+        "specificity": sk.recall_score(~case, ~called),
+        "f1": sk.f1_score(case, called),
+    }
+
+
+@given(tables())
+@settings(max_examples=150, deadline=None)
+def test_equals_scikit_learn(table):
+    labels, probabilities = table
+    called = probabilities.argmax(1)
+    k = probabilities.shape[1]
+    each = [of_class_by_sklearn(labels == c, probabilities[:, c], called == c) for c in range(k)]
+    expected = {f"{name}/{c}": each[c][name] for c in range(k) for name in CLASS_METRICS}
+    for name in ("auroc", "auprc", "sensitivity", "specificity"):
+        expected[name] = each[1][name] if k == 2 else np.mean([of[name] for of in each])
+    expected["accuracy"] = sk.accuracy_score(labels, called)
+    expected["balanced_accuracy"] = sk.balanced_accuracy_score(labels, called)
+    expected["macro_f1"] = sk.f1_score(labels, called, average="macro")
+
+    assert compute_metrics(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+
+
+@given(tables(k_min=3, k_max=3))
+@settings(max_examples=30, deadline=None)
+def test_overall_auroc_is_scikit_learns_macro_ovr(table):
+    labels, probabilities = table
+    expected = sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert compute_metrics(labels, probabilities)["auroc"] == pytest.approx(expected)
+
+
+@given(tables(), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_weights_equal_repeated_rows(table, seed):
+    labels, probabilities = table
+    counts = np.random.default_rng(seed).integers(0, 3, size=(4, len(labels)))
+    weighted = weighted_metrics(labels, probabilities, counts.astype(float))
+    for r, count in enumerate(counts):
+        rows = np.repeat(np.arange(len(labels)), count)
+        repeated = compute_metrics(labels[rows], probabilities[rows])
+        of_row = {name: values[r] for name, values in weighted.items()}
+        assert of_row == pytest.approx(repeated, nan_ok=True)
+
+
+def test_one_class_only_is_nan_and_not_an_error():
+    metrics = compute_metrics(np.zeros(5, int), np.tile([0.7, 0.2, 0.1], (5, 1)))
+    assert np.isnan([metrics[m] for m in OVERALL_METRICS if m != "accuracy"]).all()
+    assert metrics["accuracy"] == metrics["sensitivity/0"] == metrics["auprc/0"] == 1
+    assert metrics["specificity/1"] == metrics["accuracy/1"] == 1
+    for name in ("auroc/0", "auroc/1", "specificity/0", "sensitivity/1", "f1/1", "auprc/1"):
+        assert np.isnan(metrics[name]), name
+
+
+def test_missing_class_spoils_the_macro_mean_only():
+    labels = np.array([0, 0, 1, 1])
+    metrics = compute_metrics(labels, np.eye(3)[[0, 0, 1, 0]])
+    assert np.isnan(metrics["auroc"])
+    assert metrics["auroc/0"] == 0.75
+
+
+def test_f1_of_a_missing_class_is_nan_even_where_it_is_called():
+    metrics = compute_metrics(np.array([0, 0, 1, 1]), np.eye(3)[[0, 2, 1, 1]])
+    assert np.isnan(metrics["f1/2"])
+    assert np.isnan(metrics["macro_f1"])
+    assert metrics["specificity/2"] == 0.75
+
+
+def test_no_images_are_nan():
+    assert np.isnan([*compute_metrics(np.zeros(0, int), np.zeros((0, 2))).values()]).all()
+
+
+def test_two_classes_report_both_and_overall_is_the_positive_one():
+    labels = np.array([0, 0, 0, 1, 1])
+    malignant = np.array([0.1, 0.3, 0.7, 0.6, 0.2])
+    probabilities = np.stack([1 - malignant, malignant], axis=1)
+    names = ("benign", "malignant")
+    default = compute_metrics(labels, probabilities, classes=names)
+    swapped = compute_metrics(labels, probabilities, classes=names, positive="benign")
+    for name in ("auroc", "auprc", "sensitivity", "specificity"):
+        assert default[name] == default[f"{name}/malignant"]
+        assert swapped[name] == default[f"{name}/benign"]
+    assert default["sensitivity/benign"] == default["specificity/malignant"] == pytest.approx(2 / 3)
+    assert default["macro_f1"] == swapped["macro_f1"]
+
+
+def test_names_are_flat_and_in_order():
+    names = list(compute_metrics(np.array([0, 1]), np.eye(2), classes=("a", "b/c")))
+    assert names[: len(OVERALL_METRICS)] == list(OVERALL_METRICS)
+    assert names[-1] == "f1/b/c"
+    assert len(names) == len(OVERALL_METRICS) + 2 * len(CLASS_METRICS)
+
+
+def test_seeds_are_averaged_and_never_ranked_against_each_other():
+    labels = np.array([0, 1, 0, 1])
+    malignant = np.array([0.1, 0.2, 0.8, 0.9])  # each seed ranks well on a scale of its own
+    probabilities = np.stack([1 - malignant, malignant], axis=1)
+    seeds = np.array([7, 7, 8, 8])
+    weights = np.ones((1, 4))
+    assert weighted_metrics(labels, probabilities, weights)["auroc"] == [0.75]
+    assert weighted_metrics(labels, probabilities, weights, seeds=seeds)["auroc"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "message"),
+    [
+        ([0, 1], np.eye(3), "do not fit"),
+        ([0, 1], [0.5, 0.5], "do not fit"),
+        ([0, 2], np.eye(2), "0 to 1"),
+        ([0, -1], np.eye(2), "0 to 1"),
+        ([0, 1], [[np.nan, 1], [0, 1]], "NaN"),
+    ],
+)
+def test_arrays_that_do_not_fit(labels, probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        compute_metrics(np.array(labels), np.array(probabilities))
+
+
+def test_names_that_do_not_fit():
+    labels, probabilities = np.array([0, 1]), np.eye(2)
+    with pytest.raises(ValueError, match="2 names"):
+        compute_metrics(labels, probabilities, classes=("a",))
+    with pytest.raises(UserError, match="positive='x' is not a class: choose one of 'a', 'b'"):
+        compute_metrics(labels, probabilities, classes=("a", "b"), positive="x")
+    with pytest.raises(UserError, match="needs two classes and there are 3"):
+        compute_metrics(labels, np.eye(3)[:2], positive="1")

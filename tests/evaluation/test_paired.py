@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pytest
+
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation import Predictions, evaluate, paired_difference
+
+CLASSES = ("benign", "malignant")
+
+
+def arm(noise=0.0, n=120, **changes):
+    """Hard and easy images are the same in every arm; `noise` makes an arm worse."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, n)
+    score = 1.5 * labels - 0.75 + rng.normal(size=n)
+    score += noise * np.random.default_rng(1).normal(size=n)
+    p = 1 / (1 + np.exp(-score))
+    columns = {
+        "paths": [f"{i}.png" for i in range(n)],
+        "patients": [str(i // 2) for i in range(n)],
+        "labels": labels,
+        "classes": CLASSES,
+        "probabilities": np.stack([1 - p, p], axis=1),
+    }
+    return Predictions(**(columns | changes))
+
+
+def turned(table):
+    back = slice(None, None, -1)
+    return Predictions(
+        table.paths[back],
+        table.patients[back],
+        table.labels[back],
+        table.classes,
+        table.probabilities[back],
+    )
+
+
+def test_an_arm_does_not_differ_from_itself_in_any_order():
+    result = paired_difference(arm(), turned(arm()), n_resamples=100)
+    ends = [result["difference"][name] for name in ("value", "low", "high")]
+    assert ends == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_difference_is_b_minus_a_and_the_sign_turns():
+    forward = paired_difference(arm(4.0), arm(), n_resamples=300)
+    backward = paired_difference(arm(), arm(4.0), n_resamples=300)
+    difference = forward["difference"]
+    assert difference["value"] == pytest.approx(forward["b"]["value"] - forward["a"]["value"])
+    assert 0 < difference["low"] < difference["value"] < difference["high"]
+    assert backward["difference"]["high"] == pytest.approx(-difference["low"])
+
+
+def test_pairing_narrows_the_interval():
+    result = paired_difference(arm(0.3), arm(), n_resamples=500)
+    widths = {name: result[name]["high"] - result[name]["low"] for name in ("a", "b", "difference")}
+    assert widths["difference"] < 0.6 * np.hypot(widths["a"], widths["b"])
+
+
+def test_interval_of_each_arm_is_that_of_evaluate(tmp_path):
+    arm(1.0).write(tmp_path / "a.csv")
+    arm().write(tmp_path / "b.csv")
+    result = paired_difference(
+        tmp_path / "a.csv", tmp_path / "b.csv", "f1/malignant", n_resamples=100, seed=4
+    )
+    for name in ("a", "b"):
+        metrics = evaluate(tmp_path / f"{name}.csv", n_resamples=100, seed=4)
+        expected = metrics["by_image"]["per_class"]["malignant"]["f1"]
+        assert result[name] == {end: expected[end] for end in ("value", "low", "high")}
+    assert (result["n_images"], result["n_patients"]) == (120, 60)
+    assert result["settings"]["positive"] == "malignant"
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_arms_may_have_other_numbers_of_seeds():
+    one, two = arm(), arm(2.0)
+    stacked = {
+        name: np.concatenate([getattr(one, name), getattr(two, name)]).tolist()
+        for name in ("paths", "patients", "labels", "probabilities")
+    }
+    both = arm(**stacked, seeds=np.repeat([0, 1], 120))
+    result = paired_difference(one, both, n_resamples=50)
+    mean = np.mean([paired_difference(one, t, n_resamples=1)["b"]["value"] for t in (one, two)])
+    assert result["b"]["value"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            {"n": 118},
+            "predictions_a and predictions_b do not hold the same images, 2 are in only one of "
+            "them: test both arms on one split.",
+        ),
+        (
+            {"classes": CLASSES[::-1]},
+            "predictions_a and predictions_b have other classes, ('benign', 'malignant') and "
+            "('malignant', 'benign'): compare arms of one task, with the probability columns in "
+            "one order.",
+        ),
+        (
+            {"patients": [str(i // 3) for i in range(120)]},
+            "predictions_a and predictions_b give 117 images another label or patient: write both "
+            "from one manifest.",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_compared(other, message):
+    with pytest.raises(UserError) as caught:
+        paired_difference(arm(), arm(**other))
+    assert str(caught.value) == message
+
+
+def test_unknown_statistic_names_the_known_ones():
+    with pytest.raises(UserError, match="statistic='auc' is not known: choose one of auroc, auprc"):
+        paired_difference(arm(), arm(), "auc")
