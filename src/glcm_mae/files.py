@@ -3,42 +3,58 @@
 import os
 from pathlib import Path
 
+from glcm_mae.errors import UserError
 
-def write_text_atomically(path: Path, text: str) -> None:
-    r"""Replace the file at `path` with `text`, or leave what was there untouched.
 
-    The text goes to a hidden file in the same folder, reaches the disk, and only then takes the
+def write_atomically(path: Path, content: str | bytes) -> None:
+    r"""Replace the file at `path`, or leave what was there untouched.
+
+    The content goes to a hidden file in the same folder, reaches the disk, and only then takes the
     name `path`, in one step that no reader and no crash can see half done. Missing folders are
-    made. Line ends are written as they are in `text`.
+    made.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : Path
         The file to write.
-    text : str
-        Its whole content, written as UTF-8.
+    content : str or bytes
+        Its whole content; text is written as UTF-8 with line ends as they are.
 
     Raises
     ------
-    OSError
-        If the file cannot be written; the old file is then intact.
+    UserError
+        If the file cannot be written (disk full, no permission); the old file is then intact.
 
     Examples
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> write_text_atomically(folder / "a.txt", "new\n")
+    >>> write_atomically(folder / "a.txt", "new\n")
     >>> [file.name for file in folder.iterdir()]
     ['a.txt']
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
     # Not `tempfile`: its files are readable by their owner alone, and stay so after the rename.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        kept = "; the version before it is intact" if path.exists() else ""
+        raise UserError(
+            f"{path} ({len(data) / 2**20:.1f} MiB) cannot be written ({error.strerror}){kept}: "
+            "make room or give a folder that can be written, and start again."
+        ) from error
     finally:
+        _remove(temporary)
+
+
+def _remove(temporary: Path) -> None:
+    try:
         temporary.unlink(missing_ok=True)
+    except OSError:
+        return  # the folder itself cannot be reached: the error above says so

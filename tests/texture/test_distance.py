@@ -93,9 +93,11 @@ def test_fused_agrees_on_random_settings(levels, kernel, side, offset, form, see
     if eight_bit and name != "linear":  # linear has kinks on which two-sided slopes differ
         p, t = (p * 255).round() / 255, (t * 255).round() / 255
     valid = torch.ones(2, 1)
-    assert_agrees(
-        fused(p, t, valid, comparison), specification(p, t, valid, comparison), scale=1e-9
-    )
+    # A normal kernel on pairs that nowhere overlap has next to no slope: what is left is the
+    # rounding of its tails.
+    gradient = 1e-4 if name == "gaussian" else 1e-5
+    expected = specification(p, t, valid, comparison)
+    assert_agrees(fused(p, t, valid, comparison), expected, 1e-9, gradient)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)

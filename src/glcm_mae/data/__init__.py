@@ -1,0 +1,30 @@
+"""Reading medical images: files, manifests, splits without leaks, augmentation, a phantom."""
+
+from glcm_mae.data.augment import Augment
+from glcm_mae.data.images import LoadedImages, content_hash, file_hashes, load_images
+from glcm_mae.data.manifest import Manifest, Record, patients_on_two_sides, read_manifest
+from glcm_mae.data.phantom import Phantom, Texture, make_phantom, write_phantom
+from glcm_mae.data.readers import IMAGE_SUFFIXES, UnreadableImage, read_image
+from glcm_mae.data.splits import Split, grouped_folds, holdout
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Augment",
+    "LoadedImages",
+    "Manifest",
+    "Phantom",
+    "Record",
+    "Split",
+    "Texture",
+    "UnreadableImage",
+    "content_hash",
+    "file_hashes",
+    "grouped_folds",
+    "holdout",
+    "load_images",
+    "make_phantom",
+    "patients_on_two_sides",
+    "read_image",
+    "read_manifest",
+    "write_phantom",
+]

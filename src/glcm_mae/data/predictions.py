@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation.atomic import write_text_atomically
+from glcm_mae.files import write_atomically
 
 _REQUIRED = ("path", "patient", "label")
 _OPTIONAL = ("fold", "seed")
@@ -178,7 +178,7 @@ class Predictions:
             strict=True,
         ):
             writer.writerow([path_, patient, name, *probabilities, *rest])
-        write_text_atomically(Path(path), text.getvalue())
+        write_atomically(Path(path), text.getvalue())
 
     def _seed_of_each_row(self) -> list[int]:
         return [0] * len(self.paths) if self.seeds is None else self.seeds.tolist()

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 import glcm_mae
-from glcm_mae.errors import UserError
-from glcm_mae.evaluation.atomic import write_text_atomically
+from glcm_mae.data.predictions import Predictions, read_predictions
 from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
 from glcm_mae.evaluation.metrics import (
     CLASS_METRICS,
@@ -17,7 +16,7 @@ from glcm_mae.evaluation.metrics import (
     positive_class,
     weighted_metrics,
 )
-from glcm_mae.evaluation.predictions import Predictions, read_predictions
+from glcm_mae.files import write_atomically
 
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
 
@@ -115,12 +114,7 @@ def evaluate(
         "by_patient": None if about_patients else measure(predictions.by_patient()),
     }
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        write_text_atomically(target, text)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be written ({error.strerror}): choose another file with out."
-        ) from None
+    write_atomically(target, text)
     return metrics
 
 

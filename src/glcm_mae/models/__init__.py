@@ -1,0 +1,37 @@
+"""The vision transformer, its masked autoencoder and classifier, and the pre-training objective."""
+
+from .classifier import Classifier, pool_tokens
+from .mae import MaskedAutoencoder, Reconstruction
+from .objective import Loss, Objective, TextureHead, Weights
+from .patches import patchify, spread_mask, unpatchify
+from .vit import SIZES, Encoder
+from .weights import (
+    EncoderConfig,
+    fill_weights,
+    load_encoder,
+    read_config,
+    save_encoder,
+    write_tensors,
+)
+
+__all__ = [
+    "SIZES",
+    "Classifier",
+    "Encoder",
+    "EncoderConfig",
+    "Loss",
+    "MaskedAutoencoder",
+    "Objective",
+    "Reconstruction",
+    "TextureHead",
+    "Weights",
+    "fill_weights",
+    "load_encoder",
+    "patchify",
+    "pool_tokens",
+    "read_config",
+    "save_encoder",
+    "spread_mask",
+    "unpatchify",
+    "write_tensors",
+]

@@ -1,0 +1,397 @@
+"""The list of images of a data set: where each lies, its class, its patient, its split."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from glcm_mae.data.readers import IMAGE_SUFFIXES
+from glcm_mae.errors import UserError
+from glcm_mae.files import write_atomically
+
+__all__ = ["Manifest", "Record", "patients_on_two_sides", "read_manifest"]
+
+_COLUMNS = ("path", "label", "patient", "split")
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a data set.
+
+    Parameters
+    ----------
+    path : Path
+        The image file.
+    label : str or None
+        Its class; None if unlabelled.
+    patient : str
+        The unit that must not cross a split; the file's own path where no patient is known.
+    split : str or None
+        "train", "val" or "test" where the data set fixes it; else None.
+
+    Examples
+    --------
+    >>> Record(Path("IM-0117-0001.png"), "NORMAL", "IM-0117", None).patient
+    'IM-0117'
+    """
+
+    path: Path
+    label: str | None
+    patient: str
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of a data set in a fixed order.
+
+    Parameters
+    ----------
+    records : tuple of Record
+        One per image.
+    classes : tuple of str
+        All labels, sorted. A subset keeps the classes of the whole, so that the class numbers
+        mean the same in both.
+    has_patients : bool
+        Whether patients are known. If not, each image counts as a patient of its own.
+
+    Examples
+    --------
+    >>> records = (
+    ...     Record(Path("a.png"), "normal", "p1", None),
+    ...     Record(Path("b.png"), "benign", "p2", None),
+    ... )
+    >>> manifest = Manifest(records, classes=("benign", "normal"), has_patients=True)
+    >>> manifest.labels.tolist(), manifest.patients.tolist()
+    ([1, 0], ['p1', 'p2'])
+    >>> manifest.subset([1]).labels.tolist()
+    [0]
+    """
+
+    records: tuple[Record, ...]
+    classes: tuple[str, ...]
+    has_patients: bool
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class numbers (N,) int64: positions in `classes`, -1 for an unlabelled image."""
+        numbers: dict[str | None, int] = {name: k for k, name in enumerate(self.classes)}
+        return np.array([numbers.get(record.label, -1) for record in self.records], dtype=np.int64)
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """Patients (N,) as strings."""
+        return np.array([record.patient for record in self.records], dtype=np.str_)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Manifest:
+        """Pick some images, in the order given.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Positions in `records`.
+
+        Returns
+        -------
+        Manifest
+            These images, with the same classes.
+        """
+        return replace(self, records=tuple(self.records[int(index)] for index in indices))
+
+    def write(self, path: str | Path) -> None:
+        """Write the manifest as CSV, which `read_manifest` reads back.
+
+        Images below the CSV's folder are named relative to it, others by their absolute path.
+        The patient column is empty where no patient is known. The file appears whole or not at
+        all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The CSV file; replaced if it exists.
+        """
+        path = Path(path)
+        folder = os.path.abspath(path.parent)
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for record in self.records:
+            patient = record.patient if self.has_patients else ""
+            place = _relative(record.path, folder)
+            writer.writerow([place, record.label or "", patient, record.split or ""])
+        write_atomically(path, table.getvalue())
+
+
+def read_manifest(source: str | Path, patient_regex: str | None = None) -> Manifest:
+    r"""List the images of a folder or of a CSV manifest.
+
+    A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
+    files are left out); if its subfolders are called train, val and test, each of these is such
+    a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
+    ``path,label,patient,split``, of which only ``path`` is required; it is relative to the CSV's
+    folder. An empty label means unlabelled; a column that is empty throughout counts as absent.
+
+    Parameters
+    ----------
+    source : str or Path
+        The folder or the CSV file.
+    patient_regex : str, optional
+        Regular expression searched in each file's name; its first group (the whole match if it
+        has none) is the patient. For the chest X-rays of Kermany et al., one expression finds
+        the patients of ``person1018_virus_1706.png``, ``IM-0117-0001.png`` and
+        ``NORMAL2-IM-0117-0001.png``: ``^(person\d+|(?:NORMAL\d+-)?IM-\d+)``.
+
+    Returns
+    -------
+    Manifest
+        The images: of a folder sorted by class and path, of a CSV in its order.
+
+    Raises
+    ------
+    UserError
+        The source is missing or holds no images, a class folder is empty, a CSV has missing
+        files, duplicates, unknown columns or gaps, a file name has no patient, or a patient is
+        on two sides of the given split.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("benign/p1_a.png", "benign/p1_b.png", "normal/p2_a.png"):
+    ...         file = Path(folder, name)
+    ...         file.parent.mkdir(exist_ok=True)
+    ...         file.touch()
+    ...     manifest = read_manifest(folder, patient_regex=r"^p\d+")
+    >>> manifest.classes, manifest.labels.tolist(), manifest.patients.tolist()
+    (('benign', 'normal'), [0, 0, 1], ['p1', 'p1', 'p2'])
+    """
+    source = Path(source)
+    if not source.exists():
+        raise UserError(f"{source} does not exist: give a folder of images or a CSV manifest.")
+    if source.is_dir():
+        records, has_patients = _read_folder(source), False
+    elif source.suffix.lower() == ".csv":
+        records, has_patients = _read_csv(source)
+    else:
+        raise UserError(f"{source} is no folder and no .csv file: give a folder or a manifest.")
+    if patient_regex is not None:
+        if has_patients:
+            raise UserError(
+                f"{source} has a patient column and patient_regex is set too: remove one of them."
+            )
+        records, has_patients = _with_patients(records, patient_regex), True
+    crossing = patients_on_two_sides(
+        [record.patient for record in records], [record.split or "" for record in records]
+    )
+    if crossing:
+        raise UserError(
+            f"{source} puts {len(crossing)} patient(s) on two sides of its split "
+            f"({_first(crossing)}): give all images of a patient the same split."
+        )
+    classes = tuple(sorted({record.label for record in records if record.label is not None}))
+    return Manifest(tuple(records), classes, has_patients)
+
+
+def patients_on_two_sides(
+    patients: Sequence[str] | np.ndarray, sides: Sequence[str] | np.ndarray
+) -> list[str]:
+    """Find the patients whose images lie on more than one side of a split.
+
+    Parameters
+    ----------
+    patients : sequence of str
+        The patient of each image.
+    sides : sequence of str
+        The side of each image, in the same order.
+
+    Returns
+    -------
+    list of str
+        The patients that cross, sorted.
+
+    Examples
+    --------
+    >>> patients_on_two_sides(["p1", "p1", "p2"], ["train", "test", "test"])
+    ['p1']
+    """
+    pairs = {(str(patient), str(side)) for patient, side in zip(patients, sides, strict=True)}
+    sides_of = Counter(patient for patient, _ in pairs)
+    return sorted(patient for patient, count in sides_of.items() if count > 1)
+
+
+def _read_folder(folder: Path) -> list[Record]:
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    subfolders = [entry for entry in entries if entry.is_dir()]
+    images = [entry for entry in entries if _is_image(entry)]
+    if subfolders and images:
+        raise UserError(
+            f"{folder} holds images beside folders ({images[0].name} beside {subfolders[0].name}): "
+            "put every image into a class folder, or all of them into one folder."
+        )
+    if not subfolders and not images:
+        raise UserError(f"{folder} holds no images: looked for {_suffixes()}.")
+    if images:
+        return [Record(image, None, str(image), None) for image in images]
+    if {subfolder.name for subfolder in subfolders} <= set(_SPLITS):
+        return [
+            replace(record, split=subfolder.name)
+            for subfolder in subfolders
+            for record in _read_folder(subfolder)
+        ]
+    return [record for subfolder in subfolders for record in _read_class(subfolder)]
+
+
+def _read_class(folder: Path) -> list[Record]:
+    images = sorted(_images_below(folder, seen={folder.parent.resolve()}))
+    if not images:
+        raise UserError(
+            f"{folder} is a class folder without images: looked for {_suffixes()}; fill it or "
+            "remove it."
+        )
+    return [Record(image, folder.name, str(image), None) for image in images]
+
+
+def _images_below(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Find the images below a folder, entering no folder seen before: links may run in a loop."""
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _images_below(entry, seen)
+        elif _is_image(entry):
+            yield entry
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _read_csv(source: Path) -> tuple[list[Record], bool]:
+    """Return the records of a CSV manifest, and whether it has patients."""
+    rows = _csv_rows(source)
+    columns = {name: [row.get(name, "") for row in rows] for name in _COLUMNS}
+    paths = [source.parent / cell for cell in columns["path"]]
+    _check_cells(source, columns)
+    _check_files(source, paths)
+    has_patients = any(columns["patient"])
+    records = [
+        Record(path, label or None, patient if has_patients else str(path), split or None)
+        for path, label, patient, split in zip(
+            paths, columns["label"], columns["patient"], columns["split"], strict=True
+        )
+    ]
+    return records, has_patients
+
+
+def _csv_rows(source: Path) -> list[dict[str, str]]:
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file) if any(line)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{source} is not a CSV file in UTF-8 ({error}): save it anew.") from error
+    header, *body = lines or [[]]
+    if "path" not in header:
+        raise UserError(
+            f"{source} has no column path: its first line must name the columns, separated by "
+            "commas."
+        )
+    unknown = [name for name in header if name not in _COLUMNS]
+    if unknown or len(set(header)) < len(header):
+        # A misspelt patient column, left out in silence, would let patients cross the split.
+        raise UserError(
+            f"{source} has unknown or repeated columns ({', '.join(unknown or header)}): only "
+            f"{', '.join(_COLUMNS)} are read, each once; remove or rename the others."
+        )
+    for number, line in enumerate(body, start=1):
+        if len(line) != len(header):
+            raise UserError(
+                f"{source} has {len(line)} cells instead of {len(header)} in row {number} below "
+                "the header: put quotes around a cell that holds a comma."
+            )
+    if not body:
+        raise UserError(f"{source} lists no images: add a row for each.")
+    return [dict(zip(header, line, strict=True)) for line in body]
+
+
+def _check_cells(source: Path, columns: dict[str, list[str]]) -> None:
+    for name in ("path", "patient", "split"):
+        cells = columns[name]
+        if not all(cells) and (name == "path" or any(cells)):
+            raise UserError(
+                f"{source} has an empty cell in column {name}, row {cells.index('') + 1} below "
+                "the header: fill it in."
+            )
+    unknown = sorted(set(columns["split"]) - {*_SPLITS, ""})
+    if unknown:
+        raise UserError(
+            f"{source} has unknown split names ({_first(unknown)}): use {', '.join(_SPLITS)}."
+        )
+
+
+def _check_files(source: Path, paths: list[Path]) -> None:
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{source} names {len(missing)} of {len(paths)} files that are missing "
+            f"({_first(missing)}): paths are relative to the folder of the CSV."
+        )
+    places = Counter(os.path.abspath(path) for path in paths)
+    duplicates = [place for place, count in places.items() if count > 1]
+    if duplicates:
+        raise UserError(
+            f"{source} lists {len(duplicates)} file(s) more than once ({_first(duplicates)}): "
+            "keep one row for each."
+        )
+
+
+def _with_patients(records: list[Record], patient_regex: str) -> list[Record]:
+    try:
+        pattern = re.compile(patient_regex)
+    except re.error as error:
+        raise UserError(f"patient_regex is no regular expression ({error}): mend it.") from error
+    return [replace(record, patient=_patient(record.path, pattern)) for record in records]
+
+
+def _patient(path: Path, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(path.name)
+    patient = match.group(1 if pattern.groups else 0) if match else None
+    if not patient:
+        raise UserError(
+            f"{path} has no patient in its name by patient_regex {pattern.pattern!r}: mend the "
+            "expression, or give a CSV with a patient column."
+        )
+    return patient
+
+
+def _relative(path: Path, folder: str) -> str:
+    absolute = Path(os.path.abspath(path))
+    return (
+        absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute
+    ).as_posix()
+
+
+def _suffixes() -> str:
+    return ", ".join(IMAGE_SUFFIXES)
+
+
+def _first(names: Sequence[str], most: int = 3) -> str:
+    """Join the first few names for an error message."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,0 +1,187 @@
+"""Folds and hold-out splits in which no patient is on two sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from glcm_mae.data.manifest import Manifest, patients_on_two_sides
+from glcm_mae.errors import UserError
+
+__all__ = ["Split", "grouped_folds", "holdout"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of each side of a split, as sorted positions in the manifest.
+
+    Parameters
+    ----------
+    train, val, test : np.ndarray
+        Positions (n,) int64. Every image is on exactly one side.
+
+    Examples
+    --------
+    >>> split = Split(train=np.array([0, 3]), val=np.array([1]), test=np.array([2]))
+    >>> len(split.train)
+    2
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Deal images into folds: classes in like shares, no group in two folds.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        Class of each image (N,), numbers or names. All the same if there are no classes.
+    groups : np.ndarray
+        Group of each image (N,): its patient.
+    folds : int
+        How many folds, 2 or more.
+    seed : int
+        The same seed and input give the same folds.
+
+    Returns
+    -------
+    np.ndarray
+        Fold (N,) int64 of each image, 0 to folds - 1.
+
+    Raises
+    ------
+    UserError
+        A class has fewer groups than there are folds, or did not reach every fold.
+
+    Examples
+    --------
+    >>> labels = np.array(["a", "a", "a", "b", "b", "b"])
+    >>> groups = np.array(["p1", "p1", "p2", "p3", "p4", "p4"])
+    >>> fold = grouped_folds(labels, groups, folds=2, seed=0)
+    >>> bool(fold[0] == fold[1]), bool(fold[0] != fold[2]), sorted(set(fold.tolist()))
+    (True, True, [0, 1])
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if folds < 2:
+        raise UserError(f"folds is {folds}: set it to 2 or more.")
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    for name in np.unique(labels):
+        patients = len(np.unique(groups[labels == name]))
+        if patients < folds:
+            raise UserError(
+                f"Class {name} has {patients} patient(s), too few for {folds} folds: set folds "
+                "lower, add images of other patients, or drop the class."
+            )
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    for fold, (_, held_out) in enumerate(dealer.split(labels, labels, groups)):
+        fold_of[held_out] = fold
+    for name in np.unique(labels):
+        absent = sorted(set(range(folds)) - set(fold_of[labels == name].tolist()))
+        if absent:
+            raise UserError(
+                f"Class {name} is absent from fold {absent[0]} of {folds}, because its images come "
+                "from few patients: set folds lower or take another seed."
+            )
+    return fold_of
+
+
+def holdout(manifest: Manifest, folds: int, fold: int, seed: int) -> Split:
+    """Split a data set into training, validation and test images.
+
+    A split given by the manifest is used as it is; if it has no validation part, fold `fold` of
+    its training part becomes one. Without a given split, fold `fold` is for testing, the next
+    for validation and the rest for training, so that over all folds each image is tested once.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The data set; all of its images labelled, or none.
+    folds : int
+        How many folds, 3 or more.
+    fold : int
+        Which fold, 0 to folds - 1.
+    seed : int
+        Seed of the folds.
+
+    Returns
+    -------
+    Split
+        Positions in `manifest.records`.
+
+    Raises
+    ------
+    UserError
+        A setting is out of range, only some images are labelled, the given split has no
+        training or no test images, a class has too few patients, or a patient would be on two
+        sides.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from glcm_mae.data.manifest import Record
+    >>> names = [f"p{patient}_{view}.png" for patient in range(6) for view in "ab"]
+    >>> records = tuple(Record(Path(name), None, name[:2], None) for name in names)
+    >>> split = holdout(Manifest(records, (), has_patients=True), folds=3, fold=0, seed=0)
+    >>> len(split.train), len(split.val), len(split.test)
+    (4, 4, 4)
+    """
+    if folds < 3:
+        raise UserError(f"folds is {folds}: set it to 3 or more (one to test, one to validate).")
+    if not 0 <= fold < folds:
+        raise UserError(f"fold is {fold}: with {folds} folds set it to 0 to {folds - 1}.")
+    unlabelled = int((manifest.labels < 0).sum())
+    if 0 < unlabelled < len(manifest):
+        raise UserError(
+            f"{unlabelled} of {len(manifest)} images have no label: label them or leave them out."
+        )
+    given = any(record.split for record in manifest.records)
+    sides = (
+        _given_sides(manifest, folds, fold, seed)
+        if given
+        else _drawn_sides(manifest, folds, fold, seed)
+    )
+    crossing = patients_on_two_sides(manifest.patients, sides)
+    if crossing:
+        raise UserError(
+            f"The split puts {len(crossing)} patient(s) on two sides ({', '.join(crossing[:3])}): "
+            "give all images of a patient the same split."
+        )
+    train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
+    return Split(train, val, test)
+
+
+def _drawn_sides(manifest: Manifest, folds: int, fold: int, seed: int) -> np.ndarray:
+    fold_of = _manifest_folds(manifest, folds, seed)
+    sides = np.full(len(manifest), "train")
+    sides[fold_of == fold] = "test"
+    sides[fold_of == (fold + 1) % folds] = "val"
+    return sides
+
+
+def _given_sides(manifest: Manifest, folds: int, fold: int, seed: int) -> np.ndarray:
+    sides = np.array([record.split or "" for record in manifest.records])
+    if "" in sides:
+        raise UserError("Only some images have a split: give it for all of them or for none.")
+    for needed in ("train", "test"):
+        if needed not in sides:
+            raise UserError(
+                f"The given split has no {needed} images: add some, or remove the split to have "
+                "it drawn."
+            )
+    if "val" not in sides:
+        train = np.flatnonzero(sides == "train")
+        fold_of = _manifest_folds(manifest.subset(train), folds, seed)
+        sides[train[fold_of == fold]] = "val"
+    return sides
+
+
+def _manifest_folds(manifest: Manifest, folds: int, seed: int) -> np.ndarray:
+    # Names, not numbers, so that an error names the class.
+    names = np.array([record.label or "(unlabelled)" for record in manifest.records])
+    return grouped_folds(names, manifest.patients, folds, seed)

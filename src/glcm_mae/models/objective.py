@@ -1,0 +1,254 @@
+"""The terms of the pre-training objective, and how they are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glcm_mae.texture import Binning, GLCMLoss, soft_glcm
+from glcm_mae.texture.offsets import Offset
+
+from .mae import Reconstruction
+from .patches import patchify, spread_mask, unpatchify
+
+TERMS = ("mse", "ssim", "glcm", "glcm_prediction")
+
+
+class TextureHead(nn.Module):
+    """Predicts the texture of each patch from its decoder token: its soft GLCM.
+
+    The target is the square root of the patch's GLCM (which evens out the variance of counts),
+    standardised entry by entry with the mean and deviation of the training images' patches.
+    Asking for a hand-made feature of the hidden patch follows Wei et al. 2022 (MaskFeat, with
+    HOG).
+
+    Parameters
+    ----------
+    width : int
+        Width of the decoder's tokens.
+    binning : Binning
+        Levels, kernel, bandwidth and range of the GLCM.
+    offsets : tuple of (dy, dx)
+        Pixel offsets.
+    in_chans : int
+        Channels of the images, each with GLCMs of its own.
+    patch_size : int
+        Side of a patch.
+
+    References
+    ----------
+    Wei, Fan, Xie, Wu, Yuille, Feichtenhofer, "Masked Feature Prediction for Self-Supervised Visual
+    Pre-Training", CVPR 2022, arXiv 2112.09133.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        binning: Binning,
+        offsets: tuple[Offset, ...],
+        in_chans: int,
+        patch_size: int,
+    ) -> None:
+        super().__init__()
+        self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
+        entries = in_chans * len(offsets) * binning.levels**2
+        self.linear = nn.Linear(width, entries)
+        self.register_buffer("mean", torch.zeros(entries))
+        self.register_buffer("deviation", torch.ones(entries))
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Root of the soft GLCM of every patch: (B, C, H, W) in [0, 1] to (B, N, entries)."""
+        size = self.patch_size
+        patches = images.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # (B, C, y, p, x, p)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, N, C, p, p)
+        return soft_glcm(patches, self.binning, self.offsets).sqrt().flatten(2)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Take mean and deviation of the entries from a sample of training images (B, C, H, W)."""
+        texture = self.describe(images).flatten(0, 1)
+        self.mean.copy_(texture.mean(dim=0))
+        deviation = texture.std(dim=0)
+        # A cell that is hardly ever filled would get a target of hundreds where it once is.
+        self.deviation.copy_(deviation.clamp_min(0.1 * float(deviation.max()) + 1e-6))
+
+    def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
+        """Mean squared error of the standardised textures of the removed patches."""
+        with torch.no_grad():
+            target = (self.describe(images) - self.mean) / self.deviation
+        removed = mask.bool()
+        return F.mse_loss(self.linear(tokens[removed]).float(), target[removed])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How the terms are added.
+
+    Parameters
+    ----------
+    by_term : mapping of str to float
+        Weight of each term in `TERMS`; 0 leaves it out.
+    balance : {"fixed", "gradient_norm"}
+        "gradient_norm" first scales each term so that its gradient at the decoder's last tokens
+        has the norm of the first term's.
+    """
+
+    by_term: Mapping[str, float]
+    balance: Literal["fixed", "gradient_norm"] = "fixed"
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The terms whose weight is not 0."""
+        return tuple(name for name in TERMS if self.by_term.get(name, 0.0))
+
+
+class Loss(NamedTuple):
+    """The sum that is minimised, and each term by itself before weighting."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """Compare a reconstruction with the images it was made from.
+
+    Pixels are compared in the network's normalised units (mse), everything else on images in
+    [0, 1]. All terms are computed in float32.
+
+    Parameters
+    ----------
+    weights : Weights
+        Which terms, and how they are added.
+    patch_size : int
+        Side of a patch.
+    grid : (int, int)
+        Patches per column and row.
+    mean, std : Tensor, (C,)
+        With which images in [0, 1] were normalised.
+    norm_pix_loss : bool
+        Normalise each target patch to mean 0 and variance 1 for mse (He et al. 2022, section 4.1).
+    glcm : GLCMLoss, optional
+        Needed for the term glcm.
+    head : TextureHead, optional
+        Needed for the term glcm_prediction.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        weights: Weights,
+        patch_size: int,
+        grid: tuple[int, int],
+        mean: Tensor,
+        std: Tensor,
+        *,
+        norm_pix_loss: bool = False,
+        glcm: GLCMLoss | None = None,
+        head: TextureHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.weights, self.patch_size, self.grid = weights, patch_size, grid
+        self.norm_pix_loss, self.glcm, self.head = norm_pix_loss, glcm, head
+        self.register_buffer("mean", mean.view(1, -1, 1, 1))
+        self.register_buffer("std", std.view(1, -1, 1, 1))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Bring images in [0, 1] to the network's units."""
+        return (images - self.mean) / self.std
+
+    def redraw(self, images: Tensor, out: Reconstruction) -> Tensor:
+        """Put the predicted patches where patches were removed: images (B, C, H, W) in [0, 1].
+
+        With `norm_pix_loss` the network predicts each patch up to brightness and contrast, which
+        are then taken from the true patch.
+        """
+        patches = out.patches.float()
+        if self.norm_pix_loss:
+            target = patchify(self.normalize(images), self.patch_size)
+            centre, spread = _moments(target)
+            patches = patches * spread + centre
+        drawn = unpatchify(patches, self.patch_size, self.grid) * self.std + self.mean
+        return torch.where(spread_mask(out.mask, self.patch_size, self.grid) > 0, drawn, images)
+
+    def forward(self, images: Tensor, out: Reconstruction, mse_only: bool = False) -> Loss:
+        """Compute the terms and their sum.
+
+        Parameters
+        ----------
+        images : Tensor, (B, C, H, W)
+            True images in [0, 1].
+        out : Reconstruction
+            What the autoencoder made of them.
+        mse_only : bool
+            Use mse alone, with weight 1.
+
+        Returns
+        -------
+        Loss
+        """
+        names = ("mse",) if mse_only else self.weights.active
+        drawn = self.redraw(images, out) if {"ssim", "glcm"} & set(names) else images
+        terms = {name: self._term(name, images, drawn, out) for name in names}
+        if mse_only:
+            return Loss(terms["mse"], terms)
+        scales = self._scales(terms, out.tokens)
+        total = sum(
+            (self.weights.by_term[name] * scales[name] * term for name, term in terms.items()),
+            start=torch.zeros((), device=images.device),
+        )
+        return Loss(total, terms)
+
+    def _term(self, name: str, images: Tensor, drawn: Tensor, out: Reconstruction) -> Tensor:
+        if name == "mse":
+            return self._squared_error(images, out)
+        if name == "ssim":
+            return _ssim_distance(drawn, images, spread_mask(out.mask, self.patch_size, self.grid))
+        if name == "glcm":
+            assert self.glcm is not None, "the term glcm needs a GLCMLoss"
+            return self.glcm(drawn, images, out.mask)
+        assert self.head is not None, "the term glcm_prediction needs a TextureHead"
+        return self.head.loss(out.tokens, images, out.mask)
+
+    def _squared_error(self, images: Tensor, out: Reconstruction) -> Tensor:
+        target = patchify(self.normalize(images), self.patch_size)
+        if self.norm_pix_loss:
+            centre, spread = _moments(target)
+            target = (target - centre) / spread
+        error = (out.patches.float() - target).square().mean(dim=-1)  # (B, N)
+        return (error * out.mask).sum() / out.mask.sum()
+
+    def _scales(self, terms: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor | float]:
+        """Factors that give every term's gradient at the tokens the norm of the first term's."""
+        if self.weights.balance == "fixed" or not tokens.requires_grad:
+            return dict.fromkeys(terms, 1.0)
+        norms = {
+            name: torch.autograd.grad(term, tokens, retain_graph=True)[0].float().norm()
+            for name, term in terms.items()
+        }
+        reference = next(iter(norms.values()))
+        # A term without gradient has nothing to scale up.
+        return {name: reference / norm.clamp_min(1e-12) for name, norm in norms.items()}
+
+
+def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each patch, as MAE takes them: (B, N, 1) each."""
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return mean, (variance + 1e-6).sqrt()
+
+
+def _ssim_distance(drawn: Tensor, images: Tensor, removed: Tensor) -> Tensor:
+    """1 - SSIM (Wang et al. 2004, window 11), averaged over the removed pixels."""
+    from kornia.metrics import ssim  # takes a quarter of a second to import
+
+    similarity = ssim(drawn, images, window_size=11).mean(dim=1, keepdim=True)
+    return 1 - (similarity * removed).sum() / removed.sum()

@@ -1,0 +1,92 @@
+"""What a long stage tells while it runs: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Meter:
+    """A progress bar with throughput, loss terms and time left.
+
+    Parameters
+    ----------
+    title : str
+        What is going on.
+    total : int
+        Number of steps.
+    done : int
+        Steps done before, by an interrupted run.
+    enabled : bool
+        Off on all processes but the first.
+
+    Examples
+    --------
+    >>> with Meter("loading", total=2, enabled=False) as meter:
+    ...     meter.advance(images=1)
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0, *, enabled: bool = True) -> None:
+        self._title, self._total, self._done = title, total, done
+        self._start, self._images, self._said = time.monotonic(), 0, done
+        self._enabled = enabled
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=Console(stderr=True),
+            disable=not (enabled and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task(title, total=total, completed=done, news="")
+
+    def __enter__(self) -> Meter:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput since the start."""
+        return self._images / max(1e-9, time.monotonic() - self._start)
+
+    def advance(self, images: int = 0, terms: Mapping[str, float] | None = None) -> None:
+        """Count one step.
+
+        Parameters
+        ----------
+        images : int
+            Images that it took.
+        terms : mapping of str to float, optional
+            What to show beside the bar.
+        """
+        self._done += 1
+        self._images += images
+        news = " ".join(f"{name} {value:.4g}" for name, value in (terms or {}).items())
+        news = f"{self.images_per_second:.0f} images/s {news}"
+        self._bar.update(self._task, advance=1, news=news)
+        # Where there is no terminal, a tenth of the way is worth a line.
+        if self._enabled and self._bar.disable and (self._done - self._said) * 10 >= self._total:
+            self._said = self._done
+            left = (time.monotonic() - self._start) / self._done * (self._total - self._done)
+            print(f"{self._title}: {self._done}/{self._total}, {news}, {left:.0f} s left",
+                  file=sys.stderr, flush=True)  # fmt: skip

@@ -1,0 +1,188 @@
+"""A data set becomes one tensor; every change to the pixels was asked for by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from glcm_mae.data import (
+    Record,
+    UnreadableImage,
+    content_hash,
+    file_hashes,
+    load_images,
+    read_image,
+)
+from glcm_mae.errors import UserError
+
+
+def record(folder: Path, name: str, pixels: np.ndarray) -> Record:
+    if name.endswith(".tif"):
+        tifffile.imwrite(folder / name, pixels)
+    else:
+        Image.fromarray(pixels).save(folder / name)
+    return Record(folder / name, None, name, None)
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, 256, shape).astype(dtype)
+
+
+def test_values_are_scaled_by_the_range_of_the_type(tmp_path: Path) -> None:
+    eight = record(tmp_path, "8.png", np.array([[0, 51, 255]], np.uint8))
+    sixteen = record(tmp_path, "16.png", np.array([[0, 13107, 65535]], np.uint16))
+    for one in (eight, sixteen):
+        loaded = load_images([one], image_size=(1, 3))
+        assert loaded.pixels.dtype == torch.float32
+        torch.testing.assert_close(loaded.pixels, torch.tensor([[[[0, 0.2, 1]]]]))
+
+
+def test_a_window_clamps_in_stored_units(tmp_path: Path) -> None:
+    ramp = np.array([[0, 100, 200, 300, 400]])
+    for name, dtype in (("16.png", np.uint16), ("float.tif", np.float32)):
+        one = record(tmp_path, name, ramp.astype(dtype))
+        loaded = load_images([one], image_size=(1, 5), window=(100, 300))
+        torch.testing.assert_close(loaded.pixels[0, 0], torch.tensor([[0, 0, 0.5, 1, 1]]))
+
+
+def test_order_and_account(tmp_path: Path) -> None:
+    records = [record(tmp_path, f"{n}.png", np.full((4, 4), n, np.uint8)) for n in range(70)]
+    calls: list[int] = []
+    loaded = load_images(records, image_size=(4, 4), progress=calls.append)
+    torch.testing.assert_close(loaded.pixels[:, 0, 0, 0] * 255, torch.arange(70.0))
+    assert calls == list(range(1, 71))
+    assert loaded.kept.tolist() == list(range(70))
+    assert loaded.skipped == []
+    assert loaded.hashes == file_hashes(records)
+
+
+def test_color(tmp_path: Path) -> None:
+    gray = record(tmp_path, "gray.png", noise(4, 5))
+    rgb = record(tmp_path, "rgb.png", noise(4, 5, 3))
+    both = [gray, rgb, gray]
+    as_gray = load_images(both, image_size=(4, 5), color="gray").pixels
+    stored = noise(4, 5, 3) / 255
+    luminance = 0.299 * stored[..., 0] + 0.587 * stored[..., 1] + 0.114 * stored[..., 2]
+    np.testing.assert_allclose(as_gray[1, 0].numpy(), luminance, atol=1e-6)
+    as_rgb = load_images(both, image_size=(4, 5), color="rgb").pixels
+    assert torch.equal(as_rgb[0], as_gray[0].expand(3, -1, -1))
+    np.testing.assert_allclose(as_rgb[1].numpy(), np.moveaxis(stored, -1, 0), atol=1e-6)
+    assert load_images([rgb], image_size=(4, 5)).pixels.shape == (1, 3, 4, 5)
+    with pytest.raises(
+        UserError, match=r"2 images are gray .*gray\.png.* 1 are RGB .*rgb\.png.*set data\.color"
+    ):
+        load_images(both, image_size=(4, 5))
+
+
+def test_white_stays_within_range(tmp_path: Path) -> None:
+    white = record(tmp_path, "white.png", np.full((33, 47, 3), 255, np.uint8))
+    pixels = load_images([white], image_size=(19, 23), color="gray", resize="stretch").pixels
+    assert pixels.max() <= 1
+    torch.testing.assert_close(pixels, torch.ones(1, 1, 19, 23))
+
+
+def test_resize_none_changes_nothing_and_refuses_other_sizes(tmp_path: Path) -> None:
+    fits, odd = record(tmp_path, "a.png", noise(6, 8)), record(tmp_path, "odd.png", noise(5, 8))
+    loaded = load_images([fits], image_size=(6, 8))
+    np.testing.assert_array_equal((loaded.pixels * 255).round().numpy()[0, 0], noise(6, 8))
+    with pytest.raises(
+        UserError,
+        match=r"odd\.png has 5 x 8 pixels .*instead of 6 x 8: set data\.resize to crop, pad or",
+    ):
+        load_images([fits, odd], image_size=(6, 8))
+
+
+def test_resize_geometry(tmp_path: Path) -> None:
+    # A wide image whose left, middle and right thirds differ.
+    thirds = np.repeat(np.array([[50, 100, 200]], np.uint8), [8, 8, 8], axis=1).repeat(8, axis=0)
+    wide = record(tmp_path, "wide.png", thirds)
+    crop = load_images([wide], image_size=(8, 8), resize="crop").pixels[0, 0] * 255
+    torch.testing.assert_close(crop, torch.full((8, 8), 100.0))
+    pad = load_images([wide], image_size=(24, 24), resize="pad").pixels[0, 0] * 255
+    torch.testing.assert_close(pad[8:16], torch.from_numpy(thirds).float())
+    assert pad[:8].sum() == pad[16:].sum() == 0
+    stretch = load_images([wide], image_size=(3, 3), resize="stretch").pixels[0, 0] * 255
+    assert stretch[1, 0] < stretch[1, 1] < stretch[1, 2]
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (37, 41), (128, 127)])
+def test_every_shape_comes_to_size(tmp_path: Path, resize: str, shape: tuple[int, int]) -> None:
+    one = record(tmp_path, "a.png", np.full(shape, 255, np.uint8))
+    pixels = load_images([one], image_size=(16, 24), resize=resize).pixels  # type: ignore[arg-type]
+    assert pixels.shape == (1, 1, 16, 24)
+    assert pixels.max() == pytest.approx(1)
+    if resize != "pad":
+        assert pixels.min() == pytest.approx(1)
+
+
+def test_downsampling_is_antialiased(tmp_path: Path) -> None:
+    checkers = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    one = record(tmp_path, "a.png", checkers)
+    pixels = load_images([one], image_size=(16, 16), resize="stretch").pixels
+    torch.testing.assert_close(pixels, torch.full((1, 1, 16, 16), 0.5), atol=0.03, rtol=0)
+
+
+def test_types_that_share_no_range(tmp_path: Path) -> None:
+    eight = record(tmp_path, "8.png", noise(4, 4))
+    sixteen = record(tmp_path, "16.png", noise(4, 4, dtype=np.uint16))
+    floating = record(tmp_path, "f.tif", noise(4, 4, dtype=np.float32))
+    with pytest.raises(
+        UserError, match=r"1 images hold uint16 .*16\.png.*1 images hold uint8 .*data\.window"
+    ):
+        load_images([eight, sixteen], image_size=(4, 4))
+    with pytest.raises(UserError, match=r"f\.tif holds floating-point .*set data\.window"):
+        load_images([floating], image_size=(4, 4))
+    loaded = load_images([eight, sixteen, floating], image_size=(4, 4), window=(0, 255))
+    assert torch.equal(loaded.pixels[0], loaded.pixels[1])
+    assert torch.equal(loaded.pixels[0], loaded.pixels[2])
+
+
+def test_unreadable_files_stop_or_are_reported(tmp_path: Path) -> None:
+    good = [record(tmp_path, f"{n}.png", noise(4, 4 + n)) for n in range(2)]
+    bad = Record(tmp_path / "bad.png", None, "bad", None)
+    bad.path.write_bytes(b"hello")
+    records = [bad, *good]
+    with pytest.raises(UnreadableImage, match=r"bad\.png is not a PNG"):
+        load_images(records, image_size=(4, 4), resize="pad")
+    loaded = load_images(records, image_size=(4, 4), resize="pad", on_error="skip")
+    assert loaded.pixels.shape == (2, 1, 4, 4)
+    assert loaded.kept.tolist() == [1, 2]
+    assert loaded.hashes == file_hashes(good)
+    ((path, reason),) = loaded.skipped
+    assert path == bad.path
+    assert "not a PNG" in reason
+    with pytest.raises(UserError, match=r"None of the 2 images can be read; the first: .*bad\.png"):
+        load_images([bad, bad], image_size=(4, 4), on_error="skip")
+    with pytest.raises(UnreadableImage, match="bad"):
+        file_hashes(records)
+
+
+def test_the_hash_is_of_the_pixels_and_not_of_the_file(tmp_path: Path) -> None:
+    pixels = noise(4, 6)
+    records = [
+        record(tmp_path, "a.png", pixels),
+        record(tmp_path, "b.bmp", pixels),
+        record(tmp_path, "c.png", pixels.reshape(6, 4)),
+        record(tmp_path, "d.png", pixels.astype(np.uint16)),
+    ]
+    hashes = file_hashes(records)
+    assert hashes[0] == hashes[1] == content_hash(read_image(records[0].path))
+    assert len(set(hashes)) == 3
+
+
+def test_setting_mistakes(tmp_path: Path) -> None:
+    one = [record(tmp_path, "a.png", noise(4, 4))]
+    with pytest.raises(UserError, match="no images to load"):
+        load_images([], image_size=(4, 4))
+    with pytest.raises(UserError, match=r"data\.image_size is 0 x 4"):
+        load_images(one, image_size=(0, 4))
+    for window in ((5, 5), (5, 1), (0, float("nan")), (0, float("inf"))):
+        with pytest.raises(UserError, match=r"data\.window"):
+            load_images(one, image_size=(4, 4), window=window)
+    for setting in ("color", "resize", "on_error"):
+        with pytest.raises(UserError, match=rf"data\.{setting} is 'x': set it to one of"):
+            load_images(one, image_size=(4, 4), **{setting: "x"})

@@ -1,0 +1,253 @@
+"""Folders and CSV files are listed in a fixed order, and mistakes in them are named."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glcm_mae.data import Manifest, Record, patients_on_two_sides, read_manifest
+from glcm_mae.errors import UserError
+
+CHEST_REGEX = r"^(person\d+|(?:NORMAL\d+-)?IM-\d+)"
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def write_csv(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "manifest.csv"
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def names_of(manifest: Manifest, folder: Path) -> list[str]:
+    return [record.path.relative_to(folder).as_posix() for record in manifest.records]
+
+
+def test_a_tree_of_class_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "normal/b.PNG", "normal/p1/a.tif", "benign/z.jpeg", "benign/notes.txt")
+    touch(tmp_path, "benign/._z.jpeg", ".cache/x.png", "README.md")
+    manifest = read_manifest(tmp_path)
+    assert names_of(manifest, tmp_path) == ["benign/z.jpeg", "normal/b.PNG", "normal/p1/a.tif"]
+    assert manifest.classes == ("benign", "normal")
+    assert manifest.labels.tolist() == [0, 1, 1]
+    assert manifest.labels.dtype == np.int64
+    assert not manifest.has_patients
+    assert manifest.patients.tolist() == [str(record.path) for record in manifest.records]
+
+
+def test_a_flat_folder_is_unlabelled(tmp_path: Path) -> None:
+    touch(tmp_path, "b.png", "a.png")
+    manifest = read_manifest(str(tmp_path))
+    assert names_of(manifest, tmp_path) == ["a.png", "b.png"]
+    assert manifest.classes == ()
+    assert manifest.labels.tolist() == [-1, -1]
+
+
+def test_a_tree_of_splits(tmp_path: Path) -> None:
+    touch(tmp_path, "train/NORMAL/a.png", "train/PNEUMONIA/b.png", "test/NORMAL/c.png")
+    manifest = read_manifest(tmp_path)
+    assert manifest.classes == ("NORMAL", "PNEUMONIA")
+    assert [(r.path.name, r.label, r.split) for r in manifest.records] == [
+        ("c.png", "NORMAL", "test"),
+        ("a.png", "NORMAL", "train"),
+        ("b.png", "PNEUMONIA", "train"),
+    ]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path, "data/benign/a.png", "data/normal/n.png", "elsewhere/b.png")
+    for link, target in (
+        ("self", "self"),
+        ("up", ".."),
+        ("here", "."),
+        ("more", "../../elsewhere"),
+    ):
+        (tmp_path / "data/benign" / link).symlink_to(target)
+    manifest = read_manifest(tmp_path / "data")
+    assert [record.path.name for record in manifest.records] == ["a.png", "b.png", "n.png"]
+
+
+def test_one_expression_finds_the_patients_of_the_chest_set(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "PNEUMONIA/person1018_virus_1706.png",
+        "NORMAL/IM-0117-0001.png",
+        "NORMAL/IM-0117-0001-0002.png",
+        "NORMAL/NORMAL2-IM-0117-0001.png",
+    )
+    manifest = read_manifest(tmp_path, patient_regex=CHEST_REGEX)
+    assert manifest.has_patients
+    assert sorted(set(manifest.patients.tolist())) == ["IM-0117", "NORMAL2-IM-0117", "person1018"]
+    assert CHEST_REGEX in str(read_manifest.__doc__)
+    whole = read_manifest(tmp_path, patient_regex=r"\d{4}")
+    assert set(whole.patients.tolist()) == {"1018", "0117"}
+
+
+def test_a_csv_keeps_its_order(tmp_path: Path) -> None:
+    touch(tmp_path, "images/b.png", "images/a,1.png")
+    source = write_csv(
+        tmp_path,
+        'label,path,patient,split\nill, images/b.png ,p2,test\n,"images/a,1.png",p1,train\n\n',
+        encoding="utf-8-sig",
+    )
+    manifest = read_manifest(source)
+    assert manifest.records == (
+        Record(tmp_path / "images/b.png", "ill", "p2", "test"),
+        Record(tmp_path / "images/a,1.png", None, "p1", "train"),
+    )
+    assert manifest.labels.tolist() == [0, -1]
+
+
+def test_a_csv_needs_only_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    manifest = read_manifest(write_csv(tmp_path, "path\na.png\n"))
+    assert manifest.records == (Record(tmp_path / "a.png", None, str(tmp_path / "a.png"), None),)
+    assert not manifest.has_patients
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(["a", "b, c", 'd"e', "ü"]), st.sampled_from([None, "x", "y z"])),
+        min_size=1,
+        max_size=6,
+    ),
+    has_patients=st.booleans(),
+    split=st.sampled_from([None, "test"]),
+)
+def test_what_is_written_is_read_back(
+    rows: list[tuple[str, str | None]], has_patients: bool, split: str | None
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = [folder / f"{stem}{number}.png" for number, (stem, _) in enumerate(rows)]
+        records = [
+            Record(path, label, stem if has_patients else str(path), split)
+            for path, (stem, label) in zip(paths, rows, strict=True)
+        ]
+        touch(folder, *(path.name for path in paths))
+        classes = tuple(sorted({label for _, label in rows if label}))
+        manifest = Manifest(tuple(records), classes, has_patients)
+        manifest.write(folder / "manifest.csv")
+        assert read_manifest(folder / "manifest.csv") == manifest
+        assert sorted(folder.iterdir()) == sorted([*paths, folder / "manifest.csv"])
+        # From another folder the paths are absolute.
+        (folder / "run").mkdir()
+        manifest.write(folder / "run/manifest.csv")
+        assert read_manifest(folder / "run/manifest.csv") == manifest
+
+
+def test_a_relative_source_can_be_written_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "images/a.png")
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    read_manifest("images").write("run/manifest.csv")
+    monkeypatch.chdir(tmp_path / "run")
+    assert read_manifest("manifest.csv").records[0].path.samefile(tmp_path / "images/a.png")
+
+
+def test_a_subset_keeps_the_class_numbers(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    part = read_manifest(tmp_path).subset(np.array([2, 1]))
+    assert part.labels.tolist() == [2, 1]
+    assert len(part) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], "holds no images: looked for .png, .jpg"),
+        (["notes.txt"], "holds no images"),
+        (["a/1.png", "b/notes.txt"], "b is a class folder without images: looked for .png"),
+        (["a/1.png", "2.png"], "images beside folders .*2.png"),
+    ],
+)
+def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], words: str) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(UserError, match=words):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no column path"),
+        ("file,label\na.png,x\n", "no column path"),
+        ("path;label\na.png;x\n", "no column path"),
+        ("path\n", "lists no images"),
+        ("path,patient_id\na.png,1\n", r"unknown or repeated columns \(patient_id\)"),
+        ("path,path\na.png,a.png\n", "unknown or repeated columns"),
+        ("path,label\na.png,x\nb.png\n", "1 cells instead of 2 in row 2"),
+        ("path,label\n,x\n", "empty cell in column path, row 1"),
+        ("path,patient\na.png,p\nb.png,\n", "empty cell in column patient, row 2"),
+        ("path,split\na.png,\nb.png,test\n", "empty cell in column split, row 1"),
+        ("path,split\na.png,training\n", r"unknown split names \(training\): use train, val, test"),
+        ("path\na.png\nx.png\ny.png\nz.png\nw.png\n", r"4 of 5 files .* missing .*z.png, \.\.\."),
+        ("path\na.png\nb.png\n../{folder}/a.png\n", "1 file.* more than once .*a.png"),
+        ("path,patient,split\na.png,p7,train\nb.png,p7,test\n", r"1 patient.* two sides .*p7"),
+    ],
+)
+def test_csv_mistakes(tmp_path: Path, text: str, words: str) -> None:
+    touch(tmp_path, "a.png", "b.png")
+    source = write_csv(tmp_path, text.replace("{folder}", tmp_path.name))
+    with pytest.raises(UserError, match=words) as caught:
+        read_manifest(source)
+    assert str(source) in str(caught.value)
+
+
+def test_a_csv_in_another_encoding(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a CSV file in UTF-8"):
+        read_manifest(write_csv(tmp_path, "path\nü.png\n", encoding="latin-1"))
+
+
+def test_sources_that_are_none(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        read_manifest(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no folder and no \.csv"):
+        read_manifest(tmp_path / "a.png")
+
+
+def test_mistakes_with_patients(tmp_path: Path) -> None:
+    touch(tmp_path, "p1_a.png", "x.png")
+    with pytest.raises(UserError, match=r"x\.png has no patient in its name"):
+        read_manifest(tmp_path, patient_regex=r"p\d+")
+    with pytest.raises(UserError, match="no regular expression"):
+        read_manifest(tmp_path, patient_regex="(")
+    with pytest.raises(UserError, match="patient column and patient_regex is set too"):
+        read_manifest(write_csv(tmp_path, "path,patient\nx.png,p\n"), patient_regex="x")
+    touch(tmp_path, *(f"tree/{s}/c/p{n}_{s}.png" for s in ("train", "test") for n in range(5)))
+    with pytest.raises(UserError, match=r"5 patient.* two sides .*\(p0, p1, p2, \.\.\.\)"):
+        read_manifest(tmp_path / "tree", patient_regex=r"p\d+")
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("pqr"), st.sampled_from("xy")), max_size=8))
+def test_patients_on_two_sides(pairs: list[tuple[str, str]]) -> None:
+    found = patients_on_two_sides([p for p, _ in pairs], [s for _, s in pairs])
+    assert found == [p for p in "pqr" if {(p, "x"), (p, "y")} <= set(pairs)]
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csv(tmp_path, "old")
+    manifest = Manifest((Record(tmp_path / "a.png", None, "p", None),), (), has_patients=True)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        manifest.write(path)
+    assert path.read_text() == "old"

@@ -1,0 +1,325 @@
+"""Pixels come out exactly as stored, or not at all."""
+
+import contextlib
+import io
+import pickle
+import re
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from glcm_mae.data import IMAGE_SUFFIXES, UnreadableImage, read_image
+from glcm_mae.data import readers as readers_module
+from glcm_mae.errors import UserError
+
+RAMP16 = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+def png(rows: list[bytes], width: int, depth: int, colour: int, extra: bytes = b"") -> bytes:
+    """A PNG written by hand, for the kinds no library here writes."""
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, colour, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    ends = chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + ends
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def write_tiff(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    tifffile.imwrite(path, pixels, **options)
+    return path
+
+
+@settings(max_examples=25, deadline=None)
+@given(pixels=hnp.arrays(np.uint16, st.one_of(SHAPES, SHAPES.map(lambda hw: (*hw, 3)))))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_are_exact_in_gray_and_rgb(suffix: str, pixels: np.ndarray) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "image" + suffix)
+        if suffix == ".png":
+            path.write_bytes(imagecodecs.png_encode(pixels))
+        else:
+            tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+        read = read_image(path)
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_every_16_bit_value_survives(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"ramp{suffix}"
+    Image.fromarray(RAMP16).save(path)
+    np.testing.assert_array_equal(read_image(path)[0], RAMP16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff"])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_8_bits_are_exact(tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"image{suffix}")
+    read = read_image(tmp_path / f"image{suffix}")
+    assert read.dtype == np.uint8
+    assert read.flags.c_contiguous
+    assert read.flags.writeable
+    np.testing.assert_array_equal(read, np.moveaxis(pixels.reshape(5, 7, -1), -1, 0))
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
+def test_jpeg(tmp_path: Path, mode: str, channels: int) -> None:
+    Image.new(mode, (9, 8), color="gray").save(tmp_path / "image.jpg")
+    read = read_image(tmp_path / "image.jpg")
+    assert read.shape == (channels, 8, 9)
+    np.testing.assert_array_equal(read, 128)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_tiff_layouts(tmp_path: Path, byteorder: str, planar: str, dtype: type) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (5, 7, 3)).astype(dtype)
+    stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 0)
+    path = write_tiff(
+        tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar, byteorder=byteorder
+    )
+    read = read_image(path)
+    assert read.dtype == dtype
+    assert read.dtype.isnative
+    np.testing.assert_array_equal(read, np.moveaxis(pixels, -1, 0))
+
+
+def test_jpeg_in_tiff_becomes_rgb(tmp_path: Path) -> None:
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    path = write_tiff(tmp_path / "a.tif", red, photometric="rgb", compression="jpeg")
+    assert tifffile.TiffFile(path).pages[0].photometric == tifffile.PHOTOMETRIC.YCBCR
+    np.testing.assert_allclose(read_image(path)[:, 0, 0], [255, 0, 0], atol=3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_palettes_become_colour_or_gray(tmp_path: Path, suffix: str) -> None:
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
+    image.putpalette([9, 9, 9, 50, 60, 70, 8, 8, 8])
+    image.save(tmp_path / f"colour{suffix}")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / f"colour{suffix}")[:, 0].T, [[9] * 3, [50, 60, 70], [8] * 3]
+    )
+    image.putpalette([9, 9, 9, 50, 50, 50, 8, 8, 8])
+    image.save(tmp_path / f"gray{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"gray{suffix}"), [[[9, 50, 8]]])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_1_bit_becomes_0_and_255(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(np.eye(3, dtype=bool)).save(tmp_path / f"mask{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"mask{suffix}")[0], np.eye(3) * 255)
+
+
+def test_transparent_colour_of_a_16_bit_png(tmp_path: Path) -> None:
+    rows = [struct.pack(">HH", 1, 256)]
+    unused = png(rows, 2, 16, 0, extra=chunk(b"tRNS", struct.pack(">H", 7)))
+    np.testing.assert_array_equal(read_image(write(tmp_path / "a.png", unused)), [[[1, 256]]])
+    used = png(rows, 2, 16, 0, extra=chunk(b"tRNS", struct.pack(">H", 256)))
+    with pytest.raises(UnreadableImage, match="transparent"):
+        read_image(write(tmp_path / "b.png", used))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("samples", [2, 4])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_alpha_is_dropped_if_opaque(
+    tmp_path: Path, suffix: str, samples: int, dtype: type[np.unsignedinteger]
+) -> None:
+    path = tmp_path / f"image{suffix}"
+    pixels = np.full((3, 4, samples), 5, dtype)
+
+    def save() -> None:
+        if suffix == ".png":
+            path.write_bytes(imagecodecs.png_encode(pixels))
+        else:
+            photometric = "rgb" if samples == 4 else "minisblack"
+            extra = ["unassalpha"]
+            tifffile.imwrite(
+                path, pixels, photometric=photometric, extrasamples=extra, planarconfig="contig"
+            )
+
+    pixels[..., -1] = np.iinfo(dtype).max
+    save()
+    read = read_image(path)
+    assert read.shape == (samples - 1, 3, 4)
+    assert (read == 5).all()
+    pixels[1, 1, -1] -= 1
+    save()
+    with pytest.raises(UnreadableImage, match="transparent: save it without an alpha channel"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "palette"),
+    [(".png", False), (".jpg", False), (".tif", False), (".png", True), (".tif", True)],
+)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_shows_what_a_viewer_shows(
+    tmp_path: Path, suffix: str, palette: bool, orientation: int
+) -> None:
+    quadrants = np.kron(np.array([[0, 80, 160], [200, 120, 40]]), np.ones((8, 8))).astype(np.uint8)
+    image = Image.fromarray(quadrants)
+    if palette:
+        image = image.convert("P")
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"image{suffix}"
+    options = {"quality": 100} if suffix == ".jpg" else {}
+    image.save(path, exif=exif, **options)
+    upright = {
+        1: quadrants,
+        2: np.fliplr(quadrants),
+        3: np.rot90(quadrants, 2),
+        4: np.flipud(quadrants),
+        5: quadrants.T,
+        6: np.rot90(quadrants, -1),
+        7: np.rot90(quadrants, 2).T,
+        8: np.rot90(quadrants),
+    }[orientation]
+    np.testing.assert_array_equal(read_image(path)[0], upright)
+
+
+def test_the_content_counts_and_not_the_ending(tmp_path: Path) -> None:
+    Image.new("L", (3, 2), 4).save(tmp_path / "image.tif")
+    path = (tmp_path / "image.tif").rename(tmp_path / "image.png")
+    assert read_image(path).shape == (1, 2, 3)
+    assert all(suffix.startswith(".") for suffix in IMAGE_SUFFIXES)
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Files that must be refused, and a key word of the reason."""
+    noise = np.random.default_rng(0).integers(0, 65536, (64, 64), dtype=np.uint16)
+    png16 = imagecodecs.png_encode(noise)
+    damaged = bytearray(png16)
+    damaged[500] ^= 255
+    Image.new("CMYK", (4, 4)).save(folder / "cmyk.jpg")
+    Image.new("CMYK", (4, 4)).save(folder / "cmyk.tif")
+    Image.fromarray(noise.astype(np.uint8)).save(folder / "whole.jpg")
+    jpeg = (folder / "whole.jpg").read_bytes()
+    tiff = write_tiff(folder / "whole.tif", noise).read_bytes()
+    frames = [Image.new("L", (4, 4), value) for value in (1, 2)]
+    frames[0].save(folder / "film.png", save_all=True, append_images=frames[1:])
+    sparse = write_tiff(folder / "sparse.tif", noise, compression="deflate")
+    with tifffile.TiffFile(sparse, mode="r+") as opened:
+        opened.pages[0].tags["StripByteCounts"].overwrite((0,))
+    nan = np.array([[1, np.nan]], np.float32)
+    return {
+        "missing": (folder / "nowhere.png", "cannot be opened"),
+        "folder": (folder, "cannot be opened"),
+        "empty": (write(folder / "empty.png", b""), "is empty"),
+        "text": (write(folder / "text.png", b"hello"), "not a PNG, JPEG, TIFF or BMP"),
+        "header only": (write(folder / "header.png", png16[:30]), "truncated|not a PNG"),
+        "half png16": (write(folder / "half16.png", png16[:4000]), "truncated"),
+        "damaged": (write(folder / "damaged.png", bytes(damaged)), "damaged"),
+        "half jpeg": (write(folder / "half.jpg", jpeg[: len(jpeg) // 2]), "truncated"),
+        "half tiff": (write(folder / "half.tif", tiff[: len(tiff) // 2]), "truncated"),
+        "tiff magic": (write(folder / "magic.tif", tiff[:6]), "truncated"),
+        "no pixels": (write(folder / "none.png", png([], 0, 8, 0)), "not a PNG|no pixels"),
+        "cmyk jpeg": (folder / "cmyk.jpg", "CMYK.*convert it to gray or RGB"),
+        "cmyk tiff": (folder / "cmyk.tif", "SEPARATED.*convert it to gray or RGB"),
+        "film": (folder / "film.png", "animated"),
+        "pages": (
+            write_tiff(folder / "p.tif", np.zeros((2, 9, 9), np.uint8), photometric="minisblack"),
+            "2 pages",
+        ),
+        "volume": (
+            write_tiff(folder / "v.tif", np.zeros((16, 16, 16), np.uint8), volumetric=True,
+                       tile=(16, 16, 16)),
+            "volume",
+        ),
+        "white": (
+            write_tiff(folder / "white.tif", noise, photometric="miniswhite"), "white as 0"
+        ),
+        "sparse": (sparse, "lacks some of its pixels"),
+        "channels": (
+            write_tiff(folder / "five.tif", np.zeros((4, 4, 5), np.uint8), photometric="rgb",
+                       planarconfig="contig"),
+            "5 channels",
+        ),
+        "int16": (write_tiff(folder / "i.tif", noise.astype(np.int16)), "int16.*uint8, uint16"),
+        "float64": (write_tiff(folder / "f.tif", noise.astype(np.float64)), "float64"),
+        "nan": (write_tiff(folder / "nan.tif", nan), "NaN"),
+        "inf": (write_tiff(folder / "inf.tif", nan * 0 + np.inf), "NaN or infinite"),
+    }  # fmt: skip
+
+
+def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    for kind, (path, reason) in bad_files(tmp_path).items():
+        with pytest.raises(UserError) as caught:
+            read_image(path)
+        assert isinstance(caught.value, UnreadableImage), kind
+        assert str(caught.value).startswith(str(path)), kind
+        assert re.search(reason, str(caught.value)), (kind, str(caught.value))
+
+
+def whole_files() -> dict[str, bytes]:
+    """One file of each format and TIFF compression."""
+    pixels = (np.random.default_rng(0).integers(0, 3, (32, 32)) * 40).astype(np.uint8)
+    files = {"png16": imagecodecs.png_encode(pixels.astype(np.uint16) * 257)}
+    for kind in ("PNG", "JPEG", "BMP"):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, kind)
+        files[kind] = stream.getvalue()
+    for compression in (None, "deflate", "lzw", "jpeg"):
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, pixels, compression=compression, rowsperstrip=8)
+        files[f"TIFF {compression}"] = stream.getvalue()
+    return files
+
+
+@pytest.mark.parametrize("kind", whole_files())
+def test_a_truncated_file_never_gives_wrong_pixels(tmp_path: Path, kind: str) -> None:
+    data = whole_files()[kind]
+    whole = read_image(write(tmp_path / "file", data))
+    for length in {*range(0, len(data), len(data) // 40), *range(len(data) - 10, len(data))}:
+        cut = write(tmp_path / "cut", data[:length])
+        # A few last bytes hold no pixels.
+        with contextlib.suppress(UnreadableImage):
+            np.testing.assert_array_equal(read_image(cut), whole)
+
+
+@pytest.mark.parametrize("kind", whole_files())
+def test_a_damaged_file_is_no_crash(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        data = bytearray(whole_files()[kind])
+        data[rng.integers(0, len(data))] ^= 1 << int(rng.integers(0, 8))
+        with contextlib.suppress(UnreadableImage):
+            read_image(write(tmp_path / "file", bytes(data)))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_decompression_bomb_is_not_decoded(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers_module, "_MAX_PIXELS", 11)
+    Image.new("L", (4, 3)).save(tmp_path / f"bomb{suffix}")
+    with pytest.raises(UnreadableImage, match="4 x 3 pixels, more than 11: cut it into tiles"):
+        read_image(tmp_path / f"bomb{suffix}")
+
+
+def test_the_error_crosses_processes() -> None:
+    error = pickle.loads(pickle.dumps(UnreadableImage(Path("a.png"), "is empty.")))
+    assert str(error) == "a.png is empty."
