@@ -64,17 +64,18 @@ class TextureHead(nn.Module):
         self.register_buffer("mean", torch.zeros(entries))
         self.register_buffer("deviation", torch.ones(entries))
 
-    def describe(self, images: Tensor) -> Tensor:
-        """Root of the soft GLCM of every patch: (B, C, H, W) in [0, 1] to (B, N, entries)."""
+    def describe(self, images: Tensor, removed: Tensor) -> Tensor:
+        """Root of the soft GLCM of the removed patches: (B, C, H, W), (B, N) to (R, entries)."""
         size = self.patch_size
         patches = images.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # (B, C, y, p, x, p)
         patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, N, C, p, p)
-        return soft_glcm(patches, self.binning, self.offsets).sqrt().flatten(2)
+        return soft_glcm(patches[removed], self.binning, self.offsets).sqrt().flatten(1)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
         """Take mean and deviation of the entries from a sample of training images (B, C, H, W)."""
-        texture = self.describe(images).flatten(0, 1)
+        patches = images.shape[-2] * images.shape[-1] // self.patch_size**2
+        texture = self.describe(images, images.new_ones(len(images), patches).bool())
         self.mean.copy_(texture.mean(dim=0))
         deviation = texture.std(dim=0)
         # A cell that is hardly ever filled would get a target of hundreds where it once is.
@@ -82,10 +83,10 @@ class TextureHead(nn.Module):
 
     def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
         """Mean squared error of the standardised textures of the removed patches."""
-        with torch.no_grad():
-            target = (self.describe(images) - self.mean) / self.deviation
         removed = mask.bool()
-        return F.mse_loss(self.linear(tokens[removed]).float(), target[removed])
+        with torch.no_grad():
+            target = (self.describe(images, removed) - self.mean) / self.deviation
+        return F.mse_loss(self.linear(tokens[removed]).float(), target)
 
 
 @dataclass(frozen=True)

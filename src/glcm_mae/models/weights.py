@@ -134,11 +134,11 @@ def read_config(folder: Path) -> EncoderConfig:
         values = json.loads(path.read_text(encoding="utf-8"))
         known = {name: values[name] for name in EncoderConfig.__dataclass_fields__}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} does not describe an encoder ({error}): pre-train anew."
-        ) from error
-    lists = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
-    return EncoderConfig(**lists)
+        raise UserError(f"{path} does not describe an encoder ({error}): copy it anew.") from error
+    tuples: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in known.items()
+    }
+    return EncoderConfig(**tuples)
 
 
 def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, EncoderConfig]:

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 KernelName = Literal["sigmoid", "linear", "gaussian"]
 
@@ -160,8 +161,29 @@ class Binning:
         """Half-width of the kernel, tails of 1e-9 cut off, in bins."""
         return self._noise.reach * self.scale / self.width
 
+    def weights(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the bins that each pixel touches, and its share in each; differentiable.
+
+        Parameters
+        ----------
+        values : Tensor of float32 or float64, any shape
+            Pixel intensities.
+
+        Returns
+        -------
+        bins : Tensor of int64, (*values.shape, n_taps)
+        weight : Tensor like ``values``, (*values.shape, n_taps)
+        """
+        first, distance = self._inner_edges(values)
+        above = self._noise.cdf(distance).to(values.dtype)  # P(noisy value above the edge)
+        # The outermost edges lie beyond the kernel: there the distribution is 1 and 0.
+        above = F.pad(F.pad(above, (1, 0), value=1.0), (0, 1))
+        weight = above[..., :-1] - above[..., 1:]
+        bins, beyond = self._mirror(first)
+        return bins, weight.masked_fill(beyond, 0)
+
     def taps(self, values: Tensor) -> Taps:
-        """Find the bins that each pixel touches, with weights and slopes.
+        """Find bins, shares, and how the shares change with the pixel.
 
         Parameters
         ----------
@@ -174,34 +196,38 @@ class Binning:
             Three tensors of shape ``(*values.shape, n_taps)``; weight and slope have the dtype of
             ``values``.
         """
+        bins, weight = self.weights(values)
+        first, distance = self._inner_edges(values)
+        density = self._noise.pdf(distance).to(values.dtype) / self.scale
+        density = F.pad(density, (1, 1))
+        slope = density[..., :-1] - density[..., 1:]
         low, high = self.value_range
-        inside = (values >= low) & (values <= high)
+        outside = (values < low) | (values > high)
+        _, beyond = self._mirror(first)
+        return Taps(bins, weight, slope.masked_fill(beyond | outside[..., None], 0))
+
+    def _inner_edges(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """First bin of each pixel (...), and distances from the edges between its bins.
+
+        Distances are in bandwidths, (..., n_taps - 1).
+        """
+        low, high = self.value_range
         # Position in bins. In float64: a float32 position at level 200 would be off by 1e-5 of a
         # bin, which the steep sigmoid multiplies by 30.
-        position = (values.clamp(low, high).double() - low) / self.width  # (...)
-        first = torch.floor(position - self.reach)
-        # Distance from each inner edge between neighbouring taps, in bandwidths. The outermost
-        # edges lie beyond the kernel: the distribution there is 1 and 0.
-        steps = torch.arange(1, self.n_taps, device=values.device, dtype=torch.float64)
-        distance = ((position - first)[..., None] - steps) * (self.width / self.scale)
+        position = (values.clamp(low, high).double() - low) / self.width
+        first = torch.floor(position.detach() - self.reach)
+        position = position - first
         if self.scale >= self.width:  # a gentle kernel does not need the extra digits
-            distance = distance.to(values.dtype)
-        above = self._noise.cdf(distance).to(values.dtype)  # P(noisy value above the edge)
-        density = self._noise.pdf(distance).to(values.dtype) / self.scale
-        density = density * inside[..., None]
+            position = position.to(values.dtype)
+        edges = torch.arange(1, self.n_taps, device=values.device, dtype=position.dtype)
+        return first.long(), (position[..., None] - edges) * (self.width / self.scale)
 
-        one, zero = torch.ones_like(above[..., :1]), torch.zeros_like(above[..., :1])
-        above = torch.cat([one, above, zero], dim=-1)
-        density = torch.cat([zero, density, zero], dim=-1)
-        weight = above[..., :-1] - above[..., 1:]
-        slope = density[..., :-1] - density[..., 1:]
+    def _mirror(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Bins from the first on, folded back at the ends; and which stay outside even so.
 
-        offsets = torch.arange(self.n_taps, device=values.device)
-        bins, beyond = self._mirror(first.long()[..., None] + offsets)
-        return Taps(bins, weight.masked_fill(beyond, 0), slope.masked_fill(beyond, 0))
-
-    def _mirror(self, bins: Tensor) -> tuple[Tensor, Tensor]:
-        """Fold bins beyond an end back once; say which lie so far out that they stay outside."""
+        Each is folded once. Returns two tensors (..., n_taps).
+        """
+        bins = first[..., None] + torch.arange(self.n_taps, device=first.device)
         beyond = (bins < -self.levels) | (bins >= 2 * self.levels)
         bins = torch.where(bins < 0, -1 - bins, bins)
         bins = torch.where(bins >= self.levels, 2 * self.levels - 1 - bins, bins)

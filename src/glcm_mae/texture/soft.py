@@ -52,9 +52,7 @@ def soft_glcm(
     """
     check_offsets(offsets, *patches.shape[-2:])
     patches = patches if patches.dtype == torch.float64 else patches.float()
-    bins, weight, slope = binning.taps(patches.detach())
-    # The taps' bins do not move with the pixel: the weight is linear in it to first order.
-    weight = weight + slope * (patches - patches.detach())[..., None]
+    bins, weight = binning.weights(patches)
     phi = weight.new_zeros(*patches.shape, binning.levels).scatter_add(-1, bins, weight)
     phi = phi.movedim(-1, -3)  # (..., L, p, q)
     matrices = []

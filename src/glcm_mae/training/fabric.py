@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glcm_mae.errors import UserError
 from glcm_mae.settings import HardwareSettings
@@ -12,7 +12,7 @@ from glcm_mae.settings import HardwareSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def launch(settings: HardwareSettings) -> Fabric:

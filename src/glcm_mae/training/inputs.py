@@ -194,6 +194,7 @@ def encoder_or_random(
     model: ModelSettings,
     data: DataSettings,
     images: Images,
+    train: np.ndarray,
     drop_path: float = 0.0,
 ) -> tuple[Encoder, EncoderConfig]:
     """Load a pre-trained encoder, or build a random one where there is none.
@@ -206,6 +207,8 @@ def encoder_or_random(
         The shape of the random one, and its input.
     images : Images
         The stage's images.
+    train : ndarray of int
+        Positions of those from which a random encoder takes its normalisation.
     drop_path : float
         See `Encoder`.
 
@@ -219,7 +222,7 @@ def encoder_or_random(
         If the encoder cannot be read, or does not fit the images.
     """
     if folder is None:
-        config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels))
+        config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
         return build_encoder(config, drop_path), config
     check_fits(read_config(Path(folder)), data, images, folder)
     return load_encoder(Path(folder), drop_path)

@@ -69,8 +69,10 @@ class Meter:
         """Throughput since the start."""
         return self._images / max(1e-9, time.monotonic() - self._start)
 
-    def advance(self, images: int = 0, terms: Mapping[str, float] | None = None) -> None:
-        """Count one step.
+    def advance(
+        self, images: int = 0, terms: Mapping[str, float] | None = None, by: int = 1
+    ) -> None:
+        """Count steps.
 
         Parameters
         ----------
@@ -78,12 +80,14 @@ class Meter:
             Images that it took.
         terms : mapping of str to float, optional
             What to show beside the bar.
+        by : int
+            How many steps.
         """
-        self._done += 1
+        self._done += by
         self._images += images
         news = " ".join(f"{name} {value:.4g}" for name, value in (terms or {}).items())
         news = f"{self.images_per_second:.0f} images/s {news}"
-        self._bar.update(self._task, advance=1, news=news)
+        self._bar.update(self._task, advance=by, news=news)
         # Where there is no terminal, a tenth of the way is worth a line.
         if self._enabled and self._bar.disable and (self._done - self._said) * 10 >= self._total:
             self._said = self._done

@@ -41,6 +41,7 @@ class Run:
         self.folder = Path(folder)
         self._checkpoint = self.folder / "checkpoint.pt"
         self._log = self.folder / "log.jsonl"
+        self._finished = self.folder / "finished.json"
         written = _plain({"version": __version__, **asdict(settings)})
         existing = self.folder / "settings.yaml"
         if existing.exists() and not resume:
@@ -57,7 +58,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
-        return (self.folder / "finished").exists()
+        return self._finished.exists()
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint.
@@ -94,9 +95,16 @@ class Run:
                 "run's folder and start again."
             ) from error
 
-    def finish(self) -> None:
-        """Mark the run as finished; its checkpoint is no longer needed."""
-        write_atomically(self.folder / "finished", "")
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Mark the run as finished; its checkpoint is no longer needed.
+
+        Parameters
+        ----------
+        facts : dict
+            What a reader of the results should know; kept in ``finished.json``.
+        """
+        facts = {"glcm_mae": __version__, "torch": torch.__version__, **facts}
+        write_atomically(self._finished, json.dumps(facts, indent=2) + "\n")
         self._checkpoint.unlink(missing_ok=True)
 
     def log(self, entry: dict[str, Any]) -> None:

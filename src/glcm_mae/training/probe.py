@@ -1,0 +1,264 @@
+"""Probing: how much of the classes a frozen encoder's features already tell."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glcm_mae.data import Manifest, Predictions, grouped_folds, holdout
+from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
+from glcm_mae.models.classifier import Pooling
+from glcm_mae.settings import DataSettings, ProbeSettings
+
+from .fabric import launch
+from .inputs import encoder_or_random, labelled, read_images, refuse_seen
+from .progress import Meter
+from .run import Run
+
+# Fits on (n, D) features and (n,) labels, given the training groups, and predicts (m, K).
+Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
+
+_BATCH = 64
+_STRENGTHS = np.logspace(-4, 2, 7)  # inverse ridge penalties to choose from
+
+
+def probe(settings: ProbeSettings) -> Path:
+    """Probe an encoder and write ``linear/predictions.csv`` and ``knn/predictions.csv``.
+
+    Without a held-out fold, each fold of the images is tested with a probe fitted on the others;
+    with one (or with a split in the manifest), its test part is tested with a probe fitted on the
+    training part.
+
+    Parameters
+    ----------
+    settings : ProbeSettings
+        See there.
+
+    Returns
+    -------
+    Path
+        The run's folder.
+
+    Raises
+    ------
+    UserError
+        If the settings or the images do not allow it, or pre-training has seen test images.
+    """
+    manifest = labelled(settings.data)
+    parts = _parts(manifest, settings.data)
+    images = read_images(settings.data, manifest)
+    if len(images) < len(manifest):  # skipped images: deal the others anew
+        parts = _parts(images.manifest, settings.data)
+    tested = np.concatenate([test for _, test in parts])
+    seen = refuse_seen(settings.encoder, images, tested, allow=settings.allow_seen)
+    fabric = launch(settings.hardware)
+    torch.manual_seed(settings.seed)
+    every = np.arange(len(images))
+    encoder, config = encoder_or_random(
+        settings.encoder, settings.model, settings.data, images, every
+    )
+    run = Run(settings.out, settings, resume=False)
+    features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
+    for name, fit in (("linear", linear_probe), ("knn", knn_probe(settings.neighbours))):
+        table = out_of_fold(fit, features, images.manifest, parts, settings.seed)
+        table.write(run.folder / name / "predictions.csv")
+    run.finish({"test": len(tested), "test_images_seen_in_pretraining": seen})
+    return run.folder
+
+
+@torch.no_grad()
+def extract(
+    encoder: Encoder, config: EncoderConfig, pixels: Tensor, pooling: Pooling = "mean"
+) -> np.ndarray:
+    """Compute one feature vector an image.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        On the device to compute on.
+    config : EncoderConfig
+        Its normalisation.
+    pixels : Tensor, (N, C, H, W)
+        Images in [0, 1].
+    pooling : {"mean", "token"}
+        How tokens become one vector.
+
+    Returns
+    -------
+    ndarray of float32, (N, D)
+    """
+    encoder.eval()
+    device = encoder.cls_token.device
+    mean, std = (
+        torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (config.mean, config.std)
+    )
+    features = []
+    with Meter("encoding", len(pixels)) as meter:
+        for batch in pixels.split(_BATCH):
+            tokens = encoder((batch.to(device) - mean) / std)
+            features.append(pool_tokens(tokens, pooling).float().cpu())
+            meter.advance(len(batch), by=len(batch))
+    return torch.cat(features).numpy()
+
+
+def out_of_fold(
+    fit: Probe,
+    features: np.ndarray,
+    manifest: Manifest,
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> Predictions:
+    """Fit on each training part and predict its test part.
+
+    Parameters
+    ----------
+    fit : callable
+        `linear_probe`, or what `knn_probe` returns.
+    features : ndarray, (N, D)
+        One vector an image.
+    manifest : Manifest
+        Labels and patients, in the same order.
+    parts : list of (ndarray, ndarray)
+        Positions of training and test images; no image is tested twice.
+    seed : int
+        For the inner folds.
+
+    Returns
+    -------
+    Predictions
+        One row a tested image, with its fold.
+    """
+    labels, patients = manifest.labels, manifest.patients
+    rows, probabilities, folds = [], [], []
+    for fold, (train, test) in enumerate(parts):
+        centre, spread = features[train].mean(axis=0), features[train].std(axis=0) + 1e-6
+        scaled = (features - centre) / spread
+        rows.append(test)
+        probabilities.append(fit(scaled[train], labels[train], patients[train], scaled[test], seed))
+        folds.append(np.full(len(test), fold))
+    order = np.concatenate(rows)
+    return Predictions(
+        paths=tuple(str(manifest.records[i].path) for i in order),
+        patients=tuple(manifest.records[i].patient for i in order),
+        labels=labels[order],
+        classes=manifest.classes,
+        probabilities=np.concatenate(probabilities),
+        folds=np.concatenate(folds),
+    )
+
+
+def linear_probe(
+    train: np.ndarray, labels: np.ndarray, groups: np.ndarray, test: np.ndarray, seed: int
+) -> np.ndarray:
+    """Logistic regression; its ridge penalty is chosen on inner folds of the training part.
+
+    Parameters
+    ----------
+    train, test : ndarray, (n, D) and (m, D)
+        Standardised features.
+    labels, groups : ndarray, (n,)
+        Classes and patients of the training part.
+    seed : int
+        For the inner folds.
+
+    Returns
+    -------
+    ndarray, (m, K)
+        Class probabilities.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    inner = grouped_folds(labels, groups, _inner_folds(labels, groups), seed)
+    losses = np.zeros(len(_STRENGTHS))
+    with warnings.catch_warnings():
+        # The weakest penalties need not converge to be told from better ones.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for fold in np.unique(inner):
+            fitted, held = inner != fold, inner == fold
+            model = LogisticRegression(max_iter=300, warm_start=True)
+            for i, strength in enumerate(_STRENGTHS):
+                model.set_params(C=strength).fit(train[fitted], labels[fitted])
+                chances = model.predict_proba(train[held])[np.arange(held.sum()), labels[held]]
+                losses[i] -= np.log(np.clip(chances, 1e-12, None)).sum()
+        best = LogisticRegression(C=_STRENGTHS[losses.argmin()], max_iter=1000)
+        return best.fit(train, labels).predict_proba(test)
+
+
+def knn_probe(neighbours: int) -> Probe:
+    """Make a vote of the nearest training images by cosine, weighted by exp(similarity / 0.07).
+
+    The weights are those of Wu et al. 2018 (arXiv 1805.01978), section 3.4.
+
+    Parameters
+    ----------
+    neighbours : int
+        How many vote.
+
+    Returns
+    -------
+    callable
+        Takes and returns what `linear_probe` does.
+    """
+
+    def fit(
+        train: np.ndarray, labels: np.ndarray, groups: np.ndarray, test: np.ndarray, seed: int
+    ) -> np.ndarray:
+        a, b = (
+            x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (test, train)
+        )
+        similarity = a @ b.T  # (m, n)
+        k = min(neighbours, len(train))
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        weight = np.exp(np.take_along_axis(similarity, nearest, axis=1) / 0.07)
+        votes = np.zeros((len(test), labels.max() + 1))
+        for c in range(votes.shape[1]):
+            votes[:, c] = (weight * (labels[nearest] == c)).sum(axis=1)
+        return votes / votes.sum(axis=1, keepdims=True)
+
+    return fit
+
+
+def _directions(features: np.ndarray) -> np.ndarray:
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def _parts(manifest: Manifest, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
+    given = any(record.split for record in manifest.records)
+    if data.fold is not None or given:
+        split = holdout(manifest, data.folds, data.fold or 0, data.split_seed)
+        return [(split.train, split.test)]
+    return grouped_parts(manifest, data.folds, data.split_seed)
+
+
+def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Deal a set into folds by patient and class, each to be tested once.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Labels and patients.
+    folds : int
+        How many.
+    seed : int
+        The same seed gives the same folds.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Positions of training and test images, one pair a fold.
+    """
+    names = np.array([record.label for record in manifest.records])
+    fold = grouped_folds(names, manifest.patients, folds, seed)
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
+
+
+def _inner_folds(labels: np.ndarray, groups: np.ndarray) -> int:
+    """Five, or as many as the rarest class has patients."""
+    rarest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
+    return max(2, min(5, rarest))
