@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
 from glcm_mae import __version__, settings
 from glcm_mae.errors import UserError
@@ -27,7 +32,9 @@ COMMANDS: dict[str, type] = {
 }
 
 # Settings that one wants to say without naming their group.
-_SHORT = {"--on_error": "--data.on_error"}
+_SHORT = {"on_error": "data.on_error"}
+
+_FLAGS = ("-h", "--help", "--print_config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,85 +48,134 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 for the user's mistakes, or 130 when stopped by Ctrl-C.
+        0, or 2 for the user's mistakes and for a full disk or memory, or 130 when stopped by
+        Ctrl-C.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        command, values = _parse(_expanded(sys.argv[1:] if arguments is None else arguments))
+        command, values = _parse(words)
         # Imported only now: every stage brings its own heavy libraries.
         stage: Callable[[Any], str] = getattr(import_module("glcm_mae.stages"), command)
-        print(stage(values))
-    except UserError as error:
-        print(f"glcm-mae: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("glcm-mae: stopped; --resume true goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        report = stage(values)
+        if report:  # of several processes only the first has one
+            print(report, flush=True)
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except KeyboardInterrupt:
+        trains = words[:1] in (["pretrain"], ["finetune"])
+        print(
+            "glcm-mae: stopped"
+            + ("; the same command with --resume goes on from the last checkpoint" * trains),
+            file=sys.stderr,
+        )
+        return 130
+    except Exception as error:
+        complaint = _complaint(error)
+        if complaint is None:
+            raise  # a mistake of ours: the traceback is for the bug report
+        print(f"glcm-mae: {complaint}", file=sys.stderr)
+        return 2
     return 0
 
 
-def _parse(words: list[str]) -> tuple[str, Any]:
-    parser = _parser()
-    try:
-        namespace = parser.parse_args(words)
-    except Exception as error:  # jsonargparse's own kinds, all about the arguments
-        raise UserError(" ".join(str(error).split())) from error
-    command = str(namespace.subcommand)
-    values: Namespace = parser.instantiate_classes(namespace)[command]
-    values.pop("config", None)
-    return command, COMMANDS[command](**vars(values))
-
-
-def _parser() -> ArgumentParser:
-    set_parsing_settings(docstring_parse_attribute_docstrings=False)
-    parser = ArgumentParser(
-        prog="glcm-mae",
-        description="Masked autoencoders for medical images that learn texture.",
-        version=__version__,
-        exit_on_error=False,
-    )
-    commands = parser.add_subcommands(dest="subcommand")
-    for name, kind in COMMANDS.items():
-        summary = (kind.__doc__ or "").splitlines()[0]
-        command = ArgumentParser(description=summary, exit_on_error=False)
-        command.add_argument(
-            "--config",
-            action="config",
-            help="a YAML file, or the name of a recipe: " + ", ".join(_recipes()),
+def _complaint(error: Exception) -> str | None:
+    """Say in a sentence what the user can mend; None if that is nothing."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} cannot be read or written ({error.strerror})."
+    # PyTorch has a type of its own for a full GPU, and none for full main memory.
+    full = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    if full or isinstance(error, MemoryError):
+        reason = (str(error).splitlines() or ["MemoryError"])[0]
+        return (
+            f"the memory is full ({reason}): lower optimizer.batch_size (and raise "
+            "optimizer.accumulate), data.image_size or model.size, or use fewer images."
         )
-        command.add_class_arguments(kind)
-        commands.add_subcommand(name, command, help=summary)
-    return parser
+    return None
 
 
-def _recipes() -> list[str]:
-    folder = files("glcm_mae") / "recipes"
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+def _parse(words: list[str]) -> tuple[str, Any]:
+    """Read command and settings; ends the process for --help, --version and --print_config."""
+    command = words[0] if words else ""
+    if command not in COMMANDS:
+        if command in ("-h", "--help", "--version"):
+            _overview().parse_args([command])
+        wrong = f"{command} is no command{_nearest(command, COMMANDS)}" if command else "no command"
+        raise UserError(f"{wrong}: give one of {', '.join(COMMANDS)}, or --help.")
+    kind = COMMANDS[command]
+    known = dict(_leaves(kind))
+    given, flags = _given(words[1:], command, known)
+    missing = [name for name, (_, required) in known.items() if required and name not in given]
+    if missing and not flags:
+        raise UserError(
+            f"{command} needs {' and '.join(f'--{name}' for name in missing)}: "
+            f"glcm-mae {command} --help says what {'it is' if len(missing) == 1 else 'they are'}."
+        )
+    parser = _parser(command)
+    line = [*flags, *(f"--{name}={text}" for name, (text, _) in given.items())]
+    try:
+        values = parser.parse_args(line).as_dict()
+    except Exception as error:  # jsonargparse's own kinds: names are checked, so it is a value
+        raise UserError(_wrong_value(str(error), given, known)) from error
+    return command, _built(kind, values)
 
 
-def _expanded(words: Sequence[str]) -> list[str]:
-    """Put recipes in the place of their names, and underscores for the hyphens of options."""
-    command = next((word for word in words if word in COMMANDS), "")
-    expanded: list[str] = []
-    for word in words:
-        option, equals, value = word.partition("=")
-        if expanded[-1:] == ["--config"]:
-            expanded.append(_recipe(word, command))
-        elif option == "--config" and equals:
-            expanded += ["--config", _recipe(value, command)]
-        elif option.startswith("--"):
-            option = "--" + option[2:].replace("-", "_")
-            expanded.append(_SHORT.get(option, option) + equals + value)
+def _built(kind: type, values: dict[str, Any]) -> Any:
+    """Make a dataclass, and those in it, of nested dicts."""
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            name: _built(hints[name], values[name]) if is_dataclass(hints[name]) else values[name]
+            for name in (field.name for field in fields(kind))
+        }
+    )
+
+
+def _given(
+    words: list[str], command: str, known: dict[str, tuple[Any, bool]]
+) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Collect the settings that are given: name to (text, the file it stands in or "").
+
+    What the command line says wins over what a --config file says, whatever their order.
+    """
+    of_files: dict[str, tuple[str, str]] = {}
+    of_line: dict[str, tuple[str, str]] = {}
+    flags = []
+    rest = list(words)
+    while rest:
+        option, equals, text = rest.pop(0).partition("=")
+        name = option[2:].replace("-", "_")
+        name = _SHORT.get(name, name)
+        if option in ("-h", "--help") or name.startswith("print_config"):
+            flags.append("--help" if option == "-h" else f"--{name}{equals}{text}")
+            continue
+        if not option.startswith("--"):
+            raise UserError(f"{option} is no option: settings are given as --name value.")
+        if name != "config" and name not in known:
+            raise UserError(f"{command}: --{_unknown(name, known)}")
+        if not equals:
+            is_flag = name in known and known[name][0] is bool
+            if rest and not rest[0].startswith("--"):
+                text = rest.pop(0)
+            elif is_flag:
+                text = "true"
+            else:
+                raise UserError(f"{option} has no value: give it one, as in {option} VALUE.")
+        if name == "config":
+            path, content = _recipe(text, command)
+            of_files |= {n: (t, str(path)) for n, t in _flat(content, known, str(path))}
         else:
-            expanded.append(word)
-    return expanded
+            of_line[name] = (text, "")
+    every = of_files | of_line
+    for name in [n for n, (text, _) in every.items() if known[n][1] and text in ("", "null")]:
+        del every[name]  # --print_config writes null where a setting must be given
+    return every, flags
 
 
-def _recipe(name: str, command: str) -> str:
-    """Read a YAML file or a recipe of the package; return the command's part of it as YAML.
+def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
+    """Read a YAML file or a recipe of the package; return the command's part of it.
 
     A recipe serves several commands: it holds a section for each, named as the command.
     """
@@ -127,18 +183,167 @@ def _recipe(name: str, command: str) -> str:
     if not path.is_file() and name in _recipes():
         path = Path(str(files("glcm_mae") / "recipes" / f"{name}.yaml"))
     if not path.is_file():
-        raise UserError(f"{name} is no file and no recipe: give one of {', '.join(_recipes())}.")
+        raise UserError(
+            f"--config {name} is no file and no recipe{_nearest(name, _recipes())}: give a YAML "
+            f"file or one of {', '.join(_recipes())}."
+        )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # Every scalar as it is written: the setting's own type says how to read it.
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not a YAML file ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a mapping of settings to values.")
-    if content and set(content) <= set(COMMANDS):
+    if isinstance(content, dict) and set(content) & set(COMMANDS):
+        strays = set(content) - set(COMMANDS)
+        if strays:
+            raise UserError(f"{path}: {min(strays)} stands beside sections: move it into one.")
         if command not in content:
             raise UserError(f"{path} has no section for {command}: it has {', '.join(content)}.")
-        content = content[command]
-    return yaml.safe_dump(content, default_flow_style=True, width=float("inf"))
+        content = content[command] or {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a mapping of settings to values, as in `seed: 0`.")
+    return path, content
+
+
+def _flat(
+    content: dict[str, Any], known: dict[str, Any], path: str, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a file as (dotted name, text)."""
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        is_group = any(other.startswith(f"{name}.") for other in known)
+        if is_group and (isinstance(value, dict) or not value):
+            yield from _flat(value or {}, known, path, f"{name}.")
+        elif name in known and not isinstance(value, dict):
+            yield name, _text(value)
+        else:
+            raise UserError(f"{path}: {_unknown(name, known)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_text(item) for item in value)}]"
+    return str(value) or "null"  # as YAML reads a key with nothing behind it
+
+
+def _unknown(name: str, known: dict[str, Any]) -> str:
+    members = [other for other in known if other.startswith(f"{name}.")]
+    if members:
+        return f"{name} is a group of settings: give {', '.join(members)}."
+    if name in known:
+        return f"{name} is one setting and not a group: give it {_readable(known[name][0])}."
+    # The nearest by its last part, as --epochs for --optimizer.epochs, or by its whole name.
+    last = {other.rpartition(".")[2]: other for other in reversed(known)}
+    groups = {other.rpartition(".")[0]: "" for other in known}
+    near = last.get(name.rpartition(".")[2]) or next(
+        iter(difflib.get_close_matches(name, [*groups, *known], 1)), ""
+    )
+    return f"{name} is no setting: " + (f"did you mean {near}?" if near else "see --help.")
+
+
+def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _wrong_value(
+    message: str, given: dict[str, tuple[str, str]], known: dict[str, tuple[Any, bool]]
+) -> str:
+    found = re.search(r'"([\w.]+)"', message)
+    name = found.group(1) if found else ""
+    if name not in given:
+        return " ".join(message.split())
+    text, path = given[name]
+    where = f"{path}: {name}" if path else f"--{name}"
+    return f"{where} takes {_readable(known[name][0])}, not {text!r}."
+
+
+def _leaves(kind: type, prefix: str = "") -> Iterator[tuple[str, tuple[Any, bool]]]:
+    """Yield every setting by its dotted name, with its type and whether it must be given."""
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        annotation = hints[field.name]
+        if is_dataclass(annotation):
+            yield from _leaves(annotation, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        else:
+            required = field.default is MISSING and field.default_factory is MISSING
+            yield f"{prefix}{field.name}", (annotation, required)
+
+
+def _readable(annotation: Any) -> str:
+    """Write a type as one would write its values: ``int | null``, ``[float, float]``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(arguments)
+    if origin in (Union, types.UnionType):
+        return " | ".join(_readable(argument) for argument in arguments)
+    if origin is tuple:
+        return f"[{', '.join(_readable(argument) for argument in arguments)}]"
+    if origin is list:
+        return f"[{_readable(arguments[0])}, ...]"
+    names: dict[Any, str] = {types.NoneType: "null", bool: "true | false", str: "text"}
+    return names.get(annotation) or str(annotation.__name__)
+
+
+class _Help(DefaultHelpFormatter):
+    """Help with readable types, where the choices do not already stand behind the name."""
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        annotation = getattr(action, "_typehint", None)
+        listed = annotation is None or annotation is bool or get_origin(annotation) is Literal
+        return None if listed else _readable(annotation)
+
+
+def _parser(command: str) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    kind = COMMANDS[command]
+    required = [name for name, (_, must) in _leaves(kind) if must]
+    needs = "".join(f" --{name} {name.rpartition('.')[2].upper()}" for name in required)
+    parser = ArgumentParser(
+        prog=f"glcm-mae {command}",
+        usage=f"glcm-mae {command} [--config RECIPE]{needs} [--SETTING VALUE ...]",
+        description=_summary(kind),
+        formatter_class=_Help,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        metavar="RECIPE",
+        help="A YAML file, or the name of a recipe of the package "
+        f"({', '.join(_recipes()) or 'none installed'}). Settings given beside it win.",
+    )
+    parser.add_class_arguments(kind)
+    for action in parser._actions:
+        if any(name.startswith(f"{action.dest}.") for name, _ in _leaves(kind)):
+            action.help = argparse.SUPPRESS  # a whole group at once: said in the recipe
+        action.option_strings = [o for o in action.option_strings if not o.endswith("+")]
+    return parser
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {_summary(kind)}" for name, kind in COMMANDS.items())
+    overview = argparse.ArgumentParser(
+        prog="glcm-mae",
+        usage="glcm-mae COMMAND [--config RECIPE] [--SETTING VALUE ...]",
+        description="Masked autoencoders for medical images that learn texture.\n\n"
+        f"commands (glcm-mae COMMAND --help lists the settings):\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    overview.add_argument("--version", action="version", version=f"glcm-mae {__version__}")
+    return overview
+
+
+def _summary(kind: type) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _recipes() -> list[str]:
+    folder = files("glcm_mae") / "recipes"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 if __name__ == "__main__":

@@ -492,9 +492,9 @@ class DemoSettings:
     """
 
     out: str = "demo"
-    epochs: int = 30
-    unlabelled_patients: int = 100
-    labelled_patients: int = 40
+    epochs: int = 20
+    unlabelled_patients: int = 150
+    labelled_patients: int = 60
     images_per_patient: int = 4
     seed: int = 0
 

@@ -5,6 +5,8 @@ This is the one place that knows all rooms; they know nothing of each other's or
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import fields
 from pathlib import Path
 
 from glcm_mae import settings
@@ -15,12 +17,17 @@ def pretrain(s: settings.PretrainSettings) -> str:
     """Pre-train; see `glcm_mae.training.pretrain.pretrain`."""
     from glcm_mae.training.pretrain import pretrain
 
+    _check_shared(s.seed, s.data, s.out)
+    _check_texture(s.objective, s.model.patch_size)
     run = pretrain(s)
-    data = f"--data.images {s.data.images}"
+    if not _leads():
+        return ""
+    # Without a held-out fold all these images have been seen: what is tested must be others.
+    tested = s.data.images if s.data.fold is not None else "LABELLED_IMAGES"
     return (
-        f"The encoder lies in {run}. Next: glcm-mae probe --encoder {run} {data} ..., "
-        f"glcm-mae finetune --encoder {run} {data} ..., "
-        f"or glcm-mae reconstruct --run {run} {data} ..."
+        f"The encoder lies in {run}. Next: glcm-mae probe --encoder {shlex.quote(str(run))} "
+        f"{_as_read(s.data, tested)} --out OUT, or finetune in its place, or glcm-mae reconstruct "
+        f"--run {shlex.quote(str(run))} {_as_read(s.data, s.data.images)} --out PICTURE.png"
     )
 
 
@@ -28,14 +35,27 @@ def finetune(s: settings.FinetuneSettings) -> str:
     """Fine-tune and evaluate; see `glcm_mae.training.finetune.finetune`."""
     from glcm_mae.training.finetune import finetune
 
-    return _evaluated(finetune(s))
+    _check_shared(s.seed, s.data, s.out)
+    run = finetune(s)
+    if not _leads():
+        return ""
+    other = "without --encoder, the control that it must beat" if s.encoder else "with --encoder"
+    return f"{_evaluated(run)} Next: the same {other}, into another --out."
 
 
 def probe(s: settings.ProbeSettings) -> str:
     """Probe and evaluate; see `glcm_mae.training.probe.probe`."""
     from glcm_mae.training.probe import probe
 
-    return _evaluated(probe(s))
+    _check_shared(s.seed, s.data, s.out)
+    run = probe(s)
+    if not _leads():
+        return ""
+    if s.encoder is None:
+        return f"{_evaluated(run)} Next: the same with --encoder, into another --out."
+    data = _as_read(s.data, s.data.images)
+    finetune = f"glcm-mae finetune --encoder {shlex.quote(s.encoder)} {data} --out OUT"
+    return f"{_evaluated(run)} Next: {finetune}"
 
 
 def evaluate(s: settings.EvaluateSettings) -> str:
@@ -45,6 +65,9 @@ def evaluate(s: settings.EvaluateSettings) -> str:
 
 def reconstruct(s: settings.ReconstructSettings) -> str:
     """Draw what a model makes of images; see `glcm_mae.report.pictures`."""
+    import numpy as np
+
+    from glcm_mae.data import read_manifest
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
     from glcm_mae.training.inputs import check_fits, read_images
@@ -52,11 +75,17 @@ def reconstruct(s: settings.ReconstructSettings) -> str:
 
     if s.n_images < 1:
         raise UserError(f"n_images is {s.n_images}: set it to 1 or more.")
+    if not 0 < s.mask_ratio < 1:
+        raise UserError(f"mask_ratio is {s.mask_ratio}: set it between 0 and 1.")
+    if not s.out.lower().endswith(".png"):
+        raise UserError(f"out is {s.out}: give it a name that ends in .png.")
+    _check_shared(s.seed, s.data)
     model = load_run(Path(s.run))
-    images = read_images(s.data)
+    manifest = read_manifest(s.data.images, s.data.patient_regex)
+    spread = np.linspace(0, len(manifest) - 1, min(s.n_images, len(manifest))).astype(int)
+    images = read_images(s.data, manifest.subset(spread))
     check_fits(read_config(Path(s.run)), s.data, images, s.run)
-    spread = images.pixels[:: max(1, len(images) // s.n_images)][: s.n_images]
-    redrawn = redraw(model, spread, s.mask_ratio, s.seed)
+    redrawn = redraw(model, images.pixels, s.mask_ratio, s.seed)
     draw_reconstructions(redrawn, Path(s.out))
     kept = kept_texture(redrawn)
     return (
@@ -89,3 +118,50 @@ def _evaluated(
         parts.append(f"{table}\n{format_table(metrics)}")
     written = ", ".join(str(table.with_name("metrics.json")) for table in tables)
     return "\n\n".join(parts) + f"\n\nThe metrics lie in {written}."
+
+
+def _leads() -> bool:
+    """Whether this process speaks and writes: the only one, or the first of several."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def _as_read(data: settings.DataSettings, images: str) -> str:
+    """Write the options that read other images as these, leaving defaults out."""
+    options = [f"--data.images {shlex.quote(images)}"]
+    for field in fields(data):
+        value = getattr(data, field.name)
+        if field.name != "images" and value != field.default:
+            text = str(list(value) if isinstance(value, tuple) else value)
+            options.append(f"--data.{field.name} {shlex.quote(text)}")
+    return " ".join(options)
+
+
+def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
+    """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
+    if out and Path(out).exists() and not Path(out).is_dir():
+        raise UserError(f"{out} is a file: choose a folder with --out.")
+    if min(settings.height_and_width(data.image_size)) < 1:
+        raise UserError(f"data.image_size is {data.image_size}: set it to 1 or more.")
+    for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
+        if not 0 <= value < 2**32:
+            raise UserError(f"{name} is {value}: set it from 0 to {2**32 - 1}.")
+
+
+def _check_texture(objective: settings.ObjectiveSettings, patch_size: int) -> None:
+    """Refuse GLCM settings before any image is read, and by their own name."""
+    from glcm_mae.texture import Binning
+    from glcm_mae.texture.offsets import check_offsets
+
+    for name, weight, glcm in (
+        ("texture", objective.glcm, objective.texture),
+        ("target", objective.glcm_prediction, objective.target),
+    ):
+        if not weight or patch_size < 1:
+            continue
+        try:
+            check_offsets(tuple(glcm.offsets), patch_size, patch_size)
+            Binning(glcm.levels, glcm.kernel, glcm.bandwidth, glcm.value_range or (0.0, 1.0))
+        except ValueError as error:
+            raise UserError(f"objective.{name}: {error}") from error

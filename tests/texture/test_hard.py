@@ -93,3 +93,11 @@ def test_soft_glcm_gradcheck():
     for kernel in ("sigmoid", "gaussian"):
         binning = Binning(4, kernel, 0.1)
         torch.autograd.gradcheck(lambda x, b=binning: soft_glcm(x, b), patches, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("gaussian", 32)])
+def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels):
+    patches = torch.rand(200, 8, 8) * 1.2 - 0.1
+    binning = Binning(levels, kernel)
+    exact = soft_glcm(patches.clone().requires_grad_(), binning)
+    assert torch.allclose(soft_glcm(patches, binning), exact, atol=1e-6)

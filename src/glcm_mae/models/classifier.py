@@ -37,6 +37,9 @@ def pool_tokens(tokens: Tensor, pooling: Pooling) -> Tensor:
 class Classifier(nn.Module):
     """An encoder, pooled, normalised, and a linear layer on top.
 
+    Pools what a probe pools: the encoder's last norm stays in place. (MAE's own fine-tuning leaves
+    it out before the mean.)
+
     Parameters
     ----------
     encoder : Encoder

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .vit import Block, Encoder, initialize, sincos_positions
+from .vit import Block, Encoder, check_width, initialize, sincos_positions
 
 
 class Reconstruction(NamedTuple):
@@ -29,7 +29,7 @@ class Reconstruction(NamedTuple):
 
 
 class MaskedAutoencoder(nn.Module):
-    """A ViT masked autoencoder (He et al. 2022), with the parameter names of its release.
+    """A ViT masked autoencoder (He et al. 2022); the decoder's parameters are named as in theirs.
 
     Parameters
     ----------
@@ -39,6 +39,11 @@ class MaskedAutoencoder(nn.Module):
         Channels of the images.
     decoder_embed_dim, decoder_depth, decoder_num_heads : int
         The decoder's width, blocks and heads.
+
+    Raises
+    ------
+    ValueError
+        If the decoder's width does not divide into its heads.
 
     References
     ----------
@@ -63,6 +68,7 @@ class MaskedAutoencoder(nn.Module):
         decoder_num_heads: int,
     ) -> None:
         super().__init__()
+        check_width("model.decoder_", decoder_embed_dim, decoder_num_heads)
         self.encoder = encoder
         self.decoder_embed = nn.Linear(encoder.embed_dim, decoder_embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
@@ -88,7 +94,8 @@ class MaskedAutoencoder(nn.Module):
         images : Tensor, (B, C, H, W)
             Normalised images.
         mask_ratio : float
-            Share of patches to remove.
+            Share of patches to remove, to the nearest patch (MAE's release rounds the kept ones
+            down). Above 0 at least one is removed; of two or more, one is kept.
         noise : Tensor, (B, N), optional
             The patches with the smallest values are kept. Default: random.
 
@@ -100,7 +107,8 @@ class MaskedAutoencoder(nn.Module):
         if noise is None:
             noise = torch.rand(len(images), n, device=images.device)
         order = noise.argsort(dim=1)
-        keep = order[:, : max(1, round(n * (1 - mask_ratio)))]  # (B, K)
+        most = n - 1 if mask_ratio > 0 else n
+        keep = order[:, : min(most, max(1, round(n * (1 - mask_ratio))))]  # (B, K)
         mask = noise.new_ones(noise.shape).scatter_(1, keep, 0)
         tokens = self.decode(self.encoder(images, keep), keep)
         return Reconstruction(self.decoder_pred(tokens), tokens, mask)

@@ -44,6 +44,15 @@ class TextureHead(nn.Module):
     ----------
     Wei, Fan, Xie, Wu, Yuille, Feichtenhofer, "Masked Feature Prediction for Self-Supervised Visual
     Pre-Training", CVPR 2022, arXiv 2112.09133.
+
+    Examples
+    --------
+    >>> images = torch.rand(2, 1, 32, 32)
+    >>> head = TextureHead(64, Binning(levels=8), ((0, 1), (1, 0)), in_chans=1, patch_size=8)
+    >>> head.fit(images)
+    >>> mask = torch.ones(2, 16)  # all 16 patches of both were removed
+    >>> head.loss(torch.rand(2, 16, 64), images, mask).shape
+    torch.Size([])
     """
 
     mean: Tensor
@@ -67,26 +76,28 @@ class TextureHead(nn.Module):
     def describe(self, images: Tensor, removed: Tensor) -> Tensor:
         """Root of the soft GLCM of the removed patches: (B, C, H, W), (B, N) to (R, entries)."""
         size = self.patch_size
-        patches = images.unflatten(-1, (-1, size)).unflatten(-3, (-1, size))  # (B, C, y, p, x, p)
-        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, N, C, p, p)
-        return soft_glcm(patches[removed], self.binning, self.offsets).sqrt().flatten(1)
+        patches = patchify(images, size)[removed].unflatten(-1, (size, size, -1))  # (R, p, p, C)
+        return soft_glcm(patches.movedim(-1, 1), self.binning, self.offsets).sqrt().flatten(1)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
         """Take mean and deviation of the entries from a sample of training images (B, C, H, W)."""
         patches = images.shape[-2] * images.shape[-1] // self.patch_size**2
-        texture = self.describe(images, images.new_ones(len(images), patches).bool())
+        texture = torch.cat(  # image by image: soft bins take 30 times the memory of their pixels
+            [self.describe(i, i.new_ones(1, patches).bool()) for i in images.split(1)]
+        )
         self.mean.copy_(texture.mean(dim=0))
-        deviation = texture.std(dim=0)
+        deviation = texture.std(dim=0, correction=0)
         # A cell that is hardly ever filled would get a target of hundreds where it once is.
         self.deviation.copy_(deviation.clamp_min(0.1 * float(deviation.max()) + 1e-6))
 
     def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error of the standardised textures of the removed patches."""
+        """Mean squared error of the removed patches' standardised textures; 0 if there are none."""
         removed = mask.bool()
         with torch.no_grad():
             target = (self.describe(images, removed) - self.mean) / self.deviation
-        return F.mse_loss(self.linear(tokens[removed]).float(), target)
+        prediction = self.linear(tokens[removed].float())
+        return F.mse_loss(prediction, target, reduction="sum") / max(1, target.numel())
 
 
 @dataclass(frozen=True)
@@ -99,11 +110,28 @@ class Weights:
         Weight of each term in `TERMS`; 0 leaves it out.
     balance : {"fixed", "gradient_norm"}
         "gradient_norm" first scales each term so that its gradient at the decoder's last tokens
-        has the norm of the first term's.
+        has the norm of the first term's (in the order of `TERMS`).
+
+    Raises
+    ------
+    ValueError
+        If there is no such term or balance.
+
+    Examples
+    --------
+    >>> Weights({"glcm": 1.0, "mse": 0.1, "ssim": 0.0}).active
+    ('mse', 'glcm')
     """
 
     by_term: Mapping[str, float]
     balance: Literal["fixed", "gradient_norm"] = "fixed"
+
+    def __post_init__(self) -> None:
+        for name in self.by_term:
+            if name not in TERMS:
+                raise ValueError(f"there is no term {name!r}: choose among {', '.join(TERMS)}.")
+        if self.balance not in ("fixed", "gradient_norm"):
+            raise ValueError(f"balance is {self.balance!r}: choose fixed or gradient_norm.")
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -122,7 +150,7 @@ class Objective(nn.Module):
     """Compare a reconstruction with the images it was made from.
 
     Pixels are compared in the network's normalised units (mse), everything else on images in
-    [0, 1]. All terms are computed in float32.
+    [0, 1]. All terms are means over what was removed, computed in float32 whatever the autocast.
 
     Parameters
     ----------
@@ -140,6 +168,23 @@ class Objective(nn.Module):
         Needed for the term glcm.
     head : TextureHead, optional
         Needed for the term glcm_prediction.
+
+    Raises
+    ------
+    ValueError
+        If a term has weight and what it needs is not given.
+
+    Examples
+    --------
+    >>> from glcm_mae.models import Encoder, MaskedAutoencoder
+    >>> mae = MaskedAutoencoder(Encoder((32, 32), 8, 1, 64, 2, 4), 1, 32, 1, 2)
+    >>> weights = Weights({"mse": 0.1, "glcm": 1.0})
+    >>> mean, std = torch.tensor([0.5]), torch.tensor([0.25])
+    >>> objective = Objective(weights, 8, (4, 4), mean, std, glcm=GLCMLoss(patch_size=8))
+    >>> images = torch.rand(2, 1, 32, 32)
+    >>> loss = objective(images, mae(objective.normalize(images)))
+    >>> list(loss.terms), loss.total.requires_grad
+    (['mse', 'glcm'], True)
     """
 
     mean: Tensor
@@ -158,6 +203,10 @@ class Objective(nn.Module):
         head: TextureHead | None = None,
     ) -> None:
         super().__init__()
+        for name, needed in (("glcm", glcm), ("glcm_prediction", head)):
+            if name in weights.active and needed is None:
+                given = "a GLCMLoss as glcm" if name == "glcm" else "a TextureHead as head"
+                raise ValueError(f"the term {name} has weight: give {given}.")
         self.weights, self.patch_size, self.grid = weights, patch_size, grid
         self.norm_pix_loss, self.glcm, self.head = norm_pix_loss, glcm, head
         self.register_buffer("mean", mean.view(1, -1, 1, 1))
@@ -197,6 +246,10 @@ class Objective(nn.Module):
         -------
         Loss
         """
+        with torch.autocast(images.device.type, enabled=False):
+            return self._in_float32(images, out, mse_only)
+
+    def _in_float32(self, images: Tensor, out: Reconstruction, mse_only: bool) -> Loss:
         names = ("mse",) if mse_only else self.weights.active
         drawn = self.redraw(images, out) if {"ssim", "glcm"} & set(names) else images
         terms = {name: self._term(name, images, drawn, out) for name in names}
@@ -215,9 +268,9 @@ class Objective(nn.Module):
         if name == "ssim":
             return _ssim_distance(drawn, images, spread_mask(out.mask, self.patch_size, self.grid))
         if name == "glcm":
-            assert self.glcm is not None, "the term glcm needs a GLCMLoss"
+            assert self.glcm is not None  # __init__ has seen to it
             return self.glcm(drawn, images, out.mask)
-        assert self.head is not None, "the term glcm_prediction needs a TextureHead"
+        assert self.head is not None
         return self.head.loss(out.tokens, images, out.mask)
 
     def _squared_error(self, images: Tensor, out: Reconstruction) -> Tensor:
@@ -226,7 +279,7 @@ class Objective(nn.Module):
             centre, spread = _moments(target)
             target = (target - centre) / spread
         error = (out.patches.float() - target).square().mean(dim=-1)  # (B, N)
-        return (error * out.mask).sum() / out.mask.sum()
+        return (error * out.mask).sum() / out.mask.sum().clamp_min(1)
 
     def _scales(self, terms: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor | float]:
         """Factors that give every term's gradient at the tokens the norm of the first term's."""
@@ -238,7 +291,7 @@ class Objective(nn.Module):
         }
         reference = next(iter(norms.values()))
         # A term without gradient has nothing to scale up.
-        return {name: reference / norm.clamp_min(1e-12) for name, norm in norms.items()}
+        return {n: torch.where(norm > 1e-12, reference / norm, 1.0) for n, norm in norms.items()}
 
 
 def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,4 +305,4 @@ def _ssim_distance(drawn: Tensor, images: Tensor, removed: Tensor) -> Tensor:
     from kornia.metrics import ssim  # takes a quarter of a second to import
 
     similarity = ssim(drawn, images, window_size=11).mean(dim=1, keepdim=True)
-    return 1 - (similarity * removed).sum() / removed.sum()
+    return ((1 - similarity) * removed).sum() / removed.sum().clamp_min(1)

@@ -161,7 +161,7 @@ class Encoder(nn.Module):
     Raises
     ------
     ValueError
-        If the sizes do not divide.
+        If a number is below 1, the sizes do not divide, or drop_path is no rate.
 
     Examples
     --------
@@ -181,25 +181,26 @@ class Encoder(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        for name, value in (("patch_size", patch_size), ("depth", depth)):
+            if value < 1:
+                raise ValueError(f"model.{name} is {value}: set it to 1 or more.")
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path is {drop_path}: set it from 0 to below 1.")
         height, width = image_size
         if height % patch_size or width % patch_size:
             raise ValueError(
                 f"model.patch_size {patch_size} does not divide images of {height}x{width} "
                 "pixels: choose one that divides both sides."
             )
-        if embed_dim % num_heads or embed_dim % 4:
-            raise ValueError(
-                f"model.embed_dim {embed_dim} must be a multiple of 4 and of model.num_heads "
-                f"{num_heads}."
-            )
-        self.image_size = image_size
+        check_width("model.", embed_dim, num_heads)
+        self.image_size = (height, width)
         self.patch_size = patch_size
         self.grid = (height // patch_size, width // patch_size)
         self.embed_dim = embed_dim
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(sincos_positions(embed_dim, self.grid), requires_grad=False)
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
         self.blocks = nn.ModuleList(Block(embed_dim, num_heads, rate) for rate in rates)
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         nn.init.normal_(self.cls_token, std=0.02)
@@ -219,7 +220,17 @@ class Encoder(nn.Module):
         -------
         Tensor, (B, 1 + K, D)
             The class token first.
+
+        Raises
+        ------
+        ValueError
+            If the images are of another size: they would get the positions of other places.
         """
+        if images.shape[-2:] != self.image_size:
+            raise ValueError(
+                f"images are {tuple(images.shape)}: this encoder takes (B, C, H, W) of "
+                f"{self.image_size[0]}x{self.image_size[1]} pixels."
+            )
         x = self.patch_embed(images) + self.pos_embed[:, 1:]
         if keep is not None:
             x = x.gather(1, keep[..., None].expand(-1, -1, x.shape[-1]))
@@ -228,6 +239,28 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+
+def check_width(prefix: str, embed_dim: int, num_heads: int) -> None:
+    """Refuse a token width that its heads, or sines and cosines in two directions, cannot share.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the settings' names in the message: "model." or "model.decoder_".
+    embed_dim, num_heads : int
+        Token width and attention heads.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be shared.
+    """
+    if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads or embed_dim % 4:
+        raise ValueError(
+            f"{prefix}embed_dim {embed_dim} must be a multiple of 4 and of {prefix}num_heads "
+            f"{num_heads}."
+        )
 
 
 def initialize(module: nn.Module) -> None:

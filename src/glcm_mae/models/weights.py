@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import pickle
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,8 +59,13 @@ class EncoderConfig:
     color: str
     window: tuple[float, float] | None
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches per column and row."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
     def build(self, drop_path: float = 0.0) -> Encoder:
-        """Make an encoder of this shape, with random weights."""
+        """Make an encoder of this shape, with random weights; ValueError if there is none."""
         return Encoder(
             self.image_size,
             self.patch_size,
@@ -87,6 +93,16 @@ def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
     ------
     UserError
         If the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> config = EncoderConfig((32, 32), 8, 1, 64, 2, 4, (0.5,), (0.25,), "none", "gray", None)
+    >>> encoder, folder = config.build(), Path(tempfile.mkdtemp())
+    >>> save_encoder(folder, encoder, config)
+    >>> again, same = load_encoder(folder)
+    >>> same == config, torch.equal(again.cls_token, encoder.cls_token)
+    (True, True)
     """
     write_tensors(folder / "encoder.safetensors", encoder.state_dict())
     description = {"format": "glcm-mae encoder", "version": __version__, **asdict(config)}
@@ -102,6 +118,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         The file.
     tensors : mapping of str to Tensor
         What to write.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
     """
     write_atomically(
         path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
@@ -132,13 +153,39 @@ def read_config(folder: Path) -> EncoderConfig:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        known = {name: values[name] for name in EncoderConfig.__dataclass_fields__}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not describe an encoder ({error}): copy it anew.") from error
-    tuples: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in known.items()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): copy it anew.") from error
+    wrong = _misfits(values if isinstance(values, dict) else {})
+    if wrong:
+        raise UserError(
+            f"{path} does not describe an encoder (no proper {', '.join(wrong)}): give the folder "
+            "of a finished pretrain run, or copy it anew."
+        )
+    fields: dict[str, Any] = {
+        name: tuple(values[name]) if isinstance(values[name], list) else values[name]
+        for name in EncoderConfig.__dataclass_fields__
     }
-    return EncoderConfig(**tuples)
+    return EncoderConfig(**fields)
+
+
+def _misfits(values: dict[str, Any]) -> list[str]:
+    """Name the fields of `EncoderConfig` that JSON values lack, or have in another type."""
+
+    def are(types: tuple[type, ...], name: str, count: Any) -> bool:
+        value = values.get(name)
+        if not isinstance(value, list) or len(value) != count:
+            return False
+        return all(type(number) in types for number in value)
+
+    counts = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")
+    right = {name: type(values.get(name)) is int and values[name] > 0 for name in counts}
+    right["image_size"] = are((int,), "image_size", 2)
+    for name in ("mean", "std"):
+        right[name] = are((int, float), name, values.get("in_chans"))
+    for name in ("resize", "color"):
+        right[name] = isinstance(values.get(name), str)
+    right["window"] = values.get("window", "") is None or are((int, float), "window", 2)
+    return [name for name in EncoderConfig.__dataclass_fields__ if not right[name]]
 
 
 def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, EncoderConfig]:
@@ -161,17 +208,21 @@ def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, Encoder
         If the folder holds no encoder, or a broken one.
     """
     config = read_config(folder)
-    encoder = config.build(drop_path)
-    fill_weights(encoder, folder / "encoder.safetensors")
+    try:
+        encoder = config.build(drop_path)
+    except ValueError as error:
+        raise UserError(f"{folder} describes no encoder that can be built: {error}") from error
+    fill_weights(encoder, folder)
     return encoder, config
 
 
 def fill_weights(encoder: Encoder, path: Path) -> None:
     """Fill an encoder with the weights of a run, of an official MAE or of a timm checkpoint.
 
-    Positions are interpolated where the grids differ, and the patch projection is averaged over
-    channels (times their number) where the checkpoint is RGB and the encoder gray. No code in the
-    file is executed.
+    Positions are interpolated where the grids differ (a file's are taken for a square's, a run
+    folder tells its own), and the patch projection is summed over channels where the checkpoint is
+    RGB and the encoder gray. A checkpoint without the last norm (as MAE's fine-tuned ones) leaves
+    it as it is. No code in the file is executed.
 
     Parameters
     ----------
@@ -185,7 +236,9 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     UserError
         If the file is missing, broken, or of another shape.
     """
+    grid = None
     if path.is_dir():
+        grid = read_config(path).grid
         path = path / "encoder.safetensors"
     tensors = _read_tensors(path)
     own = encoder.state_dict()
@@ -194,9 +247,23 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     if missing:
         raise UserError(
             f"{path} has no weights {missing[0]} ({len(missing)} missing): "
-            "choose the model.size and depth that it was trained with."
+            "choose the model.size and model.depth that it was trained with."
         )
-    found["pos_embed"] = _fit_positions(found["pos_embed"], encoder.grid)
+    beyond = [name for name in tensors if name.startswith("blocks.") and name not in own]
+    if beyond:
+        raise UserError(
+            f"{path} has weights {beyond[0]} ({len(beyond)} too many): choose the model.size and "
+            "model.depth that it was trained with, or the checkpoint of a plain ViT."
+        )
+    places = found["pos_embed"].shape[1] - 1
+    side = math.isqrt(max(places, 0))
+    grid = grid or (side, side)
+    if grid[0] * grid[1] != places:
+        raise UserError(
+            f"{path} has positions of {places} patches, no square grid: give the run folder, whose "
+            "config.json tells the grid."
+        )
+    found["pos_embed"] = _fit_positions(found["pos_embed"], grid, encoder.grid)
     found["patch_embed.proj.weight"] = _fit_channels(
         found["patch_embed.proj.weight"], own["patch_embed.proj.weight"].shape[1]
     )
@@ -204,7 +271,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
         if tensor.shape != own[name].shape:
             raise UserError(
                 f"{path}: {name} is {tuple(tensor.shape)}, the model's {tuple(own[name].shape)}: "
-                "choose the model.size and model.patch_size that it was trained with."
+                "choose the model.size, model.patch_size and data.color that it was trained with."
             )
     encoder.load_state_dict(found, strict=False)
 
@@ -218,26 +285,25 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         # Official MAE checkpoints carry their argparse settings; nothing else is allowed.
         with torch.serialization.safe_globals([Namespace]):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as weights ({reason}): copy it anew.") from error
-    except Exception as error:  # the unpickler's own error type is not public
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} holds more than tensors and is not opened: save its state dict alone."
         ) from error
-    return content.get("model", content)
+    except Exception as error:  # of a broken file the readers raise whatever they stumble on
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(f"{path} cannot be read as weights ({reason}): copy it anew.") from error
+    state = content.get("model", content) if isinstance(content, dict) else {}
+    if not isinstance(state, dict) or not state:
+        raise UserError(f"{path} holds no state dict: save the names with the tensors.")
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
-def _fit_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Interpolate (1, 1 + N, D) position embeddings of a square grid to another grid."""
-    places = positions.shape[1] - 1
-    if places == grid[0] * grid[1]:
+def _fit_positions(positions: Tensor, before: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Interpolate position embeddings (1, 1 + N, D) from one grid to another."""
+    if before == grid:
         return positions
-    side = round(places**0.5)
-    token, patches = positions[:, :1], positions[:, 1:]
-    square = patches.unflatten(1, (side, -1)).permute(0, 3, 1, 2)
+    token, patches = positions[:, :1].float(), positions[:, 1:].float()
+    square = patches.unflatten(1, before).permute(0, 3, 1, 2)
     fitted = F.interpolate(square, grid, mode="bicubic", align_corners=False)
     return torch.cat([token, fitted.flatten(2).transpose(1, 2)], dim=1)
 

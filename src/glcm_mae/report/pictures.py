@@ -181,3 +181,5 @@ def _show_matrix(axes: Axes, matrix: Tensor, peak: float) -> None:
     )
     axes.set_xticks([0, 1])
     axes.set_yticks([0, 1])
+    axes.set_xlabel("second pixel", labelpad=-8)
+    axes.set_ylabel("first pixel", labelpad=-8)

@@ -11,17 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glcm_mae.data import Predictions, Split, holdout
+from glcm_mae.data import Split, holdout
 from glcm_mae.errors import UserError
-from glcm_mae.models import Classifier, EncoderConfig, save_encoder, write_tensors
+from glcm_mae.models import Classifier, EncoderConfig, Loss, save_encoder, write_tensors
 from glcm_mae.settings import FinetuneSettings
 
 from .fabric import launch
-from .inputs import Images, encoder_or_random, labelled, read_images, refuse_seen
+from .inputs import (
+    Images,
+    check_classes,
+    check_encoder,
+    encoder_or_random,
+    labelled,
+    read_images,
+)
+from .means import Means
 from .progress import Meter
 from .run import Run
-from .schedule import make_optimizer
-from .step import Plan, StepLoss, augmentation, check_optimizer, make_step
+from .seen import refuse_seen, write_seen
+from .state import set_up, snapshot
+from .step import Plan, augmentation, check_optimizer, make_step
+from .tables import prediction_table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -61,7 +71,8 @@ def finetune(settings: FinetuneSettings) -> Path:
     Training stops when the loss on the validation part has not fallen for `patience` epochs; the
     weights of its lowest point are kept. The test part is looked at once, at the end. The run's
     folder then holds ``predictions.csv``, ``encoder.safetensors``, ``config.json``,
-    ``head.safetensors``, ``log.jsonl`` and ``settings.yaml``.
+    ``head.safetensors``, ``log.jsonl``, ``settings.yaml`` and ``seen.csv`` (fingerprints of the
+    training and validation images, and of what the encoder had seen before).
 
     Parameters
     ----------
@@ -79,15 +90,19 @@ def finetune(settings: FinetuneSettings) -> Path:
         If the settings or the images do not allow it, pre-training has seen test images, or the
         loss is no longer a number.
     """
-    if settings.patience < 1:
-        raise UserError(f"patience is {settings.patience}: set it to 1 epoch or more.")
-    check_optimizer(settings.optimizer)
+    _check(settings)
+    run = Run(settings.out, settings, resume=settings.resume)
+    if run.finished:
+        return run.folder
     manifest = labelled(settings.data)
     fold = settings.data.fold or 0
-    holdout(manifest, settings.data.folds, fold, settings.data.split_seed)  # refuse early
+    split = holdout(manifest, settings.data.folds, fold, settings.data.split_seed)
+    check_classes(manifest, split.train)
     fabric = launch(settings.hardware)
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
-    split = holdout(images.manifest, settings.data.folds, fold, settings.data.split_seed)
+    if len(images) < len(manifest):  # skipped images: deal the others anew
+        split = holdout(images.manifest, settings.data.folds, fold, settings.data.split_seed)
+        check_classes(images.manifest, split.train)
     seen = refuse_seen(settings.encoder, images, split.test, allow=settings.allow_seen)
     torch.manual_seed(settings.seed)
     encoder, config = encoder_or_random(
@@ -100,20 +115,22 @@ def finetune(settings: FinetuneSettings) -> Path:
     )
     classifier = Classifier(encoder, len(manifest.classes), settings.pooling)
     model = NormalizedClassifier(classifier, config)
-    run = Run(settings.out, settings, resume=settings.resume)
-    if run.finished:
-        return run.folder
+    if fabric.is_global_zero:
+        run.begin()
+        used = np.concatenate([split.train, split.val])
+        write_seen(run.folder, images, used, settings.encoder)
     _train(fabric, run, settings, model, images, split)
     if fabric.is_global_zero:
         chances = predict(model, images.pixels[split.test], fabric.device)
-        _table(images, split.test, chances, fold, settings.seed).write(
-            run.folder / "predictions.csv"
-        )
+        folds = np.full(len(split.test), fold)
+        table = prediction_table(images.manifest, split.test, chances, folds, settings.seed)
+        table.write(run.folder / "predictions.csv")
         save_encoder(run.folder, classifier.encoder, config)
         head = {n: t for n, t in classifier.state_dict().items() if not n.startswith("encoder.")}
         write_tensors(run.folder / "head.safetensors", head)
         parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
         run.finish({**parts, "test_images_seen_in_pretraining": seen})
+    fabric.barrier()  # whoever returns finds the run finished
     return run.folder
 
 
@@ -133,10 +150,28 @@ def predict(model: nn.Module, pixels: Tensor, device: torch.device) -> np.ndarra
     -------
     ndarray of float64, (N, K)
     """
+    return _logits(model, pixels, device).softmax(dim=1).numpy()
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, pixels: Tensor, device: torch.device) -> Tensor:
     model.eval()
-    with torch.no_grad():
-        logits = [model(batch.to(device)).double().cpu() for batch in pixels.split(_BATCH)]
-    return torch.cat(logits).softmax(dim=1).numpy()
+    return torch.cat([model(batch.to(device)).double().cpu() for batch in pixels.split(_BATCH)])
+
+
+def _check(settings: FinetuneSettings) -> None:
+    """Refuse what makes no training, before any image is read."""
+    if settings.patience < 1:
+        raise UserError(f"patience is {settings.patience}: set it to 1 epoch or more.")
+    if not 0 < settings.layer_decay <= 1:
+        raise UserError(f"layer_decay is {settings.layer_decay}: set it above 0 and up to 1.")
+    if not 0 <= settings.drop_path < 1:
+        raise UserError(f"drop_path is {settings.drop_path}: set it from 0 to below 1.")
+    if not 0 <= settings.label_smoothing < 1:
+        raise UserError(f"label_smoothing is {settings.label_smoothing}: set it from 0 to below 1.")
+    check_optimizer(settings.optimizer)
+    augmentation(settings.data, settings.augment)
+    check_encoder(settings.encoder, settings.model, settings.data)
 
 
 def _train(
@@ -156,20 +191,15 @@ def _train(
     class_weights = _class_weights(settings, labels[train], len(images.manifest.classes))
     augment = augmentation(settings.data, settings.augment)
     state = run.load()
-    if state:
-        model.load_state_dict(state["model"])
-    optimizer = make_optimizer(model, settings.optimizer, settings.layer_decay)
-    wrapped, optimizer = fabric.setup(model, optimizer)
+    wrapped, optimizer = set_up(fabric, model, settings.optimizer, state, settings.layer_decay)
     first, best_loss, best_epoch, best = 0, math.inf, 0, _copy(model)
     if state:
-        optimizer.load_state_dict(state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
-        first, best_loss, best_epoch = state["epoch"], state["best_loss"], state["best_epoch"]
-        best = state["best"]
+        first, best = state["epoch"], state["best"]
+        best_loss, best_epoch = state["best_loss"], state["best_epoch"]
     if fabric.is_global_zero:
         run.rewind_log(first * plan.steps_per_epoch)
 
-    def loss_of(members: Tensor) -> StepLoss:
+    def loss_of(members: Tensor) -> Loss:
         chosen = train[members]
         loss = F.cross_entropy(
             wrapped(augment(fabric.to_device(images.pixels[chosen]))).float(),
@@ -177,7 +207,7 @@ def _train(
             fabric.to_device(class_weights),
             label_smoothing=settings.label_smoothing,
         )
-        return StepLoss(loss, {})
+        return Loss(loss, {})
 
     with Meter("fine-tuning", settings.optimizer.epochs, first, enabled=fabric.is_global_zero) as m:
         for epoch in range(first + 1, settings.optimizer.epochs + 1):
@@ -185,23 +215,25 @@ def _train(
                 break
             wrapped.train()
             steps = range((epoch - 1) * plan.steps_per_epoch, epoch * plan.steps_per_epoch)
-            losses = [
-                make_step(fabric, wrapped, optimizer, plan, step, loss_of)["total"]
-                for step in steps
-            ]
+            means = Means()
+            for step in steps:
+                means.add(make_step(fabric, wrapped, optimizer, plan, step, loss_of))
             held_out = _validation_loss(fabric, model, images, labels, split.val, class_weights)
+            if not math.isfinite(held_out):
+                raise UserError(
+                    f"the validation loss is no longer a number after epoch {epoch}: start anew in "
+                    "another folder with a lower optimizer.base_lr."
+                )
             if held_out < best_loss:
                 best_loss, best_epoch, best = held_out, epoch, _copy(model)
-            terms = {"loss": sum(losses) / len(losses), "validation": held_out}
+            terms = {"loss": means.take()["total"], "validation": held_out}
             m.advance(plan.images_per_step * plan.steps_per_epoch, terms)
             if fabric.is_global_zero:
                 run.log({"step": steps.stop, "epoch": epoch, **terms})
                 run.save(
                     {
+                        **snapshot(fabric, model, optimizer),
                         "epoch": epoch,
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "precision": fabric.strategy.precision.state_dict(),
                         "best": best,
                         "best_loss": best_loss,
                         "best_epoch": best_epoch,
@@ -229,21 +261,7 @@ def _validation_loss(
     val: np.ndarray,
     class_weights: Tensor,
 ) -> float:
-    chances = predict(model, images.pixels[val], fabric.device)
-    log_chances = torch.from_numpy(chances).clamp_min(1e-12).log()
-    return float(F.nll_loss(log_chances, labels[val], class_weights.double()))
-
-
-def _table(
-    images: Images, test: np.ndarray, chances: np.ndarray, fold: int, seed: int
-) -> Predictions:
-    records = [images.manifest.records[i] for i in test]
-    return Predictions(
-        paths=tuple(str(record.path) for record in records),
-        patients=tuple(record.patient for record in records),
-        labels=images.manifest.labels[test],
-        classes=images.manifest.classes,
-        probabilities=chances,
-        folds=np.full(len(test), fold),
-        seeds=np.full(len(test), seed),
-    )
+    logits = _logits(model, images.pixels[val], fabric.device)
+    loss = F.cross_entropy(logits, labels[val], class_weights.double())
+    # Devices may differ in the last digit, and must agree on when to stop.
+    return fabric.broadcast(float(loss))

@@ -1,25 +1,23 @@
-"""From settings to tensors: the images of a stage, the encoder, and who has seen what."""
+"""From settings to tensors: the images of a stage, and the encoder that fits them."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, Record, load_images, read_manifest
+from glcm_mae.data import Manifest, load_images, read_manifest
 from glcm_mae.errors import UserError
-from glcm_mae.files import write_atomically
 from glcm_mae.models import SIZES, Encoder, EncoderConfig, load_encoder, read_config
 from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 
 from .progress import Meter
+
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def read_images(
             data.on_error,
             progress=lambda _: meter.advance(images=1),
         )
-    for path, reason in loaded.skipped:
+    for path, reason in () if quiet else loaded.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
 
@@ -112,6 +110,33 @@ def labelled(data: DataSettings) -> Manifest:
             f"{data.images} has the class {manifest.classes[0]!r} alone: classification needs two."
         )
     return manifest
+
+
+def check_classes(manifest: Manifest, train: np.ndarray, least: int = 1) -> None:
+    """Refuse to learn a class that the training part lacks.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Labels and patients.
+    train : ndarray of int
+        Positions of the training part.
+    least : int
+        Patients that it must have of every class.
+
+    Raises
+    ------
+    UserError
+        Naming the class.
+    """
+    labels, patients = manifest.labels[train], manifest.patients[train]
+    for number, name in enumerate(manifest.classes):
+        found = len(np.unique(patients[labels == number]))
+        if found < least:
+            raise UserError(
+                f"class {name!r} has {found} patient(s) in the training part and needs {least}: "
+                "label more, move some there, or leave the class out of data.images."
+            )
 
 
 def encoder_config(
@@ -160,32 +185,84 @@ def build_encoder(config: EncoderConfig, drop_path: float = 0.0) -> Encoder:
 
 def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel over a set of images: (N, C, H, W) to (C,) twice."""
-    # In float64 and image by image: a float32 sum over a large set loses digits.
+    # Image by image, added up in float64: a float32 sum over a large set loses digits. A batch at
+    # a time: the squares of all would take as much memory as the images.
     count = pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
-    mean = pixels.sum(dim=(2, 3)).double().sum(dim=0) / count
-    square = pixels.square().sum(dim=(2, 3)).double().sum(dim=0) / count
+    batches = pixels.split(_BATCH)
+    sums = torch.cat([batch.sum(dim=(2, 3)) for batch in batches])
+    squares = torch.cat([batch.square().sum(dim=(2, 3)) for batch in batches])
+    mean = sums.double().sum(dim=0) / count
+    square = squares.double().sum(dim=0) / count
     deviation = (square - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
     return mean.float(), deviation.float()
 
 
+def check_encoder(folder: str | None, model: ModelSettings, data: DataSettings) -> None:
+    """Refuse, before any image is read, an encoder that cannot take what will be read.
+
+    Parameters
+    ----------
+    folder : str, optional
+        The run folder of a pre-training.
+    model : ModelSettings
+        The shape of a random one where there is none.
+    data : DataSettings
+        How images are read.
+
+    Raises
+    ------
+    UserError
+        If there is no encoder, its input was read by other settings, or the shape is none.
+    """
+    if folder is not None:
+        _check_reading(read_config(Path(folder)), data, folder)
+        return
+    one_block = replace(model, depth=1)
+    build_encoder(encoder_config(one_block, data, 1, torch.zeros(1), torch.ones(1)))
+
+
 def check_fits(config: EncoderConfig, data: DataSettings, images: Images, folder: str) -> None:
     """Refuse images that are not read as the encoder's were.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        The encoder's.
+    data : DataSettings
+        How the images were read.
+    images : Images
+        What was read.
+    folder : str
+        The encoder's, for the error.
 
     Raises
     ------
     UserError
         If a setting of the input differs from pre-training.
     """
-    wanted = {
+    _check_reading(config, data, folder)
+    if config.in_chans != images.pixels.shape[1]:
+        color = "gray" if config.in_chans == 1 else "rgb"
+        raise UserError(
+            f"{folder} was pre-trained on images of {config.in_chans} channel(s), these have "
+            f"{images.pixels.shape[1]}: set data.color to {color}."
+        )
+
+
+def _check_reading(config: EncoderConfig, data: DataSettings, folder: str) -> None:
+    wanted: dict[str, tuple[object, object]] = {
         "image_size": (config.image_size, height_and_width(data.image_size)),
-        "window": (config.window, data.window),
-        "channels (data.color)": (config.in_chans, images.pixels.shape[1]),
+        "window": (config.window, data.window and tuple(data.window)),
     }
+    # Where "none" reads an image at all, every other way leaves it as it is, too. As for color,
+    # the number of channels tells all: gray and rgb differ in it, and auto is one of the two.
+    if "none" not in (config.resize, data.resize):
+        wanted["resize"] = (config.resize, data.resize)
     for name, (before, now) in wanted.items():
         if before != now:
             raise UserError(
-                f"{folder} was pre-trained with {name} {before}, these images have {now}: set the "
-                "data settings as in pre-training."
+                f"{folder} was pre-trained with data.{name} {before}, not {now}: set it as in "
+                "pre-training."
             )
 
 
@@ -226,76 +303,3 @@ def encoder_or_random(
         return build_encoder(config, drop_path), config
     check_fits(read_config(Path(folder)), data, images, folder)
     return load_encoder(Path(folder), drop_path)
-
-
-def write_seen(folder: Path, images: Images) -> None:
-    """Write ``seen.csv``: fingerprints of the images and patients that a pre-training uses.
-
-    No name of a file or a patient stands in it.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    images : Images
-        What the run trains on.
-    """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("pixels", "patient"))
-    known = images.manifest.has_patients
-    for digest, record in zip(images.hashes, images.manifest.records, strict=True):
-        writer.writerow((digest, _patient_digest(record) if known else ""))
-    write_atomically(folder / "seen.csv", table.getvalue())
-
-
-def refuse_seen(
-    folder: str | None, images: Images, test: Sequence[int] | np.ndarray, *, allow: bool
-) -> int:
-    """Count the test images that pre-training has seen, themselves or another of the patient.
-
-    Parameters
-    ----------
-    folder : str, optional
-        The run folder of the pre-training.
-    images : Images
-        The stage's images.
-    test : sequence of int
-        Positions of those that are tested.
-    allow : bool
-        Count and go on instead of refusing.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    UserError
-        If there are any and `allow` is not set.
-    """
-    seen_file = Path(folder or "") / "seen.csv"
-    if folder is None or not seen_file.exists():
-        return 0
-    with seen_file.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    pixels = {row["pixels"] for row in rows}
-    patients = {row["patient"] for row in rows} - {""}
-    records = images.manifest.records
-    known = images.manifest.has_patients
-    seen = [
-        int(i)
-        for i in test
-        if images.hashes[i] in pixels or (known and _patient_digest(records[i]) in patients)
-    ]
-    if seen and not allow:
-        raise UserError(
-            f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
-            f"used in the pre-training of {folder} (such as {records[seen[0]].path}): test on the "
-            "fold that it left out (the same data.fold in both stages), or set --allow_seen true."
-        )
-    return len(seen)
-
-
-def _patient_digest(record: Record) -> str:
-    return hashlib.sha256(record.patient.encode()).hexdigest()[:16]

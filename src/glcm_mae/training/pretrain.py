@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -19,6 +23,7 @@ from glcm_mae.models import (
     Loss,
     MaskedAutoencoder,
     Objective,
+    Reconstruction,
     TextureHead,
     Weights,
     fill_weights,
@@ -37,11 +42,13 @@ from glcm_mae.settings import (
 from glcm_mae.texture import Binning, GLCMLoss
 
 from .fabric import launch
-from .inputs import Images, build_encoder, encoder_config, moments, read_images, write_seen
+from .inputs import Images, build_encoder, encoder_config, moments, read_images
+from .means import Means
 from .progress import Meter
 from .run import Run
-from .schedule import make_optimizer
-from .step import Plan, StepLoss, augmentation, check_optimizer, make_step
+from .seen import write_seen
+from .state import set_up, snapshot
+from .step import Plan, augmentation, check_optimizer, make_step
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -70,16 +77,18 @@ class Pretraining(nn.Module):
     def forward(self, images: Tensor, mse_only: bool = False) -> Loss:
         """Loss of a batch of images (B, C, H, W) in [0, 1]."""
         out = self.mae(self.objective.normalize(images), self.mask_ratio)
-        with torch.autocast(images.device.type, enabled=False):
-            return self.objective(images, out, mse_only)
+        # In fp16 the gradients at the tokens, by whose norms terms are balanced, would vanish.
+        full = Reconstruction(*(part.float() for part in out))
+        return self.objective(images, full, mse_only)
 
 
 def pretrain(settings: PretrainSettings) -> Path:
     """Pre-train a masked autoencoder and write its encoder.
 
     The run's folder then holds ``encoder.safetensors`` and ``config.json`` (for the next stages),
-    ``decoder.safetensors`` (to redraw images), ``log.jsonl``, ``settings.yaml`` and ``seen.csv``
-    (fingerprints of what was trained on, so that no later stage tests on it).
+    ``decoder.safetensors`` (to redraw images), ``log.jsonl`` (a line an epoch: each term's mean
+    over its steps, before weighting, and the learning rate of its last step), ``settings.yaml``
+    and ``seen.csv`` (fingerprints of what was trained on, so that no later stage tests on it).
 
     Everything random in a step follows from the seed and the step's number, so that a resumed run
     ends as one that was never interrupted.
@@ -100,25 +109,27 @@ def pretrain(settings: PretrainSettings) -> Path:
         If the settings or the images do not allow it, or the loss is no longer a number.
     """
     _check(settings)
+    run = Run(settings.out, settings, resume=settings.resume)
+    if run.finished:
+        return run.folder
     manifest = _training_part(settings.data)
-    fabric = launch(settings.hardware)
+    fabric = launch(settings.hardware, idle_weights=_idle_weights(settings.objective))
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
     config = encoder_config(
         settings.model, settings.data, images.pixels.shape[1], *moments(images.pixels)
     )
     torch.manual_seed(settings.seed)
     model = _build(settings, config, images.pixels)
-    run = Run(settings.out, settings, resume=settings.resume)
-    if run.finished:
-        return run.folder
     if fabric.is_global_zero:
-        write_seen(run.folder, images)
+        run.begin()
+        write_seen(run.folder, images, np.arange(len(images)), settings.init)
     _train(fabric, run, settings, model, images)
     if fabric.is_global_zero:
         encoder, rest = _split_weights(model)
         save_encoder(run.folder, encoder, config)
         write_tensors(run.folder / "decoder.safetensors", rest)
         run.finish({"images": len(images), "device": str(fabric.device)})
+    fabric.barrier()  # whoever returns finds the run finished
     return run.folder
 
 
@@ -143,7 +154,12 @@ def load_run(folder: Path) -> Pretraining:
     config = read_config(folder)
     if not (folder / "decoder.safetensors").is_file():
         raise UserError(f"{folder} holds no decoder: give the folder of a finished pretrain run.")
-    rest = load_file(folder / "decoder.safetensors")
+    try:
+        rest = load_file(folder / "decoder.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / 'decoder.safetensors'} cannot be read ({error}): copy it anew."
+        ) from error
     written = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
     norm_pix_loss = bool(written["objective"]["norm_pix_loss"])
     decoder = ModelSettings(
@@ -160,6 +176,7 @@ def load_run(folder: Path) -> Pretraining:
 
 
 def _check(settings: PretrainSettings) -> None:
+    """Refuse what makes no training, before any image is read."""
     if not 0 < settings.mask_ratio < 1:
         raise UserError(f"mask_ratio is {settings.mask_ratio}: set it between 0 and 1.")
     if settings.objective.mse_first and not 0 < settings.objective.mse_first < 1:
@@ -169,9 +186,23 @@ def _check(settings: PretrainSettings) -> None:
         raise UserError(
             "objective has no term: give one of mse, ssim, glcm, glcm_prediction weight."
         )
-    if min(weights.by_term.values()) < 0:
-        raise UserError("objective has a negative weight: set it to 0 to leave the term out.")
+    for name, weight in weights.by_term.items():
+        if not 0 <= weight < math.inf:
+            raise UserError(f"objective.{name} is {weight}: set it to 0 or more.")
+    if not settings.checkpoint_minutes >= 0:
+        raise UserError(
+            f"checkpoint_minutes is {settings.checkpoint_minutes}: set it to 0 or more."
+        )
     check_optimizer(settings.optimizer)
+    augmentation(settings.data, settings.augment)
+    one_block = replace(settings.model, depth=1, decoder_depth=1)
+    config = encoder_config(one_block, settings.data, 1, torch.zeros(1), torch.ones(1))
+    _assemble(config, one_block, settings.objective, settings.mask_ratio, (0.0, 1.0))
+
+
+def _idle_weights(objective: ObjectiveSettings) -> bool:
+    """Whether a texture head waits for its phase, or nothing asks for the decoder's pixels."""
+    return objective.mse_first > 0 or _weights(objective).active == ("glcm_prediction",)
 
 
 def _weights(objective: ObjectiveSettings) -> Weights:
@@ -212,14 +243,17 @@ def _assemble(
     value_range: tuple[float, float],
 ) -> Pretraining:
     encoder = build_encoder(config)
-    mae = MaskedAutoencoder(
-        encoder,
-        config.in_chans,
-        model.decoder_embed_dim,
-        model.decoder_depth,
-        model.decoder_num_heads,
-    )
     weights = _weights(objective)
+    try:
+        mae = MaskedAutoencoder(
+            encoder,
+            config.in_chans,
+            model.decoder_embed_dim,
+            model.decoder_depth,
+            model.decoder_num_heads,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
     try:
         glcm = (
             _texture_loss(objective.texture, config.patch_size, value_range)
@@ -282,12 +316,8 @@ def _train(
     augment = augmentation(settings.data, settings.augment)
     state = run.load()
     start = int(state["step"]) if state else 0
-    if state:
-        model.load_state_dict(state["model"])
-    wrapped, optimizer = fabric.setup(model, make_optimizer(model, settings.optimizer))
-    if state:
-        optimizer.load_state_dict(state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
+    means = Means(state["means"] if state else None)
+    wrapped, optimizer = set_up(fabric, model, settings.optimizer, state)
     if fabric.is_global_zero:
         run.rewind_log(start)
     wrapped.train()
@@ -296,28 +326,23 @@ def _train(
         for step in range(start, plan.steps):
             mse_only = step < plan.steps * settings.objective.mse_first
 
-            def loss_of(members: Tensor, mse_only: bool = mse_only) -> StepLoss:
-                pixels = augment(fabric.to_device(images.pixels[members]))
-                return StepLoss(*wrapped(pixels, mse_only))
+            def loss_of(members: Tensor, mse_only: bool = mse_only) -> Loss:
+                return wrapped(augment(fabric.to_device(images.pixels[members])), mse_only)
 
             terms = make_step(fabric, wrapped, optimizer, plan, step, loss_of)
             meter.advance(plan.images_per_step, terms)
+            means.add(terms)
             done = step + 1
             if not fabric.is_global_zero:
                 continue
             if done % plan.steps_per_epoch == 0:
                 pace = round(meter.images_per_second, 1)
                 place = {"step": done, "epoch": done // plan.steps_per_epoch}
-                run.log({**place, "lr": plan.rate(step), "images_per_second": pace, **terms})
+                rate = plan.rate(step)
+                run.log({**place, "lr": rate, "images_per_second": pace, **means.take()})
             if time.monotonic() - saved >= 60 * settings.checkpoint_minutes:
-                run.save(
-                    {
-                        "step": done,
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "precision": fabric.strategy.precision.state_dict(),
-                    }
-                )
+                counts = {"step": done, "means": means.sums}
+                run.save({**counts, **snapshot(fabric, model, optimizer)})
                 saved = time.monotonic()
 
 

@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from glcm_mae.data import Manifest, Predictions, grouped_folds, holdout
+from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import DataSettings, ProbeSettings
 
 from .fabric import launch
-from .inputs import encoder_or_random, labelled, read_images, refuse_seen
+from .inputs import check_classes, check_encoder, encoder_or_random, labelled, read_images
 from .progress import Meter
 from .run import Run
+from .seen import refuse_seen
+from .tables import prediction_table
 
 # Fits on (n, D) features and (n,) labels, given the training groups, and predicts (m, K).
 Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
@@ -49,6 +52,8 @@ def probe(settings: ProbeSettings) -> Path:
     UserError
         If the settings or the images do not allow it, or pre-training has seen test images.
     """
+    _check(settings)
+    run = Run(settings.out, settings, resume=False)
     manifest = labelled(settings.data)
     parts = _parts(manifest, settings.data)
     images = read_images(settings.data, manifest)
@@ -58,14 +63,20 @@ def probe(settings: ProbeSettings) -> Path:
     seen = refuse_seen(settings.encoder, images, tested, allow=settings.allow_seen)
     fabric = launch(settings.hardware)
     torch.manual_seed(settings.seed)
-    every = np.arange(len(images))
+    train = np.unique(np.concatenate([train for train, _ in parts]))
     encoder, config = encoder_or_random(
-        settings.encoder, settings.model, settings.data, images, every
+        settings.encoder, settings.model, settings.data, images, train
     )
-    run = Run(settings.out, settings, resume=False)
-    features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
-    for name, fit in (("linear", linear_probe), ("knn", knn_probe(settings.neighbours))):
-        table = out_of_fold(fit, features, images.manifest, parts, settings.seed)
+    with fabric.autocast():
+        features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
+    first_fold = (settings.data.fold or 0) if len(parts) == 1 else 0
+    probes = (("linear", linear_probe), ("knn", knn_probe(settings.neighbours)))
+    tables = {
+        name: out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
+        for name, fit in probes
+    }
+    run.begin()  # only now: a probe that is stopped leaves nothing that refuses the next
+    for name, table in tables.items():
         table.write(run.folder / name / "predictions.csv")
     run.finish({"test": len(tested), "test_images_seen_in_pretraining": seen})
     return run.folder
@@ -112,6 +123,7 @@ def out_of_fold(
     manifest: Manifest,
     parts: list[tuple[np.ndarray, np.ndarray]],
     seed: int,
+    first_fold: int = 0,
 ) -> Predictions:
     """Fit on each training part and predict its test part.
 
@@ -127,6 +139,8 @@ def out_of_fold(
         Positions of training and test images; no image is tested twice.
     seed : int
         For the inner folds.
+    first_fold : int
+        Number of the first part's fold.
 
     Returns
     -------
@@ -135,20 +149,14 @@ def out_of_fold(
     """
     labels, patients = manifest.labels, manifest.patients
     rows, probabilities, folds = [], [], []
-    for fold, (train, test) in enumerate(parts):
+    for fold, (train, test) in enumerate(parts, start=first_fold):
         centre, spread = features[train].mean(axis=0), features[train].std(axis=0) + 1e-6
         scaled = (features - centre) / spread
         rows.append(test)
         probabilities.append(fit(scaled[train], labels[train], patients[train], scaled[test], seed))
         folds.append(np.full(len(test), fold))
-    order = np.concatenate(rows)
-    return Predictions(
-        paths=tuple(str(manifest.records[i].path) for i in order),
-        patients=tuple(manifest.records[i].patient for i in order),
-        labels=labels[order],
-        classes=manifest.classes,
-        probabilities=np.concatenate(probabilities),
-        folds=np.concatenate(folds),
+    return prediction_table(
+        manifest, np.concatenate(rows), np.concatenate(probabilities), np.concatenate(folds), seed
     )
 
 
@@ -209,10 +217,7 @@ def knn_probe(neighbours: int) -> Probe:
     def fit(
         train: np.ndarray, labels: np.ndarray, groups: np.ndarray, test: np.ndarray, seed: int
     ) -> np.ndarray:
-        a, b = (
-            x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (test, train)
-        )
-        similarity = a @ b.T  # (m, n)
+        similarity = _directions(test) @ _directions(train).T  # (m, n)
         k = min(neighbours, len(train))
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         weight = np.exp(np.take_along_axis(similarity, nearest, axis=1) / 0.07)
@@ -228,12 +233,27 @@ def _directions(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
+def _check(settings: ProbeSettings) -> None:
+    """Refuse what makes no probe, before any image is read."""
+    if settings.neighbours < 1:
+        raise UserError(f"neighbours is {settings.neighbours}: set it to 1 or more.")
+    if settings.hardware.devices != 1:
+        raise UserError(
+            f"hardware.devices is {settings.hardware.devices}: set it to 1, a probe needs no more."
+        )
+    check_encoder(settings.encoder, settings.model, settings.data)
+
+
 def _parts(manifest: Manifest, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
     given = any(record.split for record in manifest.records)
     if data.fold is not None or given:
         split = holdout(manifest, data.folds, data.fold or 0, data.split_seed)
-        return [(split.train, split.test)]
-    return grouped_parts(manifest, data.folds, data.split_seed)
+        parts = [(split.train, split.test)]
+    else:
+        parts = grouped_parts(manifest, data.folds, data.split_seed)
+    for train, _ in parts:
+        check_classes(manifest, train, least=2)  # one to fit, one to choose the penalty by
+    return parts
 
 
 def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -39,7 +39,8 @@ class Meter:
 
     def __init__(self, title: str, total: int, done: int = 0, *, enabled: bool = True) -> None:
         self._title, self._total, self._done = title, total, done
-        self._start, self._images, self._said = time.monotonic(), 0, done
+        self._first, self._said = done, done
+        self._start, self._images = time.monotonic(), 0
         self._enabled = enabled
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -91,6 +92,7 @@ class Meter:
         # Where there is no terminal, a tenth of the way is worth a line.
         if self._enabled and self._bar.disable and (self._done - self._said) * 10 >= self._total:
             self._said = self._done
-            left = (time.monotonic() - self._start) / self._done * (self._total - self._done)
+            pace = (time.monotonic() - self._start) / (self._done - self._first)
+            left = pace * (self._total - self._done)
             print(f"{self._title}: {self._done}/{self._total}, {news}, {left:.0f} s left",
                   file=sys.stderr, flush=True)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,28 @@ from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
-# Settings that may differ between an interrupted run and the one that resumes it.
-_FREE = ("resume", "hardware", "checkpoint_minutes", "out")
+# Settings that may differ between an interrupted run and the one that resumes it. The number of
+# devices may not: it changes which images make a step.
+_FREE = (
+    "version",
+    "out",
+    "resume",
+    "checkpoint_minutes",
+    "hardware.accelerator",
+    "hardware.strategy",
+    "hardware.precision",
+)
 
 
 class Run:
     """The folder of one run, where everything is written whole or not at all.
 
+    Nothing is written before `begin`: what refuses a stage afterwards leaves no folder behind.
+
     Parameters
     ----------
     folder : str or Path
-        The run's folder; made if it does not exist.
+        The run's folder.
     settings : dataclass
         The stage's settings, kept as ``settings.yaml``.
     resume : bool
@@ -42,23 +54,34 @@ class Run:
         self._checkpoint = self.folder / "checkpoint.pt"
         self._log = self.folder / "log.jsonl"
         self._finished = self.folder / "finished.json"
-        written = _plain({"version": __version__, **asdict(settings)})
-        existing = self.folder / "settings.yaml"
-        if existing.exists() and not resume:
+        self._settings = _plain({"version": __version__, **asdict(settings)})
+        self._existing = self.folder / "settings.yaml"
+        if not self._existing.exists():
+            return
+        if not resume:
+            can_resume = "go on with it by --resume true, or " * ("resume" in self._settings)
             raise UserError(
-                f"{self.folder} holds a run already: go on with it by --resume true, or choose "
-                "another folder with --out."
+                f"{self.folder} holds a run already: {can_resume}choose another folder with --out."
             )
-        if existing.exists():
-            _check_same(yaml.safe_load(existing.read_text(encoding="utf-8")), written, self.folder)
-        else:
-            text = yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
-            write_atomically(existing, text)
+        before = yaml.safe_load(self._existing.read_text(encoding="utf-8"))
+        _check_same(before, self._settings, self.folder)
 
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self._finished.exists()
+
+    def begin(self) -> None:
+        """Make the folder, unless an interrupted run has, and write ``settings.yaml``.
+
+        On one process alone, after all have made their `Run`: the file's existence is what refuses
+        a second run.
+        """
+        for torn in self.folder.glob(".*.tmp"):  # what a killed process was writing
+            torn.unlink(missing_ok=True)
+        if not self._existing.exists():
+            text = yaml.safe_dump(self._settings, sort_keys=False, allow_unicode=True)
+            write_atomically(self._existing, text)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint.
@@ -89,10 +112,11 @@ class Run:
             return None
         try:
             return torch.load(self._checkpoint, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError) as error:
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
-                f"{self._checkpoint} cannot be read ({str(error).splitlines()[0]}): remove the "
-                "run's folder and start again."
+                f"{self._checkpoint} cannot be read ({reason}): remove the run's folder and start "
+                "again."
             ) from error
 
     def finish(self, facts: dict[str, Any]) -> None:
@@ -108,12 +132,35 @@ class Run:
         self._checkpoint.unlink(missing_ok=True)
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Append one line to log.jsonl."""
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append one line to log.jsonl.
+
+        Parameters
+        ----------
+        entry : dict
+            What the line tells, among it the number of the ``step`` just made.
+
+        Raises
+        ------
+        UserError
+            If it cannot be written.
+        """
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"{self._log} cannot be written ({error.strerror}): make room and go on with "
+                "--resume true."
+            ) from error
 
     def rewind_log(self, step: int) -> None:
-        """Drop the lines that an interrupted run wrote after its last checkpoint."""
+        """Drop the lines that an interrupted run wrote after its last checkpoint.
+
+        Parameters
+        ----------
+        step : int
+            The last step that the checkpoint holds.
+        """
         if not self._log.exists():
             return
         lines = self._log.read_text(encoding="utf-8").splitlines()
@@ -129,9 +176,24 @@ def _plain(value: Any) -> Any:
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    changed = [n for n in now if n not in _FREE and n != "version" and before.get(n) != now[n]]
+    before, now = _flat(before), _flat(now)
+    changed = [n for n in now if n not in _FREE and (n not in before or before[n] != now[n])]
     if changed:
-        raise UserError(
-            f"{folder} was begun with other settings ({', '.join(changed)}): give those of its "
-            "settings.yaml, or choose another folder with --out."
+        shown = ", ".join(
+            f"{name} was {before.get(name, 'unknown')}, is {now[name]}" for name in changed[:5]
         )
+        raise UserError(
+            f"{folder} was begun with other settings ({shown}): give those of its settings.yaml, "
+            "or choose another folder with --out."
+        )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Put the settings of all groups side by side, named as on the command line."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

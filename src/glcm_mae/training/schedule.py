@@ -86,7 +86,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def _layer(name: str) -> int:
     """Place of a parameter: 0 the patch embedding, 1, 2, ... the blocks, -1 what lies above."""
-    parts = name.removeprefix("encoder.").split(".")
+    # The encoder may stand inside other modules: classifier.encoder.blocks.0.norm1.weight.
+    parts = name.rpartition("encoder.")[2].split(".")
     if parts[0] in ("patch_embed", "cls_token", "pos_embed"):
         return 0
     return int(parts[1]) + 1 if parts[0] == "blocks" else -1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from glcm_mae.data import Augment
 from glcm_mae.errors import UserError
+from glcm_mae.models import Loss
 from glcm_mae.settings import (
     AugmentSettings,
     DataSettings,
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
     from lightning_fabric.wrappers import _FabricModule
 
 
-class StepLoss(NamedTuple):
-    """What a batch costs: the sum to minimise, and its terms for the log."""
-
-    total: Tensor
-    terms: Mapping[str, Tensor]
+# fp16 halves its loss scale at every step whose gradient overflows: from 65,536 to this, at
+# twenty-six of them more than it ever doubled.
+_LEAST_SCALE = 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ class Plan:
     rank, world : int
         This device and the number of devices.
 
+    Raises
+    ------
+    UserError
+        If a step would leave a batch or a device without an image.
+
     Examples
     --------
     >>> plan = Plan(100, OptimizerSettings(epochs=3, batch_size=16, accumulate=2), seed=0)
@@ -62,11 +66,19 @@ class Plan:
     rank: int = 0
     world: int = 1
 
+    def __post_init__(self) -> None:
+        parts = self.optimizer.accumulate * self.world
+        if self.n_images < parts:
+            raise UserError(
+                f"{self.n_images} training images are too few for steps of {parts} batches: lower "
+                "optimizer.accumulate or hardware.devices, or add images."
+            )
+
     @property
     def batch(self) -> int:
         """Images a batch and device: as set, or fewer in a small set, so that a step is made."""
         parts = self.optimizer.accumulate * self.world
-        return max(1, min(self.optimizer.batch_size, self.n_images // parts))
+        return min(self.optimizer.batch_size, self.n_images // parts)
 
     @property
     def images_per_step(self) -> int:
@@ -76,7 +88,7 @@ class Plan:
     @property
     def steps_per_epoch(self) -> int:
         """Whole steps in one pass over the images."""
-        return max(1, self.n_images // self.images_per_step)
+        return self.n_images // self.images_per_step
 
     @property
     def steps(self) -> int:
@@ -103,7 +115,7 @@ def make_step(
     optimizer: torch.optim.Optimizer,
     plan: Plan,
     step: int,
-    loss_of: Callable[[Tensor], StepLoss],
+    loss_of: Callable[[Tensor], Loss],
 ) -> dict[str, float]:
     """Make one optimiser step.
 
@@ -125,36 +137,56 @@ def make_step(
     Returns
     -------
     dict of str to float
-        Mean of each term over the step's batches on this device, and their ``total``.
+        Mean of each term over the step's batches on all devices, and of their ``total``.
 
     Raises
     ------
     UserError
-        If a term is no longer a number. The weights are then those before the step.
+        If a term or the gradient is no longer a number, on whichever device. The weights are then
+        those before the step.
     """
     seed_step(plan.seed, step, fabric.global_rank)
     set_learning_rate(optimizer, plan.rate(step))
     batches = plan.batches(step)
-    means: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     for i, members in enumerate(batches):
         with fabric.no_backward_sync(model, enabled=i < len(batches) - 1):
             loss = loss_of(members)
             fabric.backward(loss.total / len(batches))
         for name, term in {**loss.terms, "total": loss.total}.items():
-            means[name] = means.get(name, 0.0) + float(term.detach()) / len(batches)
-    if not all(math.isfinite(mean) for mean in means.values()):
-        shown = ", ".join(f"{name} = {mean:.4g}" for name, mean in means.items())
-        raise UserError(
-            f"the loss is no longer a number at step {step + 1} ({shown}); checkpoints are from "
-            "before: lower optimizer.base_lr, or use hardware.precision fp32, and --resume true."
-        )
-    if plan.optimizer.clip:
-        fabric.clip_gradients(
-            model, optimizer, max_norm=plan.optimizer.clip, error_if_nonfinite=False
-        )
-    optimizer.step()
+            sums[name] = sums.get(name, 0.0) + term.detach().float()
+    means = _over_devices(fabric, sums, len(batches))
+    broken = [name for name, mean in means.items() if not math.isfinite(mean)]
+    if broken:
+        raise _no_number(broken[0] if broken[0] in loss.terms else "the loss", step, means)
+    # Without clipping too, for the gradient's norm.
+    norm = fabric.clip_gradients(
+        model, optimizer, max_norm=plan.optimizer.clip or math.inf, error_if_nonfinite=False
+    )
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    if scaler is None and norm is not None and not math.isfinite(norm):
+        raise _no_number("the gradient", step, means)
+    optimizer.step()  # in fp16: skipped where the gradient overflows, with a lower scale from then
+    if scaler is not None and scaler.get_scale() < _LEAST_SCALE:
+        raise _no_number("the gradient", step, means)
     optimizer.zero_grad()
     return means
+
+
+def _over_devices(fabric: Fabric, sums: Mapping[str, Tensor], batches: int) -> dict[str, float]:
+    """Means over the batches of all devices, the same on each of them."""
+    mean = torch.stack(list(sums.values())) / batches
+    reduced = cast(Tensor, fabric.all_reduce(mean, reduce_op="mean"))
+    return dict(zip(sums, reduced.tolist(), strict=True))
+
+
+def _no_number(what: str, step: int, means: Mapping[str, float]) -> UserError:
+    shown = ", ".join(f"{name} = {mean:.4g}" for name, mean in means.items())
+    return UserError(
+        f"{what} is no longer a number at step {step + 1} ({shown}); the last checkpoint is from "
+        "before: start anew in another folder with a lower optimizer.base_lr, or go on by "
+        "--resume true with hardware.precision fp32 if it was another."
+    )
 
 
 def augmentation(data: DataSettings, augment: AugmentSettings) -> Augment:
@@ -184,3 +216,7 @@ def check_optimizer(settings: OptimizerSettings) -> None:
             raise UserError(f"optimizer.{name} is {getattr(settings, name)}: set it to 0 or more.")
     if not 0 <= settings.warmup < 1:
         raise UserError(f"optimizer.warmup is {settings.warmup}: set it from 0 to below 1.")
+    if not all(0 <= beta < 1 for beta in settings.betas):
+        raise UserError(f"optimizer.betas is {settings.betas}: set both from 0 to below 1.")
+    if settings.clip is not None and not settings.clip > 0:
+        raise UserError(f"optimizer.clip is {settings.clip}: set it above 0, or to null.")

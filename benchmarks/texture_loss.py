@@ -1,0 +1,115 @@
+"""Time and peak memory of the texture loss: as published, as specified, as it runs.
+
+    python benchmarks/texture_loss.py [--images 4] [--size 224] [--repeats 5]
+
+Each form runs forward and backward on the same images, in a process of its own so that peak memory
+is its own; the ratios are against the form that runs. "published" writes the soft assignment of
+every pixel pair out anew, as the code released with arXiv 2507.10869 does; "dense" is the
+package's specification (`glcm_mae.texture.dense`), which shares the assignments between pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from glcm_mae.texture import GLCMLoss
+from glcm_mae.texture.dense import dense_distance, soft_assignment
+from glcm_mae.texture.offsets import pair_views
+from glcm_mae.texture.pooling import group_patches
+
+FORMS = ("published", "dense", "runs")
+
+
+def published(prediction: Tensor, target: Tensor, loss: GLCMLoss) -> Tensor:
+    """Plain loss with a dense map for either end of every pair, as the released code computes."""
+    total = prediction.new_zeros(())
+    for offset in loss.comparison.offsets:
+        matrices = []
+        for patches in (prediction, target):
+            ends = [x.flatten(1) for x in pair_views(patches, offset)]  # (P, Q) twice
+            first, second = (soft_assignment(x, loss.comparison.binning) for x in ends)
+            matrices.append(first.mT @ second)
+        total = total + (matrices[0] - matrices[1]).square().mean()
+    return total / len(loss.comparison.offsets)
+
+
+def run(form: str, levels: int, images: int, size: int, repeats: int) -> dict[str, float]:
+    """Median seconds and peak MiB above the inputs of one form."""
+    torch.manual_seed(0)
+    loss = GLCMLoss(levels, kernel="sigmoid")
+    target = torch.rand(images, 1, size, size)
+    prediction = (target + 0.1 * torch.randn_like(target)).requires_grad_()
+    grid = size // 16, size // 16
+    groups = group_patches(torch.ones(images, grid[0] * grid[1]), grid, "patch")
+
+    def forward() -> Tensor:
+        if form == "runs":
+            return loss(prediction, target)
+        p, t = (loss._planes(x)[0][groups.member] for x in (prediction, target))
+        if form == "published":
+            return published(p[:, 0], t[:, 0], loss)
+        return dense_distance(p, t, groups.valid.float(), loss.comparison).mean()
+
+    def step() -> float:
+        prediction.grad = None
+        start = time.perf_counter()
+        forward().backward()
+        return time.perf_counter() - start
+
+    small = torch.rand(1, 1, 16, 16, requires_grad=True)
+    loss(small, torch.rand(1, 1, 16, 16)).backward()  # reads the compiled loop from disk
+    base = _reset_peak()
+    seconds = [step() for _ in range(repeats)]
+    return {"seconds": statistics.median(seconds), "mib": (_memory("VmHWM") - base) / 1024}
+
+
+def _reset_peak() -> int:
+    """Forget the process's memory peak so far; return its memory now, in KiB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
+def _memory(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--one", nargs=2, metavar=("FORM", "LEVELS"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        form, levels = args.one
+        print(json.dumps(run(form, int(levels), args.images, args.size, args.repeats)))
+        return
+    print(f"{args.images} images of {args.size} x {args.size}, 16 x 16 patches, 2 offsets, sigmoid "
+          f"of a thirtieth of a bin, {torch.get_num_threads()} threads, forward and backward,\n"
+          f"median of {args.repeats}")  # fmt: skip
+    print(f"{'levels':8}{'form':12}{'seconds':>10}{'times':>10}{'peak MiB':>12}")
+    for levels in (32, 256):
+        rows = {form: _in_own_process(form, levels) for form in FORMS}
+        for form, row in rows.items():
+            ratio = row["seconds"] / rows["runs"]["seconds"]
+            print(f"{levels:<8}{form:12}{row['seconds']:>10.4f}{ratio:>10.1f}{row['mib']:>12.1f}")
+
+
+def _in_own_process(form: str, levels: int) -> dict[str, float]:
+    command = [sys.executable, *sys.argv, "--one", form, str(levels)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+if __name__ == "__main__":
+    main()

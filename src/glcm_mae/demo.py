@@ -1,0 +1,166 @@
+"""The demonstration: the commands of a real study, run on the simulated ultrasound phantom."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glcm_mae.cli import main
+from glcm_mae.data import load_images, make_phantom, read_manifest, write_phantom
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation import evaluate, paired_difference
+from glcm_mae.files import write_atomically
+from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
+from glcm_mae.settings import DemoSettings
+from glcm_mae.texture import glcm_features, graycomatrix, quantize
+from glcm_mae.training.pretrain import load_run
+from glcm_mae.training.probe import grouped_parts, linear_probe, out_of_fold
+
+_SIZE = 64
+_FOLDS = 5
+_LEVELS = 16
+_OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+_ARMS = {"mse": "MSE", "texture": "MSE + texture prediction"}
+
+
+def demo(settings: DemoSettings) -> str:
+    """Pre-train two arms on the phantom's unlabelled patients, and probe them on the others.
+
+    Parameters
+    ----------
+    settings : DemoSettings
+        See there.
+
+    Returns
+    -------
+    str
+        The two arms side by side, with floor and ceiling, and where the pictures lie.
+
+    Raises
+    ------
+    UserError
+        If the folder is not empty, or a stage fails.
+    """
+    start = time.monotonic()
+    out = Path(settings.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty: remove it, or choose another folder with --out.")
+    unlabelled, labelled = _write_data(settings, out)
+
+    pretrain = f"pretrain --config demo --data.images {unlabelled} --seed {settings.seed}"
+    pretrain += f" --optimizer.epochs {settings.epochs}"
+    _run(f"{pretrain} --objective.glcm_prediction 0 --out {out / 'mse'}")
+    _run(f"{pretrain} --out {out / 'texture'}")
+    probe = f"probe --config demo --data.images {labelled} --seed {settings.seed}"
+    _run(f"{probe} --out {out / 'random-probe'}")
+    for arm in _ARMS:
+        _run(f"{probe} --encoder {out / arm} --out {out / f'{arm}-probe'}")
+
+    pixels = _pixels(labelled)
+    _probe_texture_features(pixels, labelled, out / "glcm-features-probe", settings.seed)
+    kept = {}
+    for arm in _ARMS:
+        redrawn = redraw(load_run(out / arm), pixels[::4], mask_ratio=0.75, seed=settings.seed)
+        kept[arm] = kept_texture(redrawn)
+    pictures = [_draw(out, arm, pixels, settings.seed) for arm in _ARMS]
+    summary = _summary(out, kept)
+    write_atomically(out / "summary.txt", summary + "\n")
+    minutes = (time.monotonic() - start) / 60
+    shown = " and ".join(str(picture) for picture in pictures)
+    return f"\n{summary}\n\nPictures: {shown}. Everything lies in {out} ({minutes:.1f} minutes)."
+
+
+def _write_data(settings: DemoSettings, out: Path) -> tuple[Path, Path]:
+    """Simulate one phantom and deal its patients: some for pre-training, the others for probing."""
+    phantom = make_phantom(
+        settings.unlabelled_patients + settings.labelled_patients,
+        settings.images_per_patient,
+        _SIZE,
+        settings.seed,
+    )
+    manifest = read_manifest(write_phantom(phantom, out / "data"))
+    patients = list(dict.fromkeys(manifest.patients))
+    first = patients[: len(set(manifest.classes)) * settings.unlabelled_patients]
+    for_pretraining = np.isin(manifest.patients, first)
+    paths = out / "data" / "unlabelled.csv", out / "data" / "labelled.csv"
+    for path, chosen in zip(paths, (for_pretraining, ~for_pretraining), strict=True):
+        manifest.subset(np.flatnonzero(chosen)).write(path)
+    return paths
+
+
+def _run(words: str) -> None:
+    """Run a command as it would be typed, its own report hidden."""
+    print(f"$ glcm-mae {words}", flush=True)
+    with redirect_stdout(io.StringIO()):
+        failed = main(words.split())
+    if failed:
+        raise UserError("the demo has stopped at the command above.")
+
+
+def _pixels(labelled: Path) -> Tensor:
+    return load_images(read_manifest(labelled).records, (_SIZE, _SIZE)).pixels
+
+
+def _probe_texture_features(pixels: Tensor, labelled: Path, out: Path, seed: int) -> None:
+    """Probe Haralick features on the folds of the other probes: what texture alone can tell."""
+    manifest = read_manifest(labelled)
+    levels = quantize(pixels[:, 0], _LEVELS)
+    features = glcm_features(graycomatrix(levels, _LEVELS, _OFFSETS)).flatten(1)  # (N, O * 9)
+    parts = grouped_parts(manifest, _FOLDS, seed=0)
+    table = out_of_fold(linear_probe, features.numpy(), manifest, parts, seed)
+    table.write(out / "linear" / "predictions.csv")
+    evaluate(out / "linear" / "predictions.csv")
+
+
+def _draw(out: Path, arm: str, pixels: Tensor, seed: int) -> Path:
+    chosen = torch.linspace(0, len(pixels) - 1, 4).long()
+    path = out / f"{arm}.png"
+    draw_reconstructions(redraw(load_run(out / arm), pixels[chosen], 0.75, seed), path)
+    return path
+
+
+def _summary(out: Path, kept: dict[str, dict[str, float]]) -> str:
+    rows = {
+        "random weights (floor)": "random-probe",
+        **{name: f"{arm}-probe" for arm, name in _ARMS.items()},
+        "GLCM features (ceiling)": "glcm-features-probe",
+    }
+    lines = [f"{'accuracy, 3 classes':26}{'linear probe':24}nearest neighbours"]
+    for name, folder in rows.items():
+        cells = [_accuracy(out / folder / kind) for kind in ("linear", "knn")]
+        lines.append(f"{name:26}{cells[0]:24}{cells[1]:24}".rstrip())
+    lines.append("")
+    for kind, name in (("linear", "linear probe"), ("knn", "nearest neighbours")):
+        tables = [out / f"{arm}-probe" / kind / "predictions.csv" for arm in _ARMS]
+        d = paired_difference(*tables, statistic="accuracy")["difference"]
+        lines.append(
+            f"texture - MSE, {name}: {d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+        )
+    counts = json.loads((out / "mse-probe" / "linear" / "metrics.json").read_text(encoding="utf-8"))
+    lines += [
+        "",
+        f"{counts['n_images']} images of {counts['n_patients']} patients that pre-training has not"
+        f" seen, {_FOLDS} folds grouped by patient;",
+        "95% intervals from a bootstrap over patients, one training seed. Chance is 0.333.",
+        "",
+        f"{'what redrawn patches keep':26}{'local contrast (ideal 1)':28}GLCM distance (ideal 0)",
+    ]
+    for arm, name in _ARMS.items():
+        contrast, distance = kept[arm]["contrast"], kept[arm]["glcm_distance"]
+        lines.append(f"{name:26}{contrast:<28.2f}{distance:.2f}")
+    return "\n".join(lines)
+
+
+def _accuracy(folder: Path) -> str:
+    file = folder / "metrics.json"
+    if not file.exists():
+        return ""
+    a = json.loads(file.read_text(encoding="utf-8"))["by_image"]["overall"]["accuracy"]
+    return f"{a['value']:.3f} [{a['low']:.3f}, {a['high']:.3f}]"

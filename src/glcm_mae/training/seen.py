@@ -1,0 +1,140 @@
+"""Who has seen what: no stage tests on images that the training before it has used."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glcm_mae.data import Record
+from glcm_mae.errors import UserError
+from glcm_mae.files import write_atomically
+
+from .inputs import Images
+
+_FILE = "seen.csv"
+
+
+class Fingerprint(NamedTuple):
+    """An image in ``seen.csv``: digests of its pixels and of its patient ('' where unknown)."""
+
+    pixels: str
+    patient: str
+
+
+def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | None) -> None:
+    """Write ``seen.csv``: fingerprints of the images and patients that a run's weights know.
+
+    No name of a file or a patient stands in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    images : Images
+        The stage's images.
+    used : ndarray of int
+        Positions of those that the run trains on or chooses by.
+    before : str, optional
+        Where its first weights come from; what they have seen, the run has seen too.
+
+    Raises
+    ------
+    UserError
+        If the folder is that of an interrupted run that was begun on other images.
+    """
+    own = _fingerprints(images)
+    rows = [*(own[int(i)] for i in used), *(_read(before) or ())]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(Fingerprint._fields)
+    writer.writerows(rows)
+    path = folder / _FILE
+    if path.exists() and path.read_text(encoding="utf-8") != table.getvalue():
+        raise UserError(
+            f"{folder} was begun on other images than those that the settings name now ({path} "
+            "tells): restore them, or choose another folder with --out."
+        )
+    write_atomically(path, table.getvalue())
+
+
+def refuse_seen(
+    folder: str | None, images: Images, test: Sequence[int] | np.ndarray, *, allow: bool
+) -> int | None:
+    """Count the test images that pre-training has seen, themselves or another of the patient.
+
+    Parameters
+    ----------
+    folder : str, optional
+        The run folder of the pre-training.
+    images : Images
+        The stage's images.
+    test : sequence of int
+        Positions of those that are tested.
+    allow : bool
+        Count and go on instead of refusing.
+
+    Returns
+    -------
+    int or None
+        None if the folder does not tell what it has seen.
+
+    Raises
+    ------
+    UserError
+        If there are any and `allow` is not set.
+    """
+    if folder is None:
+        return 0
+    rows = _read(folder)
+    if rows is None:
+        print(
+            f"{folder} has no {_FILE}: whether it has seen test images is unknown", file=sys.stderr
+        )
+        return None
+    pixels = {row.pixels for row in rows}
+    patients = {row.patient for row in rows} - {""}
+    own = _fingerprints(images)
+    seen = [int(i) for i in test if own[i].pixels in pixels or own[i].patient in patients]
+    if seen and not allow:
+        raise UserError(
+            f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
+            f"used in the training of {folder} (such as {images.manifest.records[seen[0]].path}): "
+            "test on the fold that it left out (the same data.fold in both stages), or set "
+            "--allow_seen true."
+        )
+    return len(seen)
+
+
+def _fingerprints(images: Images) -> list[Fingerprint]:
+    known = images.manifest.has_patients
+    return [
+        Fingerprint(digest, _patient_digest(record) if known else "")
+        for digest, record in zip(images.hashes, images.manifest.records, strict=True)
+    ]
+
+
+def _patient_digest(record: Record) -> str:
+    return hashlib.sha256(record.patient.encode()).hexdigest()[:16]
+
+
+def _read(weights: str | None) -> list[Fingerprint] | None:
+    """Read the table beside the weights of a run folder, or beside a file of them."""
+    if weights is None:
+        return None
+    folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
+    if not (folder / _FILE).is_file():
+        return None
+    try:
+        with (folder / _FILE).open(encoding="utf-8", newline="") as file:
+            return [Fingerprint(row["pixels"], row["patient"]) for row in csv.DictReader(file)]
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{folder / _FILE} is not a table of fingerprints ({error}): copy the run anew."
+        ) from error

@@ -1,0 +1,34 @@
+"""A phantom, and one finished pre-training on its first fold, shared by the whole folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from glcm_mae.data import make_phantom, write_phantom
+from glcm_mae.training.pretrain import pretrain
+
+from . import small
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The order of a sum, and with it its last digit, depends on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 images of 18 patients in 3 classes."""
+    return write_phantom(make_phantom(6, 2, size=16), tmp_path_factory.mktemp("phantom"))
+
+
+@pytest.fixture(scope="session")
+def encoder(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-training that has left out the validation and test part of fold 0."""
+    out = tmp_path_factory.mktemp("encoder") / "run"
+    return pretrain(small.pretraining(small.data(manifest, fold=0), out))

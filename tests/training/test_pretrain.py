@@ -1,0 +1,395 @@
+import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from glcm_mae.data import holdout, make_phantom, read_manifest, write_phantom
+from glcm_mae.errors import UserError
+from glcm_mae.models import Objective
+from glcm_mae.settings import (
+    AugmentSettings,
+    HardwareSettings,
+    ObjectiveSettings,
+    PretrainSettings,
+    TargetSettings,
+    TextureSettings,
+)
+from glcm_mae.training import pretrain as module
+from glcm_mae.training.pretrain import load_run, pretrain
+from glcm_mae.training.run import Run
+from glcm_mae.training.seen import refuse_seen
+
+from . import small
+
+
+@pytest.fixture
+def settings(manifest: Path, tmp_path: Path) -> PretrainSettings:
+    """3 epochs of 4 steps of 8 images, a checkpoint at every step."""
+    return small.pretraining(small.data(manifest), tmp_path / "run")
+
+
+@pytest.fixture
+def reference(settings: PretrainSettings, tmp_path: Path) -> Path:
+    return pretrain(replace(settings, out=str(tmp_path / "reference")))
+
+
+def _resumed(settings: PretrainSettings) -> Path:
+    return pretrain(replace(settings, resume=True))
+
+
+def _at_step(step: int, act: Callable[[Run], None]) -> Callable[[Run, dict[str, Any]], None]:
+    """Make a `Run.save` that does something before it saves a step."""
+    save = Run.save
+
+    def saved(run: Run, state: dict[str, Any]) -> None:
+        if state["step"] == step:
+            act(run)
+        save(run, state)
+
+    return saved
+
+
+def test_a_run_leaves_what_the_next_stages_need(reference: Path) -> None:
+    assert {path.name for path in reference.iterdir()} == {
+        "config.json",
+        "decoder.safetensors",
+        "encoder.safetensors",
+        "finished.json",
+        "log.jsonl",
+        "seen.csv",
+        "settings.yaml",
+    }
+    assert small.facts(reference)["images"] == 36
+    assert [entry["step"] for entry in small.log(reference)] == [4, 8, 12]
+
+
+def test_a_run_follows_from_its_seed(
+    settings: PretrainSettings, reference: Path, tmp_path: Path
+) -> None:
+    assert small.same(small.weights(pretrain(settings)), small.weights(reference))
+    other = pretrain(replace(settings, seed=1, out=str(tmp_path / "other")))
+    assert not small.same(small.weights(other), small.weights(reference))
+
+
+def test_a_run_learns(settings: PretrainSettings) -> None:
+    long = small.optimizer(epochs=15, base_lr=0.3)
+    first, *_, last = small.log(pretrain(replace(settings, optimizer=long, checkpoint_minutes=9.0)))
+    assert last["mse"] < 0.9 * first["mse"]
+    assert last["glcm_prediction"] < 0.9 * first["glcm_prediction"]
+
+
+@pytest.mark.parametrize("last", [7, 8], ids=["in an epoch", "between log and checkpoint"])
+def test_a_killed_run_resumes_to_the_same_bits(
+    settings: PretrainSettings, reference: Path, manifest: Path, tmp_path: Path, last: int
+) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(
+        small.KILLED.format(stage="pretrain", settings="pretraining", count="step", last=last)
+    )
+    killed = small.python(script, manifest, settings.out)
+    assert killed.returncode == -9, killed.stderr
+    run = Path(settings.out)
+    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert checkpoint["step"] == last - 1  # epochs end at 4, 8 and 12
+    assert len(small.log(run)) == (2 if last == 8 else 1)
+    assert not (run / "encoder.safetensors").exists()
+    assert small.same(small.weights(_resumed(settings)), small.weights(reference))
+    assert small.log(run) == small.log(reference)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_checkpoint(
+    settings: PretrainSettings, reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    term, calls = Objective._term, iter(range(100))
+
+    def broken(self: Objective, name: str, *rest: Any) -> Tensor:
+        value = term(self, name, *rest)
+        return value * math.nan if name == "glcm_prediction" and next(calls) == 5 else value
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "_term", broken)
+        with pytest.raises(UserError, match=r"^glcm_prediction is no .* step 6 \(mse = 1"):
+            pretrain(settings)
+    state = torch.load(Path(settings.out) / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 5
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert small.same(small.weights(_resumed(settings)), small.weights(reference))
+
+
+def test_an_absurd_rate_stops_the_run(settings: PretrainSettings) -> None:
+    absurd = replace(settings, optimizer=small.optimizer(base_lr=1e30))
+    with pytest.raises(UserError, match=r"is no longer a number at step .*optimizer\.base_lr"):
+        pretrain(absurd)
+    assert not (Path(settings.out) / "encoder.safetensors").exists()
+
+
+def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(
+    settings: PretrainSettings, reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(run: Run) -> None:
+        (run.folder / f".checkpoint.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", _at_step(7, fill))
+        with pytest.raises(UserError, match=r"checkpoint\.pt .*No space left.* intact: make room"):
+            pretrain(settings)
+    state = torch.load(Path(settings.out) / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 6
+    assert small.same(small.weights(_resumed(settings)), small.weights(reference))
+    assert small.log(Path(settings.out)) == small.log(reference)
+
+
+def test_mse_comes_first_and_then_every_term(settings: PretrainSettings) -> None:
+    objective = ObjectiveSettings(
+        mse=0.5,
+        ssim=0.25,
+        glcm=2.0,
+        glcm_prediction=1.0,
+        mse_first=0.5,
+        texture=TextureSettings(levels=8),
+        target=TargetSettings(levels=4),
+    )
+    four = small.optimizer(epochs=4)
+    lines = small.log(pretrain(replace(settings, objective=objective, optimizer=four)))
+    place = {"step", "epoch", "lr", "total"}
+    assert [set(line) - place for line in lines] == [
+        {"mse"},
+        {"mse"},
+        {"mse", "ssim", "glcm", "glcm_prediction"},
+        {"mse", "ssim", "glcm", "glcm_prediction"},
+    ]
+    assert lines[0]["total"] == lines[0]["mse"]
+    for line in lines[2:]:
+        texture = 2 * line["glcm"] + line["glcm_prediction"]
+        assert line["total"] == pytest.approx(0.5 * line["mse"] + 0.25 * line["ssim"] + texture)
+
+
+def test_a_line_of_the_log_is_the_mean_over_its_epoch(
+    settings: PretrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[dict[str, float]] = []
+    make_step = module.make_step
+
+    def spied(*arguments: Any) -> dict[str, float]:
+        steps.append(make_step(*arguments))
+        return steps[-1]
+
+    monkeypatch.setattr(module, "make_step", spied)
+    lines = small.log(pretrain(settings))
+    for epoch, line in enumerate(lines):
+        for name in ("mse", "glcm_prediction", "total"):
+            mean = sum(step[name] for step in steps[4 * epoch : 4 * epoch + 4]) / 4
+            assert line[name] == pytest.approx(mean, rel=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_objective_sees_the_very_pixels_in_any_precision(
+    settings: PretrainSettings, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    seen: list[Tensor] = []
+    forward = Objective.forward
+
+    def spied(self: Objective, images: Tensor, out: Any, mse_only: bool = False) -> Any:
+        seen.append(images)
+        assert out.tokens.dtype == out.patches.dtype == torch.float32
+        return forward(self, images, out, mse_only)
+
+    monkeypatch.setattr(Objective, "forward", spied)
+    hardware = HardwareSettings(accelerator="cpu", precision=precision)
+    whole = AugmentSettings(crop_scale=(1.0, 1.0))
+    run = pretrain(replace(settings, hardware=hardware, augment=whole))
+    assert all(math.isfinite(line["total"]) for line in small.log(run))
+    assert all(tensor.isfinite().all() for tensor in small.weights(run).values())
+    assert seen[0].dtype == torch.float32
+    # A third of the gray levels above the middle would be lost in bfloat16.
+    assert any(not torch.equal(images, images.bfloat16().float()) for images in seen)
+
+
+def test_fp16_is_refused_on_a_cpu(settings: PretrainSettings) -> None:
+    with pytest.raises(UserError, match=r"hardware\.precision is fp16.*set it to bf16 or fp32"):
+        pretrain(replace(settings, hardware=HardwareSettings(accelerator="cpu", precision="fp16")))
+
+
+@pytest.mark.parametrize(
+    ("hardware", "named"),
+    [
+        ({"accelerator": "no such thing"}, "hardware.accelerator"),
+        ({"devices": 0}, "hardware.devices is 0"),
+        ({"strategy": "fsdp"}, "hardware.strategy is 'fsdp'"),
+    ],
+)
+def test_hardware_that_is_not_there_is_refused(
+    settings: PretrainSettings, hardware: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UserError, match=named):
+        pretrain(
+            replace(settings, hardware=HardwareSettings(**({"accelerator": "cpu"} | hardware)))
+        )
+
+
+_DISTRIBUTED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from glcm_mae.errors import UserError
+from glcm_mae.settings import HardwareSettings, ObjectiveSettings
+from glcm_mae.training.pretrain import pretrain
+from tests.training import small
+
+two = HardwareSettings(accelerator="cpu", devices=2, strategy="ddp")
+settings = small.pretraining(
+    small.data(Path(sys.argv[1])),
+    Path(sys.argv[2]),
+    hardware=two,
+    optimizer=small.optimizer(batch_size=4, accumulate=2),
+    objective=ObjectiveSettings(mse_first=0.5),  # the texture head waits for its phase
+)
+run = pretrain(settings)
+assert (run / "finished.json").exists()  # on every process
+try:
+    pretrain(settings)
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_write_one_run(
+    manifest: Path, tmp_path: Path, settings: PretrainSettings
+) -> None:
+    script = tmp_path / "distributed.py"
+    script.write_text(_DISTRIBUTED)
+    done = small.python(script, manifest, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("holds a run already") == 2
+    run = tmp_path / "two"
+    lines = small.log(run)
+    assert [line["step"] for line in lines] == [2, 4, 6]  # 2 devices x 2 batches x 4 images
+    assert all(tensor.isfinite().all() for tensor in small.weights(run).values())
+    assert not list(run.glob(".*"))
+
+
+def test_a_held_out_fold_is_not_seen(manifest: Path, encoder: Path) -> None:
+    whole = read_manifest(manifest)
+    split = holdout(whole, folds=3, fold=0, seed=0)
+    images = module.read_images(small.data(manifest), quiet=True)
+    assert len((encoder / "seen.csv").read_text().splitlines()) == 1 + len(split.train)
+    for side in (split.val, split.test):
+        assert refuse_seen(str(encoder), images, side, allow=False) == 0
+    assert refuse_seen(str(encoder), images, split.train, allow=True) == len(split.train)
+
+
+def test_a_given_split_is_held_out_without_being_asked_for(tmp_path: Path) -> None:
+    source = write_phantom(make_phantom(2, 1, size=16), tmp_path / "data")
+    rows = [line + ",train" for line in source.read_text().splitlines()]
+    rows[0] = "path,label,patient,split"
+    rows[-3:] = [row.replace("train", "test") for row in rows[-3:]]
+    rows[-4] = rows[-4].replace("train", "val")
+    source.write_text("\n".join(rows))
+    run = pretrain(small.pretraining(small.data(source), tmp_path / "run"))
+    assert small.facts(run)["images"] == 2
+
+
+def test_a_run_that_starts_from_another_has_seen_what_it_saw(
+    manifest: Path, encoder: Path, tmp_path: Path
+) -> None:
+    other_fold = small.data(manifest, fold=1)
+    run = pretrain(small.pretraining(other_fold, tmp_path / "run", init=str(encoder)))
+    images = module.read_images(small.data(manifest), quiet=True)
+    split = holdout(images.manifest, folds=3, fold=0, seed=0)
+    assert refuse_seen(str(run), images, split.train, allow=True) == len(split.train)
+
+
+def test_a_set_smaller_than_a_batch_trains(settings: PretrainSettings) -> None:
+    lines = small.log(pretrain(replace(settings, optimizer=small.optimizer(batch_size=500))))
+    assert [line["step"] for line in lines] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"mask_ratio": 1.0}, "mask_ratio is 1.0"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes is -1.0"),
+        ({"objective": ObjectiveSettings(mse=0, glcm_prediction=0)}, "objective has no term"),
+        ({"objective": ObjectiveSettings(ssim=-1)}, "objective.ssim is -1"),
+        ({"objective": ObjectiveSettings(mse=math.nan)}, "objective.mse is nan"),
+        ({"objective": ObjectiveSettings(mse_first=1.0)}, "objective.mse_first"),
+        ({"objective": ObjectiveSettings(target=TargetSettings(levels=0))}, "objective: "),
+        ({"model": small.model(patch_size=5)}, "model.patch_size 5 does not divide"),
+        ({"model": small.model(decoder_num_heads=3)}, "model.decoder_num_heads 3"),
+        ({"augment": AugmentSettings(crop_scale=(0.0, 1.0))}, "crop_scale"),
+        ({"optimizer": small.optimizer(epochs=0)}, "optimizer.epochs is 0"),
+    ],
+)
+def test_impossible_settings_are_refused_before_images_are_read(
+    settings: PretrainSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    named: str,
+) -> None:
+    monkeypatch.setattr(module, "read_images", None)
+    with pytest.raises(UserError, match=named):
+        pretrain(replace(settings, **changes))
+    assert not Path(settings.out).exists()
+
+
+def test_an_existing_run_is_left_alone_before_images_are_read(
+    settings: PretrainSettings, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = small.weights(encoder)
+    monkeypatch.setattr(module, "read_images", None)
+    same = replace(settings, out=str(encoder), data=replace(settings.data, fold=0))
+    with pytest.raises(UserError, match="holds a run already"):
+        pretrain(same)
+    with pytest.raises(UserError, match="seed was 0, is 3"):
+        pretrain(replace(same, resume=True, seed=3))
+    assert pretrain(replace(same, resume=True)) == encoder  # finished: nothing is left to do
+    assert small.same(small.weights(encoder), before)
+
+
+def test_images_that_cannot_be_read_leave_no_run_behind(settings: PretrainSettings) -> None:
+    wrong = replace(settings, data=replace(settings.data, image_size=32))
+    with pytest.raises(UserError, match="16 x 16"):
+        pretrain(wrong)
+    assert not Path(settings.out).exists()
+    pretrain(settings)
+
+
+def test_images_that_changed_since_the_run_was_killed_are_refused(
+    settings: PretrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_phantom(make_phantom(3, 1, size=16), tmp_path / "data")
+    ours = replace(settings, data=small.data(source))
+
+    def interrupt(run: Run) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", _at_step(2, interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(ours)
+    source.write_text("\n".join(source.read_text().splitlines()[:-1]))
+    with pytest.raises(UserError, match="begun on other images"):
+        _resumed(ours)
+
+
+def test_a_finished_run_can_redraw(reference: Path) -> None:
+    model = load_run(reference)
+    kept = small.weights(reference)
+    for name, tensor in model.mae.state_dict().items():
+        stored = kept[name if name.startswith("encoder.") else f"decoder.mae.{name}"]
+        assert torch.equal(tensor, stored)
+    assert not model.training
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"torn")])
+def test_a_run_without_a_decoder_cannot(reference: Path, damage: Callable[[Path], Any]) -> None:
+    damage(reference / "decoder.safetensors")
+    with pytest.raises(UserError, match=r"holds no decoder|decoder\.safetensors cannot be read"):
+        load_run(reference)

@@ -1,0 +1,301 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from glcm_mae.data import Manifest, Record, grouped_folds, holdout, read_manifest, read_predictions
+from glcm_mae.errors import UserError
+from glcm_mae.models import load_encoder
+from glcm_mae.settings import HardwareSettings, ProbeSettings
+from glcm_mae.training import probe as module
+from glcm_mae.training.inputs import read_images
+from glcm_mae.training.probe import (
+    extract,
+    grouped_parts,
+    knn_probe,
+    linear_probe,
+    out_of_fold,
+    probe,
+)
+
+from . import small
+
+
+@pytest.fixture
+def settings(manifest: Path, tmp_path: Path) -> ProbeSettings:
+    return small.probing(small.data(manifest), tmp_path / "run")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _clusters(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, ...]:
+    """Features of three classes, well apart; two images a patient."""
+    labels = np.arange(n) // 2 % 3
+    features = rng.normal(size=(n, 5))
+    features[np.arange(n), labels] += 3
+    return features, labels, np.array([f"p{i // 2}" for i in range(n)])
+
+
+def _manifest(labels: np.ndarray, patients: np.ndarray) -> Manifest:
+    records = tuple(
+        Record(Path(f"{i}.png"), "abc"[label], patient, None)
+        for i, (label, patient) in enumerate(zip(labels, patients, strict=True))
+    )
+    return Manifest(records, ("a", "b", "c"), True)
+
+
+def test_every_fold_is_tested_once_and_no_patient_is_on_two_sides(
+    settings: ProbeSettings, manifest: Path
+) -> None:
+    run = probe(settings)
+    whole = read_manifest(manifest)
+    for kind in ("linear", "knn"):
+        table = read_predictions(run / kind / "predictions.csv")
+        assert sorted(Path(p).name for p in table.paths) == [r.path.name for r in whole.records]
+        np.testing.assert_allclose(table.probabilities.sum(axis=1), 1, atol=1e-6)
+        assert table.folds is not None
+        assert set(table.folds.tolist()) == {0, 1, 2}
+        pairs = {(p, int(f)) for p, f in zip(table.patients, table.folds, strict=True)}
+        assert len(pairs) == 18
+    assert small.facts(run)["test"] == 36
+
+
+def test_the_parts_are_grouped_by_patient(manifest: Path) -> None:
+    whole = read_manifest(manifest)
+    parts = grouped_parts(whole, 3, seed=0)
+    assert sorted(np.concatenate([test for _, test in parts]).tolist()) == list(range(36))
+    for train, test in parts:
+        assert not set(whole.patients[train]) & set(whole.patients[test])
+        assert len(train) + len(test) == 36
+
+
+def test_the_same_fold_passes_and_another_is_refused(
+    settings: ProbeSettings, encoder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    pretrained = replace(settings, encoder=str(encoder))
+    run = probe(replace(pretrained, data=small.data(manifest, fold=0)))
+    assert small.facts(run) | {"test": 12, "test_images_seen_in_pretraining": 0} == small.facts(run)
+    table = read_predictions(run / "linear" / "predictions.csv")
+    names = [r.path.name for r in read_manifest(manifest).records]
+    test = holdout(read_manifest(manifest), 3, 0, 0).test
+    assert [Path(p).name for p in table.paths] == [names[i] for i in test]
+    # Fold 0 was pre-trained on fold 2; without a fold, all are tested.
+    for fold, seen, tested in ((2, 12, 12), (None, 12, 36)):
+        out = tmp_path / f"fold {fold}"
+        other = replace(pretrained, data=small.data(manifest, fold=fold), out=str(out))
+        with pytest.raises(UserError, match=f"{seen} of {tested} test images"):
+            probe(other)
+        assert not out.exists()
+        facts = small.facts(probe(replace(other, allow_seen=True)))
+        assert facts["test_images_seen_in_pretraining"] == seen
+
+
+def test_the_table_names_the_fold_that_was_asked_for(
+    settings: ProbeSettings, manifest: Path
+) -> None:
+    run = probe(replace(settings, data=small.data(manifest, fold=1), seed=4))
+    table = read_predictions(run / "knn" / "predictions.csv")
+    assert table.folds is not None
+    assert table.seeds is not None
+    assert (set(table.folds.tolist()), set(table.seeds.tolist())) == ({1}, {4})
+
+
+def test_features_are_the_encoders_on_normalised_images(encoder: Path, manifest: Path) -> None:
+    pixels = read_images(small.data(manifest), quiet=True).pixels
+    model, config = load_encoder(encoder)
+    features = extract(model, config, pixels)
+    tokens = model.eval()((pixels - config.mean[0]) / config.std[0]).detach()
+    np.testing.assert_allclose(features, tokens[:, 1:].mean(dim=1), atol=1e-5)
+    token = extract(model, config, pixels, "token")
+    np.testing.assert_allclose(token, tokens[:, 0], atol=1e-5)
+
+
+def test_a_probe_finds_what_is_there_and_not_what_is_not(rng: np.random.Generator) -> None:
+    features, labels, patients = _clusters(rng)
+    manifest = _manifest(labels, patients)
+    parts = grouped_parts(manifest, 3, seed=0)
+    for fit in (linear_probe, knn_probe(5)):
+        for true, least, most in ((features, 0.85, 1.0), (rng.normal(size=(60, 5)), 0.0, 0.6)):
+            table = out_of_fold(fit, true, manifest, parts, seed=0)
+            accuracy = (table.probabilities.argmax(axis=1) == table.labels).mean()
+            assert least <= accuracy <= most
+
+
+def test_features_are_standardised_by_the_training_part(rng: np.random.Generator) -> None:
+    features, labels, patients = _clusters(rng, 12)
+    features[6:] += 1000.0
+    given: list[np.ndarray] = []
+
+    def fit(train: np.ndarray, labels: np.ndarray, *rest: Any) -> np.ndarray:
+        given.append(train)
+        return np.full((len(rest[1]), 3), 1 / 3)
+
+    manifest = _manifest(labels, patients)
+    out_of_fold(fit, features, manifest, [(np.arange(6), np.arange(6, 12))], seed=0)
+    np.testing.assert_allclose(given[0].mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(given[0].std(axis=0), 1, atol=1e-4)
+
+
+def test_the_penalty_is_chosen_within_the_training_part(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels, patients = _clusters(rng)
+    dealt: list[np.ndarray] = []
+    fitted: list[np.ndarray] = []
+
+    def spied_folds(labels: np.ndarray, groups: np.ndarray, *rest: Any) -> np.ndarray:
+        dealt.append(grouped_folds(labels, groups, *rest))
+        assert groups.tolist() == patients[:40].tolist()
+        return dealt[-1]
+
+    fit = LogisticRegression.fit
+
+    def spied_fit(self: LogisticRegression, x: np.ndarray, y: np.ndarray) -> Any:
+        fitted.append(x)
+        return fit(self, x, y)
+
+    monkeypatch.setattr(module, "grouped_folds", spied_folds)
+    monkeypatch.setattr(LogisticRegression, "fit", spied_fit)
+    linear_probe(features[:40], labels[:40], patients[:40], features[40:], seed=0)
+    (inner,) = dealt
+    sizes = {int((inner != fold).sum()) for fold in np.unique(inner)}
+    assert {len(x) for x in fitted[:-1]} == sizes  # candidates see a part of it,
+    assert len(fitted[-1]) == 40  # the last fit all of it, and none sees the test part
+    rows = {tuple(row) for row in features[:40]}
+    assert all(tuple(row) in rows for x in fitted for row in x)
+    for fold in np.unique(inner):
+        assert not set(patients[:40][inner == fold]) & set(patients[:40][inner != fold])
+
+
+def test_the_penalty_is_the_best_of_the_inner_folds(rng: np.random.Generator) -> None:
+    features, labels, patients = _clusters(rng)
+    inner = grouped_folds(labels, patients, 5, 0)
+
+    def loss(strength: float) -> float:
+        total = 0.0
+        for fold in range(5):
+            model = LogisticRegression(C=strength, max_iter=1000)
+            model.fit(features[inner != fold], labels[inner != fold])
+            chances = model.predict_proba(features[inner == fold])
+            total -= np.log(chances[np.arange(len(chances)), labels[inner == fold]]).sum()
+        return total
+
+    best = min(np.logspace(-4, 2, 7), key=loss)
+    expected = LogisticRegression(C=best, max_iter=1000).fit(features, labels)
+    test = rng.normal(size=(4, 5))
+    np.testing.assert_allclose(
+        linear_probe(features, labels, patients, test, seed=0),
+        expected.predict_proba(test),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("neighbours", [1, 7, 1000])
+def test_nearest_neighbours_vote_as_in_a_plain_loop(
+    rng: np.random.Generator, neighbours: int
+) -> None:
+    features, labels, patients = _clusters(rng)
+    train, test, known = features[:40], features[40:], labels[:40]
+    chances = knn_probe(neighbours)(train, known, patients[:40], test, 0)
+    for row, image in zip(chances, test, strict=True):
+        cosines = [
+            float(image @ other / (np.linalg.norm(image) * np.linalg.norm(other)))
+            for other in train
+        ]
+        nearest = sorted(range(40), key=lambda i: -cosines[i])[:neighbours]
+        votes = [0.0, 0.0, 0.0]
+        for i in nearest:
+            votes[known[i]] += np.exp(cosines[i] / 0.07)
+        np.testing.assert_allclose(row, np.array(votes) / sum(votes), rtol=1e-9)
+
+
+def test_an_image_without_features_is_no_error() -> None:
+    train, test = np.eye(3), np.zeros((1, 3))
+    chances = knn_probe(3)(train, np.array([0, 1, 2]), np.arange(3), test, 0)
+    np.testing.assert_allclose(chances, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"neighbours": 0}, "neighbours is 0"),
+        ({"hardware": HardwareSettings("cpu", devices=2)}, "hardware.devices is 2"),
+        ({"encoder": "nowhere"}, "nowhere holds no config.json"),
+        ({"model": small.model(patch_size=5)}, "model.patch_size 5"),
+    ],
+)
+def test_impossible_settings_are_refused_before_images_are_read(
+    settings: ProbeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    named: str,
+) -> None:
+    monkeypatch.setattr(module, "read_images", None)
+    with pytest.raises(UserError, match=named):
+        probe(replace(settings, **changes))
+    assert not Path(settings.out).exists()
+
+
+def test_a_class_of_one_patient_is_named(
+    settings: ProbeSettings, manifest: Path, tmp_path: Path
+) -> None:
+    rows = ["path,label,patient,split"]
+    for i, record in enumerate(read_manifest(manifest).records):
+        side = "test" if i < 6 or (record.label == "sparse" and i < 32) else "train"
+        rows.append(f"{record.path},{record.label},{record.patient},{side}")
+    (tmp_path / "given.csv").write_text("\n".join(rows))
+    with pytest.raises(UserError, match=r"class 'sparse' has 1 patient\(s\).*needs 2"):
+        probe(replace(settings, data=small.data(tmp_path / "given.csv")))
+
+
+def test_an_existing_probe_is_refused_and_a_stopped_one_leaves_no_trace(
+    settings: ProbeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "linear_probe", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            probe(settings)
+    assert not Path(settings.out).exists()
+    probe(settings)
+    monkeypatch.setattr(module, "read_images", None)
+    with pytest.raises(UserError, match="already: choose another folder"):
+        probe(settings)
+
+
+def test_a_probe_computes_in_the_precision_that_was_asked_for(
+    settings: ProbeSettings,
+    encoder: Path,
+    manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features: list[np.ndarray] = []
+    whole = module.extract
+
+    def spied(*arguments: Any) -> np.ndarray:
+        features.append(whole(*arguments))
+        return features[-1]
+
+    monkeypatch.setattr(module, "extract", spied)
+    fold = small.data(manifest, fold=0)
+    for precision in ("fp32", "bf16"):
+        probe(
+            replace(
+                settings,
+                encoder=str(encoder),
+                data=fold,
+                out=str(tmp_path / precision),
+                hardware=HardwareSettings("cpu", precision=precision),
+            )
+        )
+    assert np.abs(features[0] - features[1]).max() > 0
+    np.testing.assert_allclose(features[0], features[1], atol=0.1)

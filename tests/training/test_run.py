@@ -1,0 +1,165 @@
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from glcm_mae import __version__
+from glcm_mae.errors import UserError
+from glcm_mae.settings import HardwareSettings, PretrainSettings
+from glcm_mae.training.run import Run
+
+from . import small
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> PretrainSettings:
+    return small.pretraining(small.data(Path("m.csv"), window=(0.0, 1e-5)), tmp_path / "run")
+
+
+@pytest.fixture
+def run(settings: PretrainSettings) -> Run:
+    run = Run(settings.out, settings, resume=False)
+    run.begin()
+    return run
+
+
+def _again(settings: PretrainSettings, **changes: object) -> Run:
+    return Run(settings.out, replace(settings, resume=True, **changes), resume=True)
+
+
+def test_nothing_is_written_before_it_begins(settings: PretrainSettings) -> None:
+    Run(settings.out, settings, resume=False)
+    assert not Path(settings.out).exists()
+
+
+def test_settings_are_kept_with_the_version(run: Run, settings: PretrainSettings) -> None:
+    kept = yaml.safe_load((run.folder / "settings.yaml").read_text())
+    assert kept["version"] == __version__
+    assert kept["optimizer"]["base_lr"] == settings.optimizer.base_lr
+    assert kept["data"]["window"] == [0.0, 1e-5]
+
+
+def test_an_existing_run_is_refused(run: Run, settings: PretrainSettings) -> None:
+    with pytest.raises(UserError, match=r"run holds a run already: .*--resume true, or .*--out"):
+        Run(settings.out, settings, resume=False)
+
+
+def test_a_probe_which_cannot_resume_is_not_told_to(run: Run) -> None:
+    with pytest.raises(UserError, match="already: choose another folder with --out"):
+        Run(run.folder, small.probing(small.data(Path("m.csv")), run.folder), resume=False)
+
+
+def test_the_same_settings_resume(run: Run, settings: PretrainSettings) -> None:
+    before = (run.folder / "settings.yaml").read_text()
+    elsewhere = HardwareSettings(accelerator="auto", strategy="ddp", precision="bf16")
+    again = _again(settings, hardware=elsewhere, checkpoint_minutes=9.0)
+    again.begin()
+    assert (run.folder / "settings.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"optimizer": small.optimizer(base_lr=0.5)}, "optimizer.base_lr was 0.01, is 0.5"),
+        ({"data": small.data(Path("n.csv"))}, "data.images was m.csv, is n.csv"),
+        ({"hardware": HardwareSettings(devices=2)}, "hardware.devices was 1, is 2"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    run: Run, settings: PretrainSettings, changes: dict, named: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(named)) as caught:
+        _again(settings, **changes)
+    assert "model" not in str(caught.value)
+
+
+def test_a_setting_that_the_run_did_not_know_is_refused(
+    run: Run, settings: PretrainSettings
+) -> None:
+    path = run.folder / "settings.yaml"
+    path.write_text(path.read_text().replace("mask_ratio: 0.75\n", ""))
+    with pytest.raises(UserError, match=r"mask_ratio was unknown, is 0\.75"):
+        _again(settings)
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved(run: Run) -> None:
+    assert run.load() is None
+    state = {"step": 3, "model": {"w": torch.rand(2, 2)}, "means": {"mse": (0.1, 2)}}
+    run.save({"step": 1})
+    run.save(state)
+    loaded = run.load()
+    assert loaded is not None
+    assert loaded["step"] == 3
+    assert loaded["means"] == {"mse": (0.1, 2)}
+    assert torch.equal(loaded["model"]["w"], state["model"]["w"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 torn"])
+def test_a_broken_checkpoint_is_refused(run: Run, content: bytes) -> None:
+    (run.folder / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read \(.+\): remove"):
+        run.load()
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run(run: Run, tmp_path: Path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "planted"),)
+
+    torch.save({"step": Planted()}, run.folder / "checkpoint.pt")
+    with pytest.raises(UserError, match="cannot be read"):
+        run.load()
+    assert not (tmp_path / "planted").exists()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(run: Run) -> None:
+    run.save({"step": 1})
+    (run.folder / f".checkpoint.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"checkpoint\.pt .*No space left.*is intact: make room"):
+        run.save({"step": 2, "much": torch.rand(10_000)})
+    assert run.load() == {"step": 1}
+    run.save({"step": 3})  # the disk has room again
+    assert run.load() == {"step": 3}
+
+
+def test_a_full_disk_stops_the_log_in_one_sentence(run: Run) -> None:
+    (run.folder / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"log\.jsonl cannot be written \(No space left"):
+        run.log({"step": 1})
+
+
+def test_beginning_again_clears_what_a_killed_process_left(
+    run: Run, settings: PretrainSettings
+) -> None:
+    torn = run.folder / ".checkpoint.pt.123456.tmp"
+    torn.write_bytes(b"half")
+    _again(settings).begin()
+    assert not torn.exists()
+
+
+def test_the_log_is_rewound_to_the_checkpoint(run: Run) -> None:
+    for step in (4, 8, 12):
+        run.log({"step": step})
+    with (run.folder / "log.jsonl").open("a") as file:
+        file.write('{"step": 16, "ms')  # torn
+    run.rewind_log(8)
+    assert small.log(run.folder) == [{"step": 4}, {"step": 8}]
+    run.rewind_log(0)
+    assert small.log(run.folder) == []
+
+
+def test_a_finished_run_says_so_and_drops_its_checkpoint(
+    run: Run, settings: PretrainSettings
+) -> None:
+    run.save({"step": 1})
+    assert not run.finished
+    run.finish({"images": 5})
+    assert _again(settings).finished
+    assert small.facts(run.folder)["images"] == 5
+    assert small.facts(run.folder)["glcm_mae"] == __version__
+    assert not (run.folder / "checkpoint.pt").exists()

@@ -1,0 +1,102 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glcm_mae.data import Manifest, Record
+from glcm_mae.errors import UserError
+from glcm_mae.training.inputs import Images
+from glcm_mae.training.seen import refuse_seen, write_seen
+
+
+def _images(patients: str, hashes: str, has_patients: bool = True) -> Images:
+    """One image for each letter."""
+    records = tuple(
+        Record(Path(f"{h}.png"), "a", p if has_patients else f"{h}.png", None)
+        for p, h in zip(patients, hashes, strict=True)
+    )
+    return Images(
+        torch.zeros(len(hashes), 1, 2, 2), Manifest(records, ("a",), has_patients), list(hashes)
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Has seen the images x and y of the patients A and B, and not z of C."""
+    folder = tmp_path / "run"
+    write_seen(folder, _images("ABC", "xyz"), np.array([0, 1]), None)
+    return folder
+
+
+def _count(run: Path, images: Images, test: list[int]) -> int | None:
+    return refuse_seen(str(run), images, test, allow=True)
+
+
+def test_what_was_left_out_passes(run: Path) -> None:
+    assert refuse_seen(str(run), _images("CDD", "zuv"), [0, 1, 2], allow=False) == 0
+
+
+@pytest.mark.parametrize(
+    ("patients", "hashes"),
+    [("A", "u"), ("D", "x")],
+    ids=["another image of a patient", "the same pixels under another name"],
+)
+def test_a_planted_leak_is_refused(run: Path, patients: str, hashes: str) -> None:
+    images = _images("C" + patients, "z" + hashes)
+    with pytest.raises(UserError, match=r"^1 of 2 test images.*run.*data\.fold.*--allow_seen"):
+        refuse_seen(str(run), images, [0, 1], allow=False)
+    assert _count(run, images, [0, 1]) == 1
+    assert refuse_seen(str(run), images, [0], allow=False) == 0  # only what is tested counts
+
+
+def test_an_image_counts_once_even_if_its_patient_is_known_too(run: Path) -> None:
+    assert _count(run, _images("AABC", "xuyz"), [0, 1, 2, 3]) == 3
+
+
+def test_file_names_are_no_patients(tmp_path: Path) -> None:
+    write_seen(tmp_path, _images("AB", "xy", has_patients=False), np.array([0, 1]), None)
+    assert _count(tmp_path, _images("AB", "uv", has_patients=False), [0, 1]) == 0
+    assert _count(tmp_path, _images("AB", "uy", has_patients=False), [0, 1]) == 1
+
+
+def test_no_name_stands_in_the_table(tmp_path: Path) -> None:
+    write_seen(tmp_path, _images(["Jane Doe"], ["x"]), np.array([0]), None)  # type: ignore[arg-type]
+    text = (tmp_path / "seen.csv").read_text()
+    assert "Jane" not in text
+    assert "png" not in text
+    (row,) = csv.DictReader(text.splitlines())
+    assert row["pixels"] == "x"
+    assert len(row["patient"]) == 16
+
+
+@pytest.mark.parametrize("file", [".", "encoder.safetensors"])
+def test_weights_bring_what_they_have_seen(run: Path, tmp_path: Path, file: str) -> None:
+    (run / "encoder.safetensors").touch()
+    write_seen(tmp_path / "next", _images("E", "w"), np.array([0]), str(run / file))
+    assert _count(tmp_path / "next", _images("AEF", "xut"), [0, 1, 2]) == 2
+
+
+def test_random_weights_have_seen_nothing() -> None:
+    assert refuse_seen(None, _images("A", "x"), [0], allow=False) == 0
+
+
+def test_where_nothing_is_told_nothing_is_claimed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refuse_seen(str(tmp_path), _images("A", "x"), [0], allow=False) is None
+    assert "has no seen.csv" in capsys.readouterr().err
+
+
+def test_a_resumed_run_on_other_images_is_refused(run: Path) -> None:
+    write_seen(run, _images("ABC", "xyz"), np.array([0, 1]), None)
+    for other in (_images("ABC", "xuz"), _images("ABCD", "xyzu")):
+        with pytest.raises(UserError, match="begun on other images"):
+            write_seen(run, other, np.arange(len(other) - 1), None)
+
+
+def test_a_broken_table_is_refused(run: Path) -> None:
+    (run / "seen.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"seen\.csv is not a table of fingerprints"):
+        refuse_seen(str(run), _images("A", "x"), [0], allow=True)
