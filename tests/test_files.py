@@ -1,0 +1,33 @@
+"""Files are written whole or not at all."""
+
+import os
+
+import pytest
+
+from glcm_mae.errors import UserError
+from glcm_mae.files import write_atomically
+
+
+def test_text_and_bytes(tmp_path):
+    write_atomically(tmp_path / "a" / "text", "α\n")
+    write_atomically(tmp_path / "a" / "bytes", b"\x00\xff")
+    assert (tmp_path / "a" / "text").read_bytes() == "α\n".encode()
+    assert (tmp_path / "a" / "bytes").read_bytes() == b"\x00\xff"
+    assert len(list((tmp_path / "a").iterdir())) == 2
+
+
+def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    write_atomically(path, "old")
+    # The device that is always full stands where the unfinished file would.
+    (tmp_path / f".checkpoint.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"No space left on device.*before it is intact: make room"):
+        write_atomically(path, "new" * 100_000)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="run"):
+        write_atomically(tmp_path / "file" / "run.txt", "x")
