@@ -160,8 +160,8 @@ def test_mixed_channels(images, tmp_path, capsys):
     data = images(benign=4)
     draw(data / "benign" / "color.png", (32, 32, 3))
     sentence = refused(capsys, tmp_path, "pretrain", data)
-    assert "4 images are gray" in sentence
-    assert f"1 are RGB (such as {data / 'benign' / 'color.png'})" in sentence
+    assert "4 gray" in sentence
+    assert f"1 RGB (such as {data / 'benign' / 'color.png'})" in sentence
     assert sentence.endswith("set data.color to gray or rgb.")
     done(*words("pretrain", data, tmp_path / "out", "--data.color", "gray"))
 

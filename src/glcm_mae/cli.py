@@ -34,8 +34,6 @@ COMMANDS: dict[str, type] = {
 # Settings that one wants to say without naming their group.
 _SHORT = {"on_error": "data.on_error"}
 
-_FLAGS = ("-h", "--help", "--print_config")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -201,7 +199,8 @@ def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
         content = content[command] or {}
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a mapping of settings to values, as in `seed: 0`.")
-    return path, content
+    # The settings.yaml of a run can be given, too: it tells the version that wrote it.
+    return path, {key: value for key, value in content.items() if key != "version"}
 
 
 def _flat(
@@ -211,8 +210,10 @@ def _flat(
     for key, value in content.items():
         name = f"{prefix}{key}"
         is_group = any(other.startswith(f"{name}.") for other in known)
-        if is_group and (isinstance(value, dict) or not value):
-            yield from _flat(value or {}, known, path, f"{name}.")
+        if is_group and value in ("", "null", "~"):
+            continue
+        if is_group and isinstance(value, dict):
+            yield from _flat(value, known, path, f"{name}.")
         elif name in known and not isinstance(value, dict):
             yield name, _text(value)
         else:

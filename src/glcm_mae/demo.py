@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -54,14 +55,15 @@ def demo(settings: DemoSettings) -> str:
         raise UserError(f"{out} is not empty: remove it, or choose another folder with --out.")
     unlabelled, labelled = _write_data(settings, out)
 
-    pretrain = f"pretrain --config demo --data.images {unlabelled} --seed {settings.seed}"
-    pretrain += f" --optimizer.epochs {settings.epochs}"
-    _run(f"{pretrain} --objective.glcm_prediction 0 --out {out / 'mse'}")
-    _run(f"{pretrain} --out {out / 'texture'}")
-    probe = f"probe --config demo --data.images {labelled} --seed {settings.seed}"
-    _run(f"{probe} --out {out / 'random-probe'}")
+    seed = ["--seed", str(settings.seed)]
+    pretrain = ["pretrain", "--config", "demo", "--data.images", str(unlabelled), *seed]
+    pretrain += ["--optimizer.epochs", str(settings.epochs)]
+    _run([*pretrain, "--objective.glcm_prediction", "0", "--out", str(out / "mse")])
+    _run([*pretrain, "--out", str(out / "texture")])
+    probe = ["probe", "--config", "demo", "--data.images", str(labelled), *seed]
+    _run([*probe, "--out", str(out / "random-probe")])
     for arm in _ARMS:
-        _run(f"{probe} --encoder {out / arm} --out {out / f'{arm}-probe'}")
+        _run([*probe, "--encoder", str(out / arm), "--out", str(out / f"{arm}-probe")])
 
     pixels = _pixels(labelled)
     _probe_texture_features(pixels, labelled, out / "glcm-features-probe", settings.seed)
@@ -95,12 +97,14 @@ def _write_data(settings: DemoSettings, out: Path) -> tuple[Path, Path]:
     return paths
 
 
-def _run(words: str) -> None:
+def _run(words: list[str]) -> None:
     """Run a command as it would be typed, its own report hidden."""
-    print(f"$ glcm-mae {words}", flush=True)
+    print(f"$ glcm-mae {shlex.join(words)}", flush=True)
     with redirect_stdout(io.StringIO()):
-        failed = main(words.split())
-    if failed:
+        code = main(words)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code:
         raise UserError("the demo has stopped at the command above.")
 
 
@@ -115,8 +119,8 @@ def _probe_texture_features(pixels: Tensor, labelled: Path, out: Path, seed: int
     features = glcm_features(graycomatrix(levels, _LEVELS, _OFFSETS)).flatten(1)  # (N, O * 9)
     parts = grouped_parts(manifest, _FOLDS, seed=0)
     table = out_of_fold(linear_probe, features.numpy(), manifest, parts, seed)
-    table.write(out / "linear" / "predictions.csv")
-    evaluate(out / "linear" / "predictions.csv")
+    table.write(_predictions(out / "linear"))
+    evaluate(_predictions(out / "linear"))
 
 
 def _draw(out: Path, arm: str, pixels: Tensor, seed: int) -> Path:
@@ -138,11 +142,10 @@ def _summary(out: Path, kept: dict[str, dict[str, float]]) -> str:
         lines.append(f"{name:26}{cells[0]:24}{cells[1]:24}".rstrip())
     lines.append("")
     for kind, name in (("linear", "linear probe"), ("knn", "nearest neighbours")):
-        tables = [out / f"{arm}-probe" / kind / "predictions.csv" for arm in _ARMS]
-        d = paired_difference(*tables, statistic="accuracy")["difference"]
-        lines.append(
-            f"texture - MSE, {name}: {d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
-        )
+        mse, texture = (_predictions(out / f"{arm}-probe" / kind) for arm in _ARMS)
+        d = paired_difference(mse, texture, "accuracy")["difference"]
+        interval = f"[{d['low']:+.3f}, {d['high']:+.3f}]"
+        lines.append(f"texture - MSE, {name}: {d['value']:+.3f} {interval}")
     counts = json.loads((out / "mse-probe" / "linear" / "metrics.json").read_text(encoding="utf-8"))
     lines += [
         "",
@@ -156,6 +159,10 @@ def _summary(out: Path, kept: dict[str, dict[str, float]]) -> str:
         contrast, distance = kept[arm]["contrast"], kept[arm]["glcm_distance"]
         lines.append(f"{name:26}{contrast:<28.2f}{distance:.2f}")
     return "\n".join(lines)
+
+
+def _predictions(folder: Path) -> Path:
+    return folder / "predictions.csv"
 
 
 def _accuracy(folder: Path) -> str:

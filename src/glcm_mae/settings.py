@@ -236,7 +236,7 @@ class OptimizerSettings:
     betas : (float, float)
         AdamW's averages.
     clip : float, optional
-        Greatest norm of the gradient. Default: no clipping.
+        Greatest norm of the gradient; null for no clipping.
     """
 
     epochs: int = 400
@@ -261,7 +261,7 @@ class HardwareSettings:
     devices : int
         How many of them.
     strategy : str
-        auto, ddp, fsdp (as Lightning Fabric names them).
+        auto or ddp (as Lightning Fabric names them).
     precision : str
         fp32, bf16 or fp16; the texture terms are always computed in fp32.
     """

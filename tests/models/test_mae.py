@@ -23,10 +23,9 @@ def autoencoder(image_size=(SIZE, SIZE), in_chans=CHANNELS):
 
 
 def shaken(model):
-    """Give every learned parameter a random value: norms at 1 and biases at 0 hide mistakes."""
+    """Give every parameter a random value: norms at 1 and biases at 0 hide mistakes."""
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            nn.init.normal_(parameter, mean=1.0 if "norm" in name else 0.0, std=0.2)
+        nn.init.normal_(parameter, mean=1.0 if "norm" in name else 0.0, std=0.2)
     return model
 
 

@@ -188,8 +188,9 @@ def test_a_cell_that_is_hardly_filled_gets_no_target_of_hundreds():
     x = images(20) * 0.5
     x[0, 0, 0, 0] = 1.0
     head.fit(x)
-    target = (head.describe(x, torch.ones(20, 12).bool()) - head.mean) / head.deviation
-    assert target.abs().max() < 20
+    rare = head.describe(x, torch.ones(20, 12).bool()).std(dim=0) < 0.01
+    assert rare.any()
+    assert head.deviation.min() >= 0.1 * head.deviation.max()
 
 
 def test_describe_is_the_root_of_the_glcm_of_each_removed_patch_and_channel():
@@ -274,11 +275,12 @@ def test_gradient_norm_balances_the_terms(order):
 
 def test_gradient_norm_leaves_a_term_without_gradient_alone():
     own = objective({"mse": 1.0, "glcm": 1.0}, balance="gradient_norm")
-    x, mae = torch.ones(2, CHANNELS, *SIZE), autoencoder()
+    x, mae = torch.zeros(2, CHANNELS, *SIZE), autoencoder()
     nn.init.constant_(mae.decoder_pred.bias, 50.0)  # beyond the gray scale the GLCM has no slope
     out = mae(own.normalize(x))
     loss = own(x, out)
     assert not gradient(loss.terms["glcm"], out.tokens).any()
+    assert loss.terms["glcm"] > 0
     assert loss.total.item() == pytest.approx(sum(t.item() for t in loss.terms.values()), rel=1e-5)
     torch.testing.assert_close(
         gradient(loss.total, out.tokens), gradient(loss.terms["mse"], out.tokens)

@@ -145,6 +145,19 @@ def test_finite_on_constant_images(scaled, normalized):
     assert p.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_nan_and_infinity_are_not_hidden(value, compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(loss_module, "_runs_compiled", lambda _: False)
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    p[0, 0, 0, 0] = value
+    loss = GLCMLoss(patch_size=8)
+    assert loss(p, t, torch.tensor([[1, 0, 0, 1]])).isnan()
+    assert loss(t, p, torch.tensor([[1, 0, 0, 1]])).isnan()
+    assert loss(p, t, torch.tensor([[0, 1, 0, 1]])).isfinite()  # not a removed patch
+
+
 def test_nothing_removed_and_empty_batch_cost_nothing():
     p = torch.rand(2, 1, 16, 16, requires_grad=True)
     value = GLCMLoss()(p, torch.rand(2, 1, 16, 16), torch.zeros(2, 1))

@@ -61,13 +61,15 @@ class Augment(nn.Module):
         super().__init__()
         if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
             raise UserError(
-                f"crop_scale is {tuple(crop_scale)}: set it to two shares of the image's area, "
-                "above 0 and up to 1, the lower one first."
+                f"augment.crop_scale is {tuple(crop_scale)}: set it to two shares of the image's "
+                "area, above 0 and up to 1, the lower one first."
             )
         if not 0 <= rotate <= 180:
-            raise UserError(f"rotate is {rotate}: set it to 0 to 180 degrees.")
+            raise UserError(f"augment.rotate is {rotate}: set it to 0 to 180 degrees.")
         if not 0 <= brightness_contrast < 1:
-            raise UserError(f"brightness_contrast is {brightness_contrast}: set it to 0 to 0.99.")
+            raise UserError(
+                f"augment.brightness_contrast is {brightness_contrast}: set it to 0 to 0.99."
+            )
         import kornia.augmentation as K
 
         steps: list[nn.Module] = []

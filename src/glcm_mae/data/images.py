@@ -309,8 +309,8 @@ def _check_alike(
     if len(paths_by_channels) > 1:
         gray, rgb = paths_by_channels[1], paths_by_channels[3]
         raise UserError(
-            f"{len(gray)} images are gray (such as {gray[0]}) and {len(rgb)} are RGB (such as "
-            f"{rgb[0]}): set data.color to gray or rgb."
+            f"the images are not alike, {len(gray)} gray (such as {gray[0]}) and {len(rgb)} RGB "
+            f"(such as {rgb[0]}): set data.color to gray or rgb."
         )
     if len(paths_by_dtype) > 1 and window is None:
         kinds = " and ".join(

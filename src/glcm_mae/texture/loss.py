@@ -133,7 +133,8 @@ class GLCMLoss(nn.Module):
         Returns
         -------
         Tensor
-            A scalar, or (B, n_groups) for reduction "none". Without a removed patch: 0.
+            A scalar, or (B, n_groups) for reduction "none". Without a removed patch: 0. NaN if a
+            removed patch holds NaN or infinity.
 
         Raises
         ------
@@ -151,9 +152,10 @@ class GLCMLoss(nn.Module):
         with torch.autocast(prediction.device.type, enabled=False):
             planes = self._planes(prediction.to(dtype)), self._planes(target.detach().to(dtype))
             for p, t in zip(*planes, strict=True):  # (B * N, p, p), a channel at a time
-                distance = distance + _Distance.apply(
-                    p[groups.member], t[groups.member], groups.valid.to(dtype), self.comparison
-                )  # (G,)
+                p, t = p[groups.member], t[groups.member]  # (G, M, p, p)
+                valid = groups.valid.to(dtype)
+                distance = distance + _Distance.apply(p, t, valid, self.comparison)  # (G,)
+                distance = distance + _poison(p, groups.valid) + _poison(t, groups.valid)
             distance = distance / len(planes[0])
         if self.reduction == "none":
             out = prediction.new_zeros(batch * groups.n_groups, dtype=dtype)
@@ -207,6 +209,12 @@ class GLCMLoss(nn.Module):
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+
+
+def _poison(groups: Tensor, valid: Tensor) -> Tensor:
+    """0 for each group, or NaN where one of its pixels is NaN or infinite and has no gray level."""
+    sums = groups.detach().sum(dim=(2, 3))  # (G, M)
+    return sums.masked_fill(~valid, 0).sum(dim=1) * 0
 
 
 class _Distance(torch.autograd.Function):
