@@ -247,7 +247,7 @@ def test_a_class_of_one_patient_is_named(
 ) -> None:
     rows = ["path,label,patient,split"]
     for i, record in enumerate(read_manifest(manifest).records):
-        side = "test" if i < 6 or (record.label == "sparse" and i < 32) else "train"
+        side = "val" if i < 6 else "test" if record.label == "sparse" and i < 32 else "train"
         rows.append(f"{record.path},{record.label},{record.patient},{side}")
     (tmp_path / "given.csv").write_text("\n".join(rows))
     with pytest.raises(UserError, match=r"class 'sparse' has 1 patient\(s\).*needs 2"):

@@ -125,7 +125,7 @@ def test_a_term_that_is_no_number_on_another_device_stops_this_one_too(
     trainee = _Trainee()
     before = trainee.weights
     monkeypatch.setattr(trainee.fabric, "all_reduce", lambda here, reduce_op: (here + math.nan) / 2)
-    with pytest.raises(UserError, match="^error is no longer a number at step 1"):
+    with pytest.raises(UserError, match=r"^error is no longer a number at step 1"):
         trainee.step(_plan())
     assert torch.equal(trainee.weights, before)
 
