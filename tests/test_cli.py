@@ -16,7 +16,8 @@ import yaml
 from safetensors import safe_open
 
 from glcm_mae import __version__, stages
-from glcm_mae.cli import COMMANDS, main
+from glcm_mae.arguments import COMMANDS
+from glcm_mae.cli import main
 from glcm_mae.data import make_phantom, write_phantom
 
 IMAGES = ["--data.image_size=32", "--data.folds=3"]

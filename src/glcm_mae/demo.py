@@ -21,7 +21,7 @@ from glcm_mae.files import write_atomically
 from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
 from glcm_mae.settings import DemoSettings
 from glcm_mae.texture import glcm_features, graycomatrix, quantize
-from glcm_mae.training.pretrain import load_run
+from glcm_mae.training.pretraining import load_run
 from glcm_mae.training.probe import grouped_parts, linear_probe, out_of_fold
 
 _SIZE = 64

@@ -18,7 +18,6 @@ def pretrain(s: settings.PretrainSettings) -> str:
     from glcm_mae.training.pretrain import pretrain
 
     _check_shared(s.seed, s.data, s.out)
-    _check_texture(s.objective, s.model.patch_size)
     run = pretrain(s)
     if not _leads():
         return ""
@@ -71,7 +70,7 @@ def reconstruct(s: settings.ReconstructSettings) -> str:
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
     from glcm_mae.training.inputs import check_fits, read_images
-    from glcm_mae.training.pretrain import load_run
+    from glcm_mae.training.pretraining import load_run
 
     if s.n_images < 1:
         raise UserError(f"n_images is {s.n_images}: set it to 1 or more.")
@@ -147,21 +146,3 @@ def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None
     for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
         if not 0 <= value < 2**32:
             raise UserError(f"{name} is {value}: set it from 0 to {2**32 - 1}.")
-
-
-def _check_texture(objective: settings.ObjectiveSettings, patch_size: int) -> None:
-    """Refuse GLCM settings before any image is read, and by their own name."""
-    from glcm_mae.texture import Binning
-    from glcm_mae.texture.offsets import check_offsets
-
-    for name, weight, glcm in (
-        ("texture", objective.glcm, objective.texture),
-        ("target", objective.glcm_prediction, objective.target),
-    ):
-        if not weight or patch_size < 1:
-            continue
-        try:
-            check_offsets(tuple(glcm.offsets), patch_size, patch_size)
-            Binning(glcm.levels, glcm.kernel, glcm.bandwidth, glcm.value_range or (0.0, 1.0))
-        except ValueError as error:
-            raise UserError(f"objective.{name}: {error}") from error

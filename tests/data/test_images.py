@@ -71,9 +71,7 @@ def test_color(tmp_path: Path) -> None:
     assert torch.equal(as_rgb[0], as_gray[0].expand(3, -1, -1))
     np.testing.assert_allclose(as_rgb[1].numpy(), np.moveaxis(stored, -1, 0), atol=1e-6)
     assert load_images([rgb], image_size=(4, 5)).pixels.shape == (1, 3, 4, 5)
-    with pytest.raises(
-        UserError, match=r"2 gray .*gray\.png.* 1 RGB .*rgb\.png.*set data\.color"
-    ):
+    with pytest.raises(UserError, match=r"2 gray .*gray\.png.* 1 RGB .*rgb\.png.*set data\.color"):
         load_images(both, image_size=(4, 5))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glcm_mae.texture import Binning, GLCMLoss, soft_glcm
-from glcm_mae.texture.offsets import Offset
+from glcm_mae.texture.offsets import Offset, check_offsets
 
 from .mae import Reconstruction
 from .patches import patchify, spread_mask, unpatchify
@@ -67,6 +67,7 @@ class TextureHead(nn.Module):
         patch_size: int,
     ) -> None:
         super().__init__()
+        check_offsets(offsets, patch_size, patch_size)
         self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
         entries = in_chans * len(offsets) * binning.levels**2
         self.linear = nn.Linear(width, entries)

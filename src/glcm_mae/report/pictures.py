@@ -15,7 +15,7 @@ from glcm_mae.files import write_atomically
 from glcm_mae.models import spread_mask
 from glcm_mae.texture import graycomatrix, quantize
 from glcm_mae.texture.offsets import Offset
-from glcm_mae.training.pretrain import Pretraining
+from glcm_mae.training.pretraining import Pretraining
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

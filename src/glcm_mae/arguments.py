@@ -1,0 +1,312 @@
+"""Reading the command line: names checked first, so that what is wrong gets one clear sentence.
+
+jsonargparse is left with what it does best: types, help and ``--print_config``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+
+from glcm_mae import __version__, settings
+from glcm_mae.errors import UserError
+
+# Each command and its settings; the function of the same name in `stages` does the work.
+COMMANDS: dict[str, type] = {
+    "pretrain": settings.PretrainSettings,
+    "finetune": settings.FinetuneSettings,
+    "probe": settings.ProbeSettings,
+    "evaluate": settings.EvaluateSettings,
+    "reconstruct": settings.ReconstructSettings,
+    "demo": settings.DemoSettings,
+}
+
+# Settings that one wants to say without naming their group.
+_SHORT = {"on_error": "data.on_error"}
+
+
+def parse(words: Sequence[str]) -> tuple[str, Any]:
+    """Read a command and its settings.
+
+    Ends the process for ``--help``, ``--version`` and ``--print_config``.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command line behind ``glcm-mae``.
+
+    Returns
+    -------
+    str, dataclass
+        The command, and its settings.
+
+    Raises
+    ------
+    UserError
+        For whatever is wrong with them.
+
+    Examples
+    --------
+    >>> command, settings = parse(["evaluate", "--predictions", "runs/a", "--seed=3"])
+    >>> command, settings.seed
+    ('evaluate', 3)
+    """
+    command = words[0] if words else ""
+    if command not in COMMANDS:
+        if command in ("-h", "--help", "--version"):
+            _overview().parse_args([command])
+        wrong = f"{command} is no command{_nearest(command, COMMANDS)}" if command else "no command"
+        raise UserError(f"{wrong}: give one of {', '.join(COMMANDS)}, or --help.")
+    kind = COMMANDS[command]
+    known = dict(_leaves(kind))
+    given, flags = _given(list(words[1:]), command, known)
+    missing = [name for name, (_, required) in known.items() if required and name not in given]
+    if missing and not flags:
+        raise UserError(
+            f"{command} needs {' and '.join(f'--{name}' for name in missing)}: "
+            f"glcm-mae {command} --help says what {'it is' if len(missing) == 1 else 'they are'}."
+        )
+    parser = _parser(command)
+    line = [*flags, *(f"--{name}={text}" for name, (text, _) in given.items())]
+    try:
+        values = parser.parse_args(line).as_dict()
+    except Exception as error:  # jsonargparse's own kinds: names are checked, so it is a value
+        raise UserError(_wrong_value(str(error), given, known)) from error
+    return command, _built(kind, values)
+
+
+def _built(kind: type, values: dict[str, Any]) -> Any:
+    """Make a dataclass, and those in it, of nested dicts."""
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            name: _built(hints[name], values[name]) if is_dataclass(hints[name]) else values[name]
+            for name in (field.name for field in fields(kind))
+        }
+    )
+
+
+def _given(
+    words: list[str], command: str, known: dict[str, tuple[Any, bool]]
+) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Collect the settings that are given: name to (text, the file it stands in or "").
+
+    What the command line says wins over what a --config file says, whatever their order.
+    """
+    of_files: dict[str, tuple[str, str]] = {}
+    of_line: dict[str, tuple[str, str]] = {}
+    flags = []
+    rest = words
+    while rest:
+        option, equals, text = rest.pop(0).partition("=")
+        name = option[2:].replace("-", "_")
+        name = _SHORT.get(name, name)
+        if option in ("-h", "--help") or name.startswith("print_config"):
+            flags.append("--help" if option == "-h" else f"--{name}{equals}{text}")
+            continue
+        if not option.startswith("--"):
+            raise UserError(f"{option} is no option: settings are given as --name value.")
+        if name != "config" and name not in known:
+            raise UserError(f"{command}: --{_unknown(name, known)}")
+        if not equals:
+            is_flag = name in known and known[name][0] is bool
+            if rest and not rest[0].startswith("--"):
+                text = rest.pop(0)
+            elif is_flag:
+                text = "true"
+            else:
+                raise UserError(f"{option} has no value: give it one, as in {option} VALUE.")
+        if name == "config":
+            path, content = _recipe(text, command)
+            of_files |= {n: (t, str(path)) for n, t in _flat(content, known, str(path))}
+        else:
+            of_line[name] = (text, "")
+    every = of_files | of_line
+    for name in [n for n, (text, _) in every.items() if known[n][1] and text in ("", "null")]:
+        del every[name]  # --print_config writes null where a setting must be given
+    return every, flags
+
+
+def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
+    """Read a YAML file or a recipe of the package; return the command's part of it.
+
+    A recipe serves several commands: it holds a section for each, named as the command.
+    """
+    path = Path(name)
+    if not path.is_file() and name in _recipes():
+        path = Path(str(files("glcm_mae") / "recipes" / f"{name}.yaml"))
+    if not path.is_file():
+        raise UserError(
+            f"--config {name} is no file and no recipe{_nearest(name, _recipes())}: give a YAML "
+            f"file or one of {', '.join(_recipes())}."
+        )
+    try:
+        # Every scalar as it is written: the setting's own type says how to read it.
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is not a YAML file ({' '.join(str(error).split())}).") from error
+    if isinstance(content, dict) and set(content) & set(COMMANDS):
+        strays = set(content) - set(COMMANDS)
+        if strays:
+            raise UserError(f"{path}: {min(strays)} stands beside sections: move it into one.")
+        if command not in content:
+            raise UserError(f"{path} has no section for {command}: it has {', '.join(content)}.")
+        content = content[command] or {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a mapping of settings to values, as in `seed: 0`.")
+    # The settings.yaml of a run can be given, too: it tells the version that wrote it.
+    return path, {key: value for key, value in content.items() if key != "version"}
+
+
+def _flat(
+    content: dict[str, Any], known: dict[str, Any], path: str, prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a file as (dotted name, text)."""
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        is_group = any(other.startswith(f"{name}.") for other in known)
+        if is_group and value in ("", "null", "~"):
+            continue
+        if is_group and isinstance(value, dict):
+            yield from _flat(value, known, path, f"{name}.")
+        elif name in known and not isinstance(value, dict):
+            yield name, _text(value)
+        else:
+            raise UserError(f"{path}: {_unknown(name, known)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_text(item) for item in value)}]"
+    return str(value) or "null"  # as YAML reads a key with nothing behind it
+
+
+def _unknown(name: str, known: dict[str, Any]) -> str:
+    members = [other for other in known if other.startswith(f"{name}.")]
+    if members:
+        return f"{name} is a group of settings: give {', '.join(members)}."
+    if name in known:
+        return f"{name} is one setting and not a group: give it {_readable(known[name][0])}."
+    # The nearest by its last part, as --epochs for --optimizer.epochs, or by its whole name.
+    last = {other.rpartition(".")[2]: other for other in reversed(known)}
+    groups = {other.rpartition(".")[0]: "" for other in known}
+    near = last.get(name.rpartition(".")[2]) or next(
+        iter(difflib.get_close_matches(name, [*groups, *known], 1)), ""
+    )
+    return f"{name} is no setting: " + (f"did you mean {near}?" if near else "see --help.")
+
+
+def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _wrong_value(
+    message: str, given: dict[str, tuple[str, str]], known: dict[str, tuple[Any, bool]]
+) -> str:
+    found = re.search(r'"([\w.]+)"', message)
+    name = found.group(1) if found else ""
+    if name not in given:
+        return " ".join(message.split())
+    text, path = given[name]
+    where = f"{path}: {name}" if path else f"--{name}"
+    return f"{where} takes {_readable(known[name][0])}, not {text!r}."
+
+
+def _leaves(kind: type, prefix: str = "") -> Iterator[tuple[str, tuple[Any, bool]]]:
+    """Yield every setting by its dotted name, with its type and whether it must be given."""
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        annotation = hints[field.name]
+        if is_dataclass(annotation):
+            yield from _leaves(annotation, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        else:
+            required = field.default is MISSING and field.default_factory is MISSING
+            yield f"{prefix}{field.name}", (annotation, required)
+
+
+def _readable(annotation: Any) -> str:
+    """Write a type as one would write its values: ``int | null``, ``[float, float]``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(arguments)
+    if origin in (Union, types.UnionType):
+        return " | ".join(_readable(argument) for argument in arguments)
+    if origin is tuple:
+        return f"[{', '.join(_readable(argument) for argument in arguments)}]"
+    if origin is list:
+        return f"[{_readable(arguments[0])}, ...]"
+    names: dict[Any, str] = {types.NoneType: "null", bool: "true | false", str: "text"}
+    return names.get(annotation) or str(annotation.__name__)
+
+
+class _Help(DefaultHelpFormatter):
+    """Help with readable types, where the choices do not already stand behind the name."""
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        annotation = getattr(action, "_typehint", None)
+        listed = annotation is None or annotation is bool or get_origin(annotation) is Literal
+        return None if listed else _readable(annotation)
+
+
+def _parser(command: str) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    kind = COMMANDS[command]
+    required = [name for name, (_, must) in _leaves(kind) if must]
+    needs = "".join(f" --{name} {name.rpartition('.')[2].upper()}" for name in required)
+    parser = ArgumentParser(
+        prog=f"glcm-mae {command}",
+        usage=f"glcm-mae {command} [--config RECIPE]{needs} [--SETTING VALUE ...]",
+        description=_summary(kind),
+        formatter_class=_Help,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        metavar="RECIPE",
+        help="A YAML file, or the name of a recipe of the package "
+        f"({', '.join(_recipes()) or 'none installed'}). Settings given beside it win.",
+    )
+    parser.add_class_arguments(kind)
+    for action in parser._actions:
+        if any(name.startswith(f"{action.dest}.") for name, _ in _leaves(kind)):
+            action.help = argparse.SUPPRESS  # a whole group at once: said in the recipe
+        action.option_strings = [o for o in action.option_strings if not o.endswith("+")]
+    return parser
+
+
+def _overview() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {_summary(kind)}" for name, kind in COMMANDS.items())
+    overview = argparse.ArgumentParser(
+        prog="glcm-mae",
+        usage="glcm-mae COMMAND [--config RECIPE] [--SETTING VALUE ...]",
+        description="Masked autoencoders for medical images that learn texture.\n\n"
+        f"commands (glcm-mae COMMAND --help lists the settings):\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    overview.add_argument("--version", action="version", version=f"glcm-mae {__version__}")
+    return overview
+
+
+def _summary(kind: type) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _recipes() -> list[str]:
+    folder = files("glcm_mae") / "recipes"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))

@@ -1,0 +1,205 @@
+"""The model that pre-training trains: the autoencoder with its objective, built from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from glcm_mae.errors import UserError
+from glcm_mae.models import (
+    EncoderConfig,
+    Loss,
+    MaskedAutoencoder,
+    Objective,
+    Reconstruction,
+    TextureHead,
+    Weights,
+    fill_weights,
+    read_config,
+)
+from glcm_mae.settings import ModelSettings, ObjectiveSettings, TargetSettings, TextureSettings
+from glcm_mae.texture import Binning, GLCMLoss
+
+from .inputs import build_encoder
+
+
+class Pretraining(nn.Module):
+    """The autoencoder and its objective in one module, as distributed training wants it.
+
+    Parameters
+    ----------
+    mae : MaskedAutoencoder
+        What is trained.
+    objective : Objective
+        What it is trained for.
+    mask_ratio : float
+        Share of patches removed.
+    """
+
+    def __init__(self, mae: MaskedAutoencoder, objective: Objective, mask_ratio: float) -> None:
+        super().__init__()
+        self.mae, self.objective, self.mask_ratio = mae, objective, mask_ratio
+
+    def forward(self, images: Tensor, mse_only: bool = False) -> Loss:
+        """Loss of a batch of images (B, C, H, W) in [0, 1]."""
+        out = self.mae(self.objective.normalize(images), self.mask_ratio)
+        # In fp16 the gradients at the tokens, by whose norms terms are balanced, would vanish.
+        full = Reconstruction(*(part.float() for part in out))
+        return self.objective(images, full, mse_only)
+
+
+def assemble(
+    config: EncoderConfig,
+    model: ModelSettings,
+    objective: ObjectiveSettings,
+    mask_ratio: float,
+    value_range: tuple[float, float],
+) -> Pretraining:
+    """Build an autoencoder and its objective, with random weights.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        The encoder.
+    model : ModelSettings
+        The decoder.
+    objective : ObjectiveSettings
+        The terms and how they are added.
+    mask_ratio : float
+        Share of patches removed.
+    value_range : (float, float)
+        Ends of the gray scale of GLCMs whose settings leave them open.
+
+    Returns
+    -------
+    Pretraining
+
+    Raises
+    ------
+    UserError
+        If a setting is out of its range, naming its group.
+    """
+    encoder = build_encoder(config)
+    weights = weights_of(objective)
+    with _named("model"):
+        mae = MaskedAutoencoder(
+            encoder,
+            config.in_chans,
+            model.decoder_embed_dim,
+            model.decoder_depth,
+            model.decoder_num_heads,
+        )
+    glcm, head = None, None
+    if "glcm" in weights.active:
+        with _named("objective.texture"):
+            glcm = _texture_loss(objective.texture, config.patch_size, value_range)
+    if "glcm_prediction" in weights.active:
+        with _named("objective.target"):
+            head = _texture_head(objective.target, model.decoder_embed_dim, config, value_range)
+    terms = Objective(
+        weights,
+        config.patch_size,
+        encoder.grid,
+        torch.tensor(config.mean),
+        torch.tensor(config.std),
+        norm_pix_loss=objective.norm_pix_loss,
+        glcm=glcm,
+        head=head,
+    )
+    return Pretraining(mae, terms, mask_ratio)
+
+
+def _texture_loss(
+    texture: TextureSettings, patch_size: int, value_range: tuple[float, float]
+) -> GLCMLoss:
+    return GLCMLoss(
+        texture.levels,
+        texture.offsets,
+        texture.kernel,
+        texture.bandwidth,
+        texture.value_range or value_range,
+        scaled=texture.scaled,
+        normalized=texture.normalized,
+        pool=texture.pool,
+        channels=texture.channels,
+        patch_size=patch_size,
+    )
+
+
+def _texture_head(
+    target: TargetSettings, width: int, config: EncoderConfig, value_range: tuple[float, float]
+) -> TextureHead:
+    binning = Binning(
+        target.levels, target.kernel, target.bandwidth, target.value_range or value_range
+    )
+    return TextureHead(width, binning, tuple(target.offsets), config.in_chans, config.patch_size)
+
+
+def weights_of(objective: ObjectiveSettings) -> Weights:
+    """Collect the weights of all terms from the settings."""
+    by_term = {
+        "mse": objective.mse,
+        "ssim": objective.ssim,
+        "glcm": objective.glcm,
+        "glcm_prediction": objective.glcm_prediction,
+    }
+    return Weights(by_term, objective.balance)
+
+
+def load_run(folder: Path) -> Pretraining:
+    """Build the model of a finished run and fill in encoder and decoder.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    Pretraining
+        In evaluation mode.
+
+    Raises
+    ------
+    UserError
+        If the folder is not that of a finished pre-training.
+    """
+    config = read_config(folder)
+    if not (folder / "decoder.safetensors").is_file():
+        raise UserError(f"{folder} holds no decoder: give the folder of a finished pretrain run.")
+    try:
+        rest = load_file(folder / "decoder.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / 'decoder.safetensors'} cannot be read ({error}): copy it anew."
+        ) from error
+    written = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
+    norm_pix_loss = bool(written["objective"]["norm_pix_loss"])
+    decoder = ModelSettings(
+        **{name: value for name, value in written["model"].items() if name.startswith("decoder_")}
+    )
+    # To redraw images no term is needed, whatever the run was trained for.
+    pixels_alone = ObjectiveSettings(glcm_prediction=0.0, norm_pix_loss=norm_pix_loss)
+    model = assemble(config, decoder, pixels_alone, written["mask_ratio"], (0.0, 1.0))
+    fill_weights(model.mae.encoder, folder)
+    model.load_state_dict(
+        {name: tensor for name, tensor in rest.items() if name.startswith("mae.")}, strict=False
+    )
+    return model.eval()
+
+
+@contextmanager
+def _named(group: str) -> Iterator[None]:
+    """Turn the complaint of a model or a loss about its settings into the user's."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        raise UserError(said if said.startswith(group) else f"{group}: {said}") from error
