@@ -89,45 +89,6 @@ class ModelSettings:
 
 
 @dataclass
-class TextureSettings:
-    """A soft GLCM: its levels, pairs and kernel.
-
-    Parameters
-    ----------
-    levels : int
-        Gray levels.
-    offsets : list of (int, int)
-        (dy, dx) from the first pixel of a pair to the second.
-    kernel : str
-        gaussian, linear, or sigmoid (the paper's).
-    bandwidth : float, optional
-        Width of the kernel in intensity units (images run from 0 to 1). Default: one bin; for
-        sigmoid a thirtieth of a bin.
-    value_range : (float, float), optional
-        Ends of the gray scale. Default: the least and greatest value of the training images.
-    scaled : bool
-        Damp the cells that flat regions fill (loss only).
-    normalized : bool
-        Compare frequencies instead of counts (loss only).
-    pool : str or int
-        patch, image, or a block of so many patches squared, over which GLCMs are averaged before
-        they are compared (loss only).
-    channels : str
-        all, first, or luminance (loss only).
-    """
-
-    levels: int = 32
-    offsets: list[tuple[int, int]] = field(default_factory=lambda: [(0, 1), (1, 0)])
-    kernel: Literal["gaussian", "linear", "sigmoid"] = "gaussian"
-    bandwidth: float | None = None
-    value_range: tuple[float, float] | None = (0.0, 1.0)
-    scaled: bool = False
-    normalized: bool = False
-    pool: Literal["patch", "image"] | int = "patch"
-    channels: Literal["all", "first", "luminance"] = "all"
-
-
-@dataclass
 class TargetSettings:
     """The soft GLCM that texture prediction asks for.
 
@@ -138,11 +99,11 @@ class TargetSettings:
     offsets : list of (int, int)
         (dy, dx) from the first pixel of a pair to the second.
     kernel : str
-        gaussian, linear or sigmoid.
+        gaussian, linear, or sigmoid (the paper's).
     bandwidth : float, optional
         Width of the kernel in intensity units. Default: one bin; for sigmoid a thirtieth of one.
     value_range : (float, float), optional
-        Ends of the gray scale. Default: the least and greatest value of the training images.
+        Ends of the gray scale; null for the least and greatest value of the training images.
     """
 
     levels: int = 8
@@ -150,6 +111,32 @@ class TargetSettings:
     kernel: Literal["gaussian", "linear", "sigmoid"] = "gaussian"
     bandwidth: float | None = None
     value_range: tuple[float, float] | None = (0.0, 1.0)
+
+
+@dataclass
+class TextureSettings(TargetSettings):
+    """The soft GLCM whose distance texture reconstruction minimises.
+
+    Parameters
+    ----------
+    levels : int
+        Gray levels.
+    scaled : bool
+        Damp the cells that flat regions fill.
+    normalized : bool
+        Compare frequencies instead of counts.
+    pool : str or int
+        patch, image, or a block of so many patches squared, over which GLCMs are averaged before
+        they are compared.
+    channels : str
+        all, first, or luminance.
+    """
+
+    levels: int = 32
+    scaled: bool = False
+    normalized: bool = False
+    pool: Literal["patch", "image"] | int = "patch"
+    channels: Literal["all", "first", "luminance"] = "all"
 
 
 @dataclass
