@@ -6,15 +6,27 @@ import pytest
 from glcm_mae.training.progress import Meter
 
 
-def test_without_a_terminal_every_tenth_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_every_tenth_is_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with Meter("training", 100) as meter:
         for _ in range(100):
+            now[0] += 1.0
             meter.advance(images=2, terms={"mse": 0.5})
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == [
         f"training: {n}/100" for n in range(10, 101, 10)
     ]
     assert all("mse 0.5" in line and "images/s" in line for line in lines)
+
+
+def test_what_is_over_at_once_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Meter("reading images", 50) as meter:
+        for _ in range(50):
+            meter.advance(images=1)
+    assert capsys.readouterr().err == ""
 
 
 def test_other_processes_are_silent(capsys: pytest.CaptureFixture[str]) -> None:

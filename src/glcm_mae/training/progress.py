@@ -17,6 +17,9 @@ from rich.progress import (
 )
 
 
+_PAUSE = 5.0  # seconds between lines where there is no terminal
+
+
 class Meter:
     """A progress bar with throughput, loss terms and time left.
 
@@ -40,7 +43,8 @@ class Meter:
     def __init__(self, title: str, total: int, done: int = 0, *, enabled: bool = True) -> None:
         self._title, self._total, self._done = title, total, done
         self._first, self._said = done, done
-        self._start, self._images = time.monotonic(), 0
+        self._start = self._spoke = time.monotonic()
+        self._images = 0
         self._enabled = enabled
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -89,10 +93,12 @@ class Meter:
         news = " ".join(f"{name} {value:.4g}" for name, value in (terms or {}).items())
         news = f"{self.images_per_second:.0f} images/s {news}"
         self._bar.update(self._task, advance=by, news=news)
-        # Where there is no terminal, a tenth of the way is worth a line.
-        if self._enabled and self._bar.disable and (self._done - self._said) * 10 >= self._total:
-            self._said = self._done
-            pace = (time.monotonic() - self._start) / (self._done - self._first)
+        # Where there is no terminal, a tenth of the way is worth a line, if it took its time.
+        now = time.monotonic()
+        due = (self._done - self._said) * 10 >= self._total and now - self._spoke >= _PAUSE
+        if self._enabled and self._bar.disable and due:
+            self._said, self._spoke = self._done, now
+            pace = (now - self._start) / (self._done - self._first)
             left = pace * (self._total - self._done)
             print(f"{self._title}: {self._done}/{self._total}, {news}, {left:.0f} s left",
                   file=sys.stderr, flush=True)  # fmt: skip
