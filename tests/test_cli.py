@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,7 +17,7 @@ import yaml
 from safetensors import safe_open
 
 from glcm_mae import __version__, stages
-from glcm_mae.arguments import COMMANDS
+from glcm_mae.arguments import COMMANDS, parse
 from glcm_mae.cli import main
 from glcm_mae.data import make_phantom, write_phantom
 
@@ -74,7 +75,7 @@ def test_help_says_what_a_command_does(command, capsys):
     usage, _, summary = text.splitlines()[:3]
     assert usage.startswith(f"usage: glcm-mae {command} [--config RECIPE]")
     assert summary == COMMANDS[command].__doc__.splitlines()[0][: len(summary)]
-    assert "Settings given beside" in text
+    assert "A YAML file, or the name of a recipe" in text
     assert not any(raw in text for raw in ("Literal[", "Optional[", "Union[", "<class", "CONFIG"))
 
 
@@ -283,7 +284,7 @@ def test_every_recipe_is_read(recipe, command, capsys):
 
 
 def test_ctrl_c(monkeypatch, capsys):
-    def interrupted(_):
+    def interrupted(_, recipe: object):
         raise KeyboardInterrupt
 
     for command, needed in (("pretrain", NEEDED), ("evaluate", ["--predictions", "x"])):
@@ -306,7 +307,7 @@ def test_ctrl_c(monkeypatch, capsys):
     ],
 )
 def test_what_the_machine_refuses_is_said_in_a_sentence(error, said, monkeypatch, capsys):
-    def fails(_):
+    def fails(_, recipe: object):
         raise error
 
     monkeypatch.setattr(stages, "evaluate", fails)
@@ -314,7 +315,7 @@ def test_what_the_machine_refuses_is_said_in_a_sentence(error, said, monkeypatch
 
 
 def test_our_own_mistakes_keep_their_traceback(monkeypatch):
-    def broken(_):
+    def broken(_, recipe: object):
         raise ValueError("shapes differ")
 
     monkeypatch.setattr(stages, "evaluate", broken)
@@ -411,3 +412,27 @@ def test_study(phantom, tmp_path, capsys, monkeypatch):
     shutil.rmtree("probe")
     assert main(["probe", "--encoder", "pre", *IMAGES, *images, "--out", "probe"]) == 0
     assert os.listdir("probe")
+
+
+def test_evaluate_says_how_much_better_than_another_arm(tmp_path: Path, capsys) -> None:
+    for arm, right in (("better", 0.9), ("worse", 0.6)):
+        rows = ["path,patient,label,p_a,p_b"]
+        for n in range(40):
+            chance = right if n % 3 else 1 - right  # both miss the same third, `better` by more
+            label, p = ("a", chance) if n % 2 else ("b", 1 - chance)
+            rows.append(f"{n}.png,p{n // 2},{label},{p},{1 - p}")
+        (tmp_path / arm).mkdir()
+        (tmp_path / arm / "predictions.csv").write_text("\n".join(rows) + "\n")
+    better, worse = str(tmp_path / "better"), str(tmp_path / "worse")
+    assert main(["evaluate", "--predictions", better, "--against", worse]) == 0
+    said = capsys.readouterr().out
+    assert f"{better}/predictions.csv minus {worse}/predictions.csv" in said
+    assert re.search(r"^accuracy +\+0\.000 \[\+0\.000, \+0\.000\]", said, re.MULTILINE)
+    (tmp_path / "worse" / "predictions.csv").unlink()
+    assert main(["evaluate", "--predictions", better, "--against", worse]) == 2
+    assert "holds no predictions.csv" in capsys.readouterr().err
+
+
+def test_the_next_command_keeps_the_recipe() -> None:
+    given = ["probe", "--config", "demo", "--data.images", "x", "--out", "y"]
+    assert parse(given)[2] == " --config demo"

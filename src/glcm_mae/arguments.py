@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import shlex
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -35,7 +36,7 @@ COMMANDS: dict[str, type] = {
 _SHORT = {"on_error": "data.on_error"}
 
 
-def parse(words: Sequence[str]) -> tuple[str, Any]:
+def parse(words: Sequence[str]) -> tuple[str, Any, str]:
     """Read a command and its settings.
 
     Ends the process for ``--help``, ``--version`` and ``--print_config``.
@@ -47,8 +48,8 @@ def parse(words: Sequence[str]) -> tuple[str, Any]:
 
     Returns
     -------
-    str, dataclass
-        The command, and its settings.
+    str, dataclass, str
+        The command, its settings, and the ``--config`` options that were given.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def parse(words: Sequence[str]) -> tuple[str, Any]:
 
     Examples
     --------
-    >>> command, settings = parse(["evaluate", "--predictions", "runs/a", "--seed=3"])
+    >>> command, settings, _ = parse(["evaluate", "--predictions", "runs/a", "--seed=3"])
     >>> command, settings.seed
     ('evaluate', 3)
     """
@@ -82,7 +83,14 @@ def parse(words: Sequence[str]) -> tuple[str, Any]:
         values = parser.parse_args(line).as_dict()
     except Exception as error:  # jsonargparse's own kinds: names are checked, so it is a value
         raise UserError(_wrong_value(str(error), given, known)) from error
-    return command, _built(kind, values)
+    return command, _built(kind, values), _recipes_given(words)
+
+
+def _recipes_given(words: Sequence[str]) -> str:
+    """Repeat the --config options of a command line, each with a space before it."""
+    named = [w for w, before in zip(words, ["", *words], strict=False) if before == "--config"]
+    named += [w.partition("=")[2] for w in words if w.startswith("--config=")]
+    return "".join(f" --config {shlex.quote(name)}" for name in named)
 
 
 def _built(kind: type, values: dict[str, Any]) -> Any:
@@ -143,12 +151,14 @@ def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
     A recipe serves several commands: it holds a section for each, named as the command.
     """
     path = Path(name)
-    if not path.is_file() and name in _recipes():
-        path = Path(str(files("glcm_mae") / "recipes" / f"{name}.yaml"))
+    packaged = Path(str(files("glcm_mae") / "recipes" / f"{name}.yaml"))
+    if not path.is_file() and packaged.is_file():
+        path = packaged
     if not path.is_file():
+        recipes = _recipes(command)
         raise UserError(
-            f"--config {name} is no file and no recipe{_nearest(name, _recipes())}: give a YAML "
-            f"file or one of {', '.join(_recipes())}."
+            f"--config {name} is no file and no recipe{_nearest(name, recipes)}: give a YAML file"
+            + (f" or one of {', '.join(recipes)}." if recipes else ".")
         )
     try:
         # Every scalar as it is written: the setting's own type says how to read it.
@@ -277,7 +287,8 @@ def _parser(command: str) -> ArgumentParser:
         action="config",
         metavar="RECIPE",
         help="A YAML file, or the name of a recipe of the package "
-        f"({', '.join(_recipes()) or 'none installed'}). Settings given beside it win.",
+        f"({', '.join(_recipes(command)) or 'none for this command'}), with the settings or with a "
+        "section of them per command. Settings given beside it win.",
     )
     parser.add_class_arguments(kind)
     for action in parser._actions:
@@ -305,8 +316,12 @@ def _summary(kind: type) -> str:
     return (kind.__doc__ or "").splitlines()[0]
 
 
-def _recipes() -> list[str]:
+def _recipes(command: str) -> list[str]:
+    """Names of the package's recipes that have a section for a command."""
     folder = files("glcm_mae") / "recipes"
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    section = re.compile(rf"^{command}:", re.MULTILINE)
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml") and section.search(entry.read_text(encoding="utf-8"))
+    )

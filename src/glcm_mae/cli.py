@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        command, values = parse(words)
+        command, values, recipe = parse(words)
         # Imported only now: every stage brings its own heavy libraries.
-        stage: Callable[[Any], str] = getattr(import_module("glcm_mae.stages"), command)
-        report = stage(values)
+        stage: Callable[[Any, str], str] = getattr(import_module("glcm_mae.stages"), command)
+        report = stage(values, recipe)
         if report:  # of several processes only the first has one
             print(report, flush=True)
     except BrokenPipeError:

@@ -35,7 +35,8 @@ class DataSettings:
         Folds, grouped by patient and stratified by class, where the manifest gives no split.
     fold : int, optional
         The fold that is held out for testing; the next one is for validation. Default: none is
-        held out (pretrain uses all images, probe tests each fold in turn, finetune fold 0).
+        held out (pretrain uses all images, probe tests each fold in turn, finetune fold 0). Where
+        the manifest gives a split, its test part is held out instead.
     split_seed : int
         Seed of the folds: the same in every stage that belongs together.
     on_error : str
@@ -422,12 +423,16 @@ class EvaluateSettings:
         Seed of the bootstrap.
     positive : str, optional
         With two classes, the one whose sensitivity is meant. Default: the last by name.
+    against : str, optional
+        The predictions.csv, or run folder, of another arm on the same images: says how much
+        better or worse this one is than that, with intervals from the same resamples.
     """
 
     predictions: str
     n_resamples: int = 2000
     seed: int = 0
     positive: str | None = None
+    against: str | None = None
 
 
 @dataclass

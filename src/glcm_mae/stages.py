@@ -1,5 +1,7 @@
 """The commands as functions: each runs one stage and says where its results lie.
 
+`recipe` is the ``--config`` that was given, as one would type it, for the command to run next.
+
 This is the one place that knows all rooms; they know nothing of each other's order.
 """
 
@@ -13,7 +15,7 @@ from glcm_mae import settings
 from glcm_mae.errors import UserError
 
 
-def pretrain(s: settings.PretrainSettings) -> str:
+def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     """Pre-train; see `glcm_mae.training.pretrain.pretrain`."""
     from glcm_mae.training.pretrain import pretrain
 
@@ -23,14 +25,15 @@ def pretrain(s: settings.PretrainSettings) -> str:
         return ""
     # Without a held-out fold all these images have been seen: what is tested must be others.
     tested = s.data.images if s.data.fold is not None else "LABELLED_IMAGES"
+    folder = shlex.quote(str(run))
     return (
-        f"The encoder lies in {run}. Next: glcm-mae probe --encoder {shlex.quote(str(run))} "
+        f"The encoder lies in {run}. Next: glcm-mae probe{recipe} --encoder {folder} "
         f"{_as_read(s.data, tested)} --out OUT, or finetune in its place, or glcm-mae reconstruct "
-        f"--run {shlex.quote(str(run))} {_as_read(s.data, s.data.images)} --out PICTURE.png"
+        f"--run {folder} {_as_read(s.data, s.data.images)} --out PICTURE.png"
     )
 
 
-def finetune(s: settings.FinetuneSettings) -> str:
+def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
     """Fine-tune and evaluate; see `glcm_mae.training.finetune.finetune`."""
     from glcm_mae.training.finetune import finetune
 
@@ -42,7 +45,7 @@ def finetune(s: settings.FinetuneSettings) -> str:
     return f"{_evaluated(run)} Next: the same {other}, into another --out."
 
 
-def probe(s: settings.ProbeSettings) -> str:
+def probe(s: settings.ProbeSettings, recipe: str) -> str:
     """Probe and evaluate; see `glcm_mae.training.probe.probe`."""
     from glcm_mae.training.probe import probe
 
@@ -53,23 +56,24 @@ def probe(s: settings.ProbeSettings) -> str:
     if s.encoder is None:
         return f"{_evaluated(run)} Next: the same with --encoder, into another --out."
     data = _as_read(s.data, s.data.images)
-    finetune = f"glcm-mae finetune --encoder {shlex.quote(s.encoder)} {data} --out OUT"
+    finetune = f"glcm-mae finetune{recipe} --encoder {shlex.quote(s.encoder)} {data} --out OUT"
     return f"{_evaluated(run)} Next: {finetune}"
 
 
-def evaluate(s: settings.EvaluateSettings) -> str:
+def evaluate(s: settings.EvaluateSettings, recipe: str) -> str:
     """Measure predictions; see `glcm_mae.evaluation.evaluate`."""
-    return _evaluated(Path(s.predictions), s.n_resamples, s.seed, s.positive)
+    report = _evaluated(Path(s.predictions), s.n_resamples, s.seed, s.positive)
+    return report if s.against is None else f"{report}\n\n{_compared(s, s.against)}"
 
 
-def reconstruct(s: settings.ReconstructSettings) -> str:
+def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     """Draw what a model makes of images; see `glcm_mae.report.pictures`."""
     import numpy as np
 
     from glcm_mae.data import read_manifest
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
-    from glcm_mae.training.inputs import check_fits, read_images
+    from glcm_mae.training.inputs import check_encoder, check_fits, read_images
     from glcm_mae.training.pretraining import load_run
 
     if s.n_images < 1:
@@ -79,6 +83,7 @@ def reconstruct(s: settings.ReconstructSettings) -> str:
     if not s.out.lower().endswith(".png"):
         raise UserError(f"out is {s.out}: give it a name that ends in .png.")
     _check_shared(s.seed, s.data)
+    check_encoder(s.run, settings.ModelSettings(), s.data)
     model = load_run(Path(s.run))
     manifest = read_manifest(s.data.images, s.data.patient_regex)
     spread = np.linspace(0, len(manifest) - 1, min(s.n_images, len(manifest))).astype(int)
@@ -88,12 +93,13 @@ def reconstruct(s: settings.ReconstructSettings) -> str:
     draw_reconstructions(redrawn, Path(s.out))
     kept = kept_texture(redrawn)
     return (
-        f"Redrawn patches keep {kept['contrast']:.2f} of the local contrast; GLCM distance to the "
-        f"true ones {kept['glcm_distance']:.3f}. The picture is {s.out}."
+        f"Redrawn patches have {kept['contrast']:.2f} of the true ones' local contrast (1 is "
+        f"right) and a GLCM at a distance of {kept['glcm_distance']:.2f} (0 is the same, 1 has "
+        f"nothing in common). The picture is {s.out}."
     )
 
 
-def demo(s: settings.DemoSettings) -> str:
+def demo(s: settings.DemoSettings, recipe: str) -> str:
     """Run everything on the simulated phantom; see `glcm_mae.demo`."""
     from glcm_mae.demo import demo
 
@@ -106,17 +112,55 @@ def _evaluated(
     """Evaluate a table, or every table of a run; say what came out and where it lies."""
     from glcm_mae.evaluation import evaluate, format_table
 
-    tables = [source] if source.is_file() else sorted(source.glob("**/predictions.csv"))
-    if not tables:
-        raise UserError(
-            f"{source} holds no predictions.csv: give the folder of a run, or the file."
-        )
+    tables = _tables(source)
     parts = []
     for table in tables:
         metrics = evaluate(table, n_resamples=n_resamples, seed=seed, positive=positive)
         parts.append(f"{table}\n{format_table(metrics)}")
     written = ", ".join(str(table.with_name("metrics.json")) for table in tables)
     return "\n\n".join(parts) + f"\n\nThe metrics lie in {written}."
+
+
+def _compared(s: settings.EvaluateSettings, other: str) -> str:
+    """Compare every table of a run with the table in the same place of another run."""
+    from glcm_mae.evaluation import paired_difference
+
+    tables, others = _tables(Path(s.predictions)), _tables(Path(other))
+    if len(tables) != len(others):
+        raise UserError(
+            f"{s.predictions} holds {len(tables)} predictions.csv and {other} {len(others)}: give "
+            "the files that are to be compared."
+        )
+    lines = []
+    for table, against in zip(tables, others, strict=True):
+        lines.append(f"{table} minus {against}")
+        for name in ("auroc", "accuracy", "balanced_accuracy"):
+            d = paired_difference(
+                against,
+                table,
+                name,
+                positive=s.positive,
+                n_resamples=s.n_resamples,
+                seed=s.seed,
+            )["difference"]
+            lines.append(f"{name:21}{_signed(d)}")
+    return "\n".join(lines)
+
+
+def _signed(d: dict[str, float | None]) -> str:
+    if d["value"] is None or d["low"] is None or d["high"] is None:
+        return "undefined: a class is missing"
+    return f"{d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+
+
+def _tables(source: Path) -> list[Path]:
+    """List the table that is meant, or all tables of a run."""
+    tables = [source] if source.is_file() else sorted(source.glob("**/predictions.csv"))
+    if not tables:
+        raise UserError(
+            f"{source} holds no predictions.csv: give the folder of a run, or the file."
+        )
+    return tables
 
 
 def _leads() -> bool:

@@ -204,6 +204,8 @@ def test_bad_shapes_are_named():
         GLCMLoss(patch_size=12)(x, x)
     with pytest.raises(ValueError, match="mask is"):
         GLCMLoss()(x, x, torch.ones(1, 3))
+    with pytest.raises(ValueError, match="bring both to floating point"):
+        GLCMLoss()(x, (x * 255).to(torch.uint8))
     with pytest.raises(ValueError, match="needs 1 or 3 channels"):
         GLCMLoss(channels="luminance")(x.expand(1, 2, 32, 32), x.expand(1, 2, 32, 32))
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
-from glcm_mae.data import holdout, read_manifest, read_predictions
+from glcm_mae.data import holdout, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
+from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import FinetuneSettings, HardwareSettings
 from glcm_mae.training import finetune as module
 from glcm_mae.training.finetune import finetune

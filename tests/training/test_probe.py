@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from glcm_mae.data import Manifest, Record, grouped_folds, holdout, read_manifest, read_predictions
+from glcm_mae.data import Manifest, Record, grouped_folds, holdout, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
+from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, ProbeSettings
 from glcm_mae.training import probe as module
 from glcm_mae.training.inputs import read_images

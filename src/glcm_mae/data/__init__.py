@@ -4,7 +4,6 @@ from glcm_mae.data.augment import Augment
 from glcm_mae.data.images import LoadedImages, content_hash, file_hashes, load_images
 from glcm_mae.data.manifest import Manifest, Record, patients_on_two_sides, read_manifest
 from glcm_mae.data.phantom import Phantom, Texture, make_phantom, write_phantom
-from glcm_mae.data.predictions import Predictions, read_predictions
 from glcm_mae.data.readers import IMAGE_SUFFIXES, UnreadableImage, read_image
 from glcm_mae.data.splits import Split, grouped_folds, holdout
 
@@ -14,7 +13,6 @@ __all__ = [
     "LoadedImages",
     "Manifest",
     "Phantom",
-    "Predictions",
     "Record",
     "Split",
     "Texture",
@@ -28,6 +26,5 @@ __all__ = [
     "patients_on_two_sides",
     "read_image",
     "read_manifest",
-    "read_predictions",
     "write_phantom",
 ]

@@ -5,11 +5,11 @@
 `patient_bootstrap`, `Predictions`) serve alone. Needs only numpy.
 """
 
-from glcm_mae.data.predictions import Predictions, read_predictions
 from glcm_mae.evaluation.bootstrap import Interval, patient_bootstrap
 from glcm_mae.evaluation.evaluate import evaluate, format_table
 from glcm_mae.evaluation.metrics import compute_metrics, weighted_metrics
 from glcm_mae.evaluation.paired import paired_difference
+from glcm_mae.predictions import Predictions, read_predictions
 
 __all__ = [
     "Interval",

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import glcm_mae
-from glcm_mae.data.predictions import Predictions, read_predictions
 from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
 from glcm_mae.evaluation.metrics import (
     CLASS_METRICS,
@@ -17,6 +16,7 @@ from glcm_mae.evaluation.metrics import (
     weighted_metrics,
 )
 from glcm_mae.files import write_atomically
+from glcm_mae.predictions import Predictions, read_predictions
 
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
 
@@ -137,7 +137,7 @@ def format_table(metrics: dict[str, Any]) -> str:
     --------
     >>> number = {"value": 0.812, "low": 0.761, "high": 0.858, "n_images": 80, "n_patients": 80}
     >>> metrics = {
-    ...     "settings": {"confidence": 0.95, "n_resamples": 2000, "seed": 0},
+    ...     "settings": {"confidence": 0.95, "n_resamples": 2000, "seed": 0, "positive": "cyst"},
     ...     "n_images": 80,
     ...     "n_patients": 80,
     ...     "patients": "every patient has one image",
@@ -153,6 +153,7 @@ def format_table(metrics: dict[str, Any]) -> str:
     <BLANKLINE>
     80 images, 80 patients: every patient has one image.
     Intervals: 95%, 2000 resamples of patients, seed 0.
+    Overall auroc, auprc, sensitivity and specificity are those of class 'cyst'.
     """
     units = {title: metrics[unit] for unit, title in _UNITS.items() if metrics[unit]}
     first = metrics["by_image"]
@@ -200,6 +201,11 @@ def _measure(
 
 def _about_patients(predictions: Predictions) -> str | None:
     """Say why there are no separate metrics by patient, or None where there are."""
+    if predictions.patients == predictions.paths:
+        return (
+            "no patients are known, so each image counts as one; if patients have several images, "
+            "the intervals are too narrow and the split may leak"
+        )
     if predictions.n_patients == predictions.n_images:
         return "every patient has one image"
     if predictions.n_mixed_patients:
@@ -239,6 +245,12 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
         f"Intervals: {settings['confidence']:.0%}, {settings['n_resamples']} resamples of "
         f"patients, seed {settings['seed']}.",
     ]
+    positive = settings["positive"]
+    notes.append(
+        f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}."
+        if positive
+        else "Overall auroc, auprc, sensitivity, specificity and macro_f1 are means over classes."
+    )
     numbers = [
         number
         for unit in units

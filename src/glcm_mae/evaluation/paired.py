@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 import glcm_mae
-from glcm_mae.data.predictions import Predictions, read_predictions
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
 from glcm_mae.evaluation.metrics import FloatArray, IntArray, positive_class, weighted_metrics
+from glcm_mae.predictions import Predictions, read_predictions
 
 
 def paired_difference(

@@ -180,6 +180,11 @@ class GLCMLoss(nn.Module):
                 f"prediction is {tuple(prediction.shape)} and target {tuple(target.shape)}: "
                 "both must be (B, C, H, W) and alike."
             )
+        if not (prediction.is_floating_point() and target.is_floating_point()):
+            raise ValueError(
+                f"prediction is {prediction.dtype} and target {target.dtype}: bring both to "
+                "floating point on the scale of value_range."
+            )
         height, width = target.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,9 @@ def finetune(settings: FinetuneSettings) -> Path:
         split = holdout(images.manifest, settings.data.folds, fold, settings.data.split_seed)
         check_classes(images.manifest, split.train)
     seen = refuse_seen(settings.encoder, images, split.test, allow=settings.allow_seen)
+    parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
+    if fabric.is_global_zero:
+        print(", ".join(f"{n} images to {side}" for side, n in parts.items()), file=sys.stderr)
     torch.manual_seed(settings.seed)
     encoder, config = encoder_or_random(
         settings.encoder,
@@ -128,8 +132,8 @@ def finetune(settings: FinetuneSettings) -> Path:
         save_encoder(run.folder, classifier.encoder, config)
         head = {n: t for n, t in classifier.state_dict().items() if not n.startswith("encoder.")}
         write_tensors(run.folder / "head.safetensors", head)
-        parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
-        run.finish({**parts, "test_images_seen_in_pretraining": seen})
+        classes = list(manifest.classes)  # in the order of the head's outputs
+        run.finish({"classes": classes, **parts, "test_images_seen_in_pretraining": seen})
     fabric.barrier()  # whoever returns finds the run finished
     return run.folder
 

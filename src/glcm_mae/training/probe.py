@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, Predictions, grouped_folds, holdout
+from glcm_mae.data import Manifest, grouped_folds, holdout
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
+from glcm_mae.predictions import Predictions
 from glcm_mae.settings import DataSettings, ProbeSettings
 
 from .fabric import launch

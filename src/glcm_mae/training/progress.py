@@ -16,8 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-
-_PAUSE = 5.0  # seconds between lines where there is no terminal
+_PAUSE, _SILENCE = 5.0, 60.0  # least and greatest seconds between lines without a terminal
 
 
 class Meter:
@@ -93,9 +92,11 @@ class Meter:
         news = " ".join(f"{name} {value:.4g}" for name, value in (terms or {}).items())
         news = f"{self.images_per_second:.0f} images/s {news}"
         self._bar.update(self._task, advance=by, news=news)
-        # Where there is no terminal, a tenth of the way is worth a line, if it took its time.
+        # Where there is no terminal, a tenth of the way is worth a line if it took its time, and so
+        # is a long silence.
         now = time.monotonic()
-        due = (self._done - self._said) * 10 >= self._total and now - self._spoke >= _PAUSE
+        tenth = (self._done - self._said) * 10 >= self._total
+        due = now - self._spoke >= (_PAUSE if tenth else _SILENCE)
         if self._enabled and self._bar.disable and due:
             self._said, self._spoke = self._done, now
             pace = (now - self._start) / (self._done - self._first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ class Run:
         self._settings = _plain({"version": __version__, **asdict(settings)})
         self._existing = self.folder / "settings.yaml"
         if not self._existing.exists():
+            if resume:
+                print(f"{self.folder} holds no run to go on with: starting one.", file=sys.stderr)
             return
         if not resume:
             can_resume = "go on with it by --resume true, or " * ("resume" in self._settings)

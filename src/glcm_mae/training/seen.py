@@ -106,8 +106,8 @@ def refuse_seen(
         raise UserError(
             f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
             f"used in the training of {folder} (such as {images.manifest.records[seen[0]].path}): "
-            "test on the fold that it left out (the same data.fold in both stages), or set "
-            "--allow_seen true."
+            "test on the fold that it left out (the same data.fold, folds, split_seed and "
+            "patient_regex in both stages), or set --allow_seen true."
         )
     return len(seen)
 

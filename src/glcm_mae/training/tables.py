@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from glcm_mae.data import Manifest, Predictions
+from glcm_mae.data import Manifest
+from glcm_mae.predictions import Predictions
 
 
 def prediction_table(
