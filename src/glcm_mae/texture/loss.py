@@ -86,7 +86,7 @@ class GLCMLoss(nn.Module):
     >>> prediction.grad[0, :, :16, 16:].abs().max().item()  # a kept patch
     0.0
 
-    The paper's setting:
+    The paper's equation (its released code adds ``scaled=True``):
 
     >>> paper = GLCMLoss(256, [(0, 1), (1, 0)], "sigmoid", channels="first")
     """
