@@ -135,7 +135,7 @@ def draw_reconstructions(redrawn: Redrawn, path: Path) -> None:
     from matplotlib.figure import Figure
 
     n = len(redrawn.images)
-    titles = ("input", "masked", "redrawn", "GLCM of input", "GLCM of redrawn")
+    titles = ("input", "masked", "redrawn", "GLCM of hidden patches", "the same, redrawn")
     figure = Figure(figsize=(2.4 * len(titles), 2.4 * n + 0.4), layout="constrained")
     axes = figure.subplots(n, len(titles), squeeze=False)
     masked = torch.where(redrawn.removed > 0, 0.5, redrawn.images)
