@@ -377,3 +377,17 @@ def test_images_that_changed_since_the_run_was_killed_are_refused(
     source.write_text("\n".join(source.read_text().splitlines()[:-1]))
     with pytest.raises(UserError, match="begun on other images"):
         _resumed(ours)
+
+
+def test_weights_of_other_projects_come_with_a_word_on_their_licence(
+    settings: PretrainSettings, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain(replace(settings, init=str(reference / "encoder.safetensors")))
+    assert "CC BY-NC 4.0" in capsys.readouterr().err
+
+
+def test_weights_of_an_own_run_do_not(
+    settings: PretrainSettings, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain(replace(settings, init=str(reference)))
+    assert "CC BY-NC" not in capsys.readouterr().err

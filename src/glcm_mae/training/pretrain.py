@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,11 @@ from .step import Plan, augmentation, check_optimizer, make_step
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+_LICENCE_NOTE = (
+    "The encoder starts from weights of another project: their licence holds for the result, too "
+    "(the official MAE weights are CC BY-NC 4.0)."
+)
 
 # Images from which the texture head learns the mean and deviation of its targets.
 _SAMPLE = 256
@@ -84,6 +90,8 @@ def pretrain(settings: PretrainSettings) -> Path:
     torch.manual_seed(settings.seed)
     model = _build(settings, config, images.pixels)
     if fabric.is_global_zero:
+        if settings.init is not None and Path(settings.init).is_file():
+            print(_LICENCE_NOTE, file=sys.stderr)
         run.begin()
         write_seen(run.folder, images, np.arange(len(images)), settings.init)
     _train(fabric, run, settings, model, images)
