@@ -16,7 +16,7 @@ import pytest
 import yaml
 from safetensors import safe_open
 
-from glcm_mae import __version__, stages
+from glcm_mae import __version__, arguments, settings, stages
 from glcm_mae.arguments import COMMANDS, parse
 from glcm_mae.cli import main
 from glcm_mae.data import make_phantom, write_phantom
@@ -139,6 +139,7 @@ def test_help_answers_at_once():
         (["pretrain", *NEEDED, "--optimizer.epoch", "3"], ["did you mean optimizer.epochs?"]),
         (["pretrain", *NEEDED, "--data", "x"], ["data is a group", "data.images, data.image_size"]),
         (["pretrain", *NEEDED, "more"], ["more is no option", "--name value"]),
+        (["pretrain", "-s", "3"], ["-s is no option", "--name value"]),
         (["pretrain", *NEEDED, "--seed"], ["--seed has no value"]),
         (["pretrain", "--out", "--seed", "3"], ["--out has no value"]),
         (["pretrain", "--config"], ["--config has no value"]),
@@ -169,6 +170,28 @@ def test_wrong_words(words, said, capsys):
 )
 def test_wrong_values(words, said, capsys):
     assert complaint(capsys, "pretrain", *NEEDED, *words) == said
+
+
+def test_first_needed_setting_needs_no_name():
+    bare = parse(["pretrain", "--seed", "3", "scans", "-o", "run"])[1]
+    named = parse(["pretrain", "--data.images", "scans", "--out", "run", "--seed", "3"])[1]
+    assert bare == named
+
+
+def test_commands_of_two_words(monkeypatch, capsys):
+    monkeypatch.setitem(arguments.COMMANDS, "set check", settings.EvaluateSettings)
+    monkeypatch.setitem(arguments.COMMANDS, "set split", settings.EvaluateSettings)
+    command, values, _ = parse(["set", "check", "table.csv"])
+    assert (command, values.predictions) == ("set check", "table.csv")
+    for words, said in [
+        (["set"], "set is no command"),
+        (["set", "chek"], "set chek is no command (did you mean set check?)"),
+    ]:
+        sentence = complaint(capsys, *words)
+        assert sentence == f"{said}: give one of set check, set split, or --help."
+    with pytest.raises(SystemExit):
+        parse(["set", "--help"])
+    assert "set split" in capsys.readouterr().out
 
 
 def test_values_are_read_by_their_type(capsys):

@@ -22,7 +22,8 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_setti
 from glcm_mae import __version__, settings
 from glcm_mae.errors import UserError
 
-# Each command and its settings; the function of the same name in `stages` does the work.
+# Each command and its settings; the function of the same name in `stages`, with _ for a space, does
+# the work. The first setting that must be given needs no name: ``glcm-mae features IMAGES``.
 COMMANDS: dict[str, type] = {
     "pretrain": settings.PretrainSettings,
     "finetune": settings.FinetuneSettings,
@@ -32,8 +33,8 @@ COMMANDS: dict[str, type] = {
     "demo": settings.DemoSettings,
 }
 
-# Settings that one wants to say without naming their group.
-_SHORT = {"on_error": "data.on_error"}
+# Settings that one wants to say without naming their group, or with a letter.
+_SHORT = {"on_error": "data.on_error", "o": "out"}
 
 
 def parse(words: Sequence[str]) -> tuple[str, Any, str]:
@@ -62,15 +63,10 @@ def parse(words: Sequence[str]) -> tuple[str, Any, str]:
     >>> command, settings.seed
     ('evaluate', 3)
     """
-    command = words[0] if words else ""
-    if command not in COMMANDS:
-        if command in ("-h", "--help", "--version"):
-            _overview().parse_args([command])
-        wrong = f"{command} is no command{_nearest(command, COMMANDS)}" if command else "no command"
-        raise UserError(f"{wrong}: give one of {', '.join(COMMANDS)}, or --help.")
+    command, options = _command(words)
     kind = COMMANDS[command]
     known = dict(_leaves(kind))
-    given, flags = _given(list(words[1:]), command, known)
+    given, flags = _given(options, command, known)
     missing = [name for name, (_, required) in known.items() if required and name not in given]
     if missing and not flags:
         raise UserError(
@@ -84,6 +80,22 @@ def parse(words: Sequence[str]) -> tuple[str, Any, str]:
     except Exception as error:  # jsonargparse's own kinds: names are checked, so it is a value
         raise UserError(_wrong_value(str(error), given, known)) from error
     return command, _built(kind, values), _recipes_given(words)
+
+
+def _command(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Split a command line into the command, of one word or two, and the rest."""
+    for length in (2, 1):
+        command = " ".join(words[:length])
+        if command in COMMANDS:
+            return command, list(words[length:])
+    first = words[0] if words else ""
+    members = [name for name in COMMANDS if name.startswith(f"{first} ")]
+    last = words[1] if members and len(words) > 1 else first
+    if last in ("-h", "--help", "--version"):
+        _overview().parse_args([last])
+    typed = " ".join(words[:2]) if members else first
+    wrong = f"{typed} is no command{_nearest(typed, COMMANDS)}" if first else "no command"
+    raise UserError(f"{wrong}: give one of {', '.join(members or COMMANDS)}, or --help.")
 
 
 def _recipes_given(words: Sequence[str]) -> str:
@@ -114,15 +126,19 @@ def _given(
     of_files: dict[str, tuple[str, str]] = {}
     of_line: dict[str, tuple[str, str]] = {}
     flags = []
+    first = next((name for name, (_, required) in known.items() if required), None)
     rest = words
     while rest:
+        if first and first not in of_line and not rest[0].startswith("-"):
+            of_line[first] = (rest.pop(0), "")
+            continue
         option, equals, text = rest.pop(0).partition("=")
-        name = option[2:].replace("-", "_")
+        name = option.lstrip("-").replace("-", "_")
         name = _SHORT.get(name, name)
         if option in ("-h", "--help") or name.startswith("print_config"):
             flags.append("--help" if option == "-h" else f"--{name}{equals}{text}")
             continue
-        if not option.startswith("--"):
+        if not option.startswith("--") and option != "-o":
             raise UserError(f"{option} is no option: settings are given as --name value.")
         if name != "config" and name not in known:
             raise UserError(f"{command}: --{_unknown(name, known)}")
@@ -273,7 +289,12 @@ def _parser(command: str) -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=False)
     kind = COMMANDS[command]
     required = [name for name, (_, must) in _leaves(kind) if must]
-    needs = "".join(f" --{name} {name.rpartition('.')[2].upper()}" for name in required)
+    # The first needs no name.
+    named = [f"[--{name}]" if name == required[0] else f"--{name}" for name in required]
+    needs = "".join(
+        f" {option} {name.rpartition('.')[2].upper()}"
+        for option, name in zip(named, required, strict=True)
+    )
     parser = ArgumentParser(
         prog=f"glcm-mae {command}",
         usage=f"glcm-mae {command} [--config RECIPE]{needs} [--SETTING VALUE ...]",

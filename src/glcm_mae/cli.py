@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command, values, recipe = parse(words)
         # Imported only now: every stage brings its own heavy libraries.
-        stage: Callable[[Any, str], str] = getattr(import_module("glcm_mae.stages"), command)
+        stages, name = import_module("glcm_mae.stages"), command.replace(" ", "_")
+        stage: Callable[[Any, str], str] = getattr(stages, name)
         report = stage(values, recipe)
         if report:  # of several processes only the first has one
             print(report, flush=True)
