@@ -6,6 +6,9 @@ Each form runs forward and backward on the same images, in a process of its own 
 is its own; the ratios are against the form that runs. "published" writes the soft assignment of
 every pixel pair out anew, as the code released with arXiv 2507.10869 does; "dense" is the
 package's specification (`glcm_mae.texture.dense`), which shares the assignments between pairs.
+
+A second table has the memory of the form that runs for batches of any size; of it, the gradient
+that is kept for the backward pass and the one that is handed on take as much as the images each.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glcm_mae.texture import GLCMLoss
+from glcm_mae.texture import GLCMLoss, windows
 from glcm_mae.texture.dense import dense_distance, soft_assignment
 from glcm_mae.texture.offsets import pair_views
 from glcm_mae.texture.pooling import group_patches
@@ -32,14 +35,14 @@ FORMS = ("published", "dense", "runs")
 def published(prediction: Tensor, target: Tensor, loss: GLCMLoss) -> Tensor:
     """Plain loss with a dense map for either end of every pair, as the released code computes."""
     total = prediction.new_zeros(())
-    for offset in loss.comparison.offsets:
+    for offset in loss.comparisons[0].offsets:
         matrices = []
         for patches in (prediction, target):
             ends = [x.flatten(1) for x in pair_views(patches, offset)]  # (P, Q) twice
-            first, second = (soft_assignment(x, loss.comparison.binning) for x in ends)
+            first, second = (soft_assignment(x, loss.comparisons[0].binning) for x in ends)
             matrices.append(first.mT @ second)
         total = total + (matrices[0] - matrices[1]).square().mean()
-    return total / len(loss.comparison.offsets)
+    return total / len(loss.comparisons[0].offsets)
 
 
 def run(form: str, levels: int, images: int, size: int, repeats: int) -> dict[str, float]:
@@ -54,10 +57,10 @@ def run(form: str, levels: int, images: int, size: int, repeats: int) -> dict[st
     def forward() -> Tensor:
         if form == "runs":
             return loss(prediction, target)
-        p, t = (loss._planes(x)[0][groups.member] for x in (prediction, target))
+        p, t = (_patches(x)[groups.member] for x in (prediction, target))
         if form == "published":
             return published(p[:, 0], t[:, 0], loss)
-        return dense_distance(p, t, groups.valid.float(), loss.comparison).mean()
+        return dense_distance(p, t, groups.valid.float(), loss.comparisons[0]).mean()
 
     def step() -> float:
         prediction.grad = None
@@ -70,6 +73,11 @@ def run(form: str, levels: int, images: int, size: int, repeats: int) -> dict[st
     base = _reset_peak()
     seconds = [step() for _ in range(repeats)]
     return {"seconds": statistics.median(seconds), "mib": (_memory("VmHWM") - base) / 1024}
+
+
+def _patches(images: Tensor) -> Tensor:
+    """Cut (B, 1, H, W) into (B * N, p, p)."""
+    return windows(images[:, 0], 16).flatten(0, 2)
 
 
 def _reset_peak() -> int:
@@ -104,10 +112,18 @@ def main() -> None:
         for form, row in rows.items():
             ratio = row["seconds"] / rows["runs"]["seconds"]
             print(f"{levels:<8}{form:12}{row['seconds']:>10.4f}{ratio:>10.1f}{row['mib']:>12.1f}")
+    print(
+        f"\n{'batch':8}{'images MiB':>12}{'seconds':>10}{'peak MiB':>12}{'without gradients':>20}"
+    )
+    for images in (4, 16, 64, 256):
+        row = _in_own_process("runs", 256, "--images", str(images), "--repeats", "1")
+        own = images * args.size**2 * 4 / 2**20
+        rest = row["mib"] - 2 * own
+        print(f"{images:<8}{own:>12.1f}{row['seconds']:>10.3f}{row['mib']:>12.1f}{rest:>20.1f}")
 
 
-def _in_own_process(form: str, levels: int) -> dict[str, float]:
-    command = [sys.executable, *sys.argv, "--one", form, str(levels)]
+def _in_own_process(form: str, levels: int, *more: str) -> dict[str, float]:
+    command = [sys.executable, *sys.argv, *more, "--one", form, str(levels)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

@@ -20,7 +20,7 @@ from glcm_mae.evaluation import evaluate, paired_difference
 from glcm_mae.files import write_atomically
 from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
 from glcm_mae.settings import DemoSettings
-from glcm_mae.texture import glcm_features, graycomatrix, quantize
+from glcm_mae.texture import image_features, quantize
 from glcm_mae.training.pretraining import load_run
 from glcm_mae.training.probe import grouped_parts, linear_probe, out_of_fold
 
@@ -113,10 +113,10 @@ def _pixels(labelled: Path) -> Tensor:
 
 
 def _probe_texture_features(pixels: Tensor, labelled: Path, out: Path, seed: int) -> None:
-    """Probe Haralick features on the folds of the other probes: what texture alone can tell."""
+    """Probe GLCM features on the folds of the other probes: what texture alone can tell."""
     manifest = read_manifest(labelled)
     levels = quantize(pixels[:, 0], _LEVELS)
-    features = glcm_features(graycomatrix(levels, _LEVELS, _OFFSETS)).flatten(1)  # (N, O * 9)
+    features = image_features(levels, _LEVELS, _OFFSETS, aggregation="separate").flatten(1)
     parts = grouped_parts(manifest, _FOLDS, seed=0)
     table = out_of_fold(linear_probe, features.numpy(), manifest, parts, seed)
     table.write(_predictions(out / "linear"))

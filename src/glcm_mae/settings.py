@@ -18,8 +18,8 @@ class DataSettings:
     Parameters
     ----------
     images : str
-        A folder (class-per-folder, or unlabelled images) or a manifest (CSV with the columns path,
-        label, patient, split; only path is needed).
+        A folder (class-per-folder, or unlabelled images), a manifest (CSV with the columns path,
+        frame, label, patient, split; only path is needed), or a MedMNIST .npz.
     image_size : int or (int, int)
         Height and width in pixels that the network sees.
     resize : str
@@ -27,8 +27,14 @@ class DataSettings:
         (keep it, fill with zeros), stretch.
     color : str
         auto (as stored; all must be alike), gray (luminance), rgb.
-    window : (float, float), optional
-        Stored values that become 0 and 1. Default: the full range of the stored type.
+    window : (float, float) or str, optional
+        Values that become 0 and 1, in the file's real unit (Hounsfield for CT); or lung,
+        soft_tissue or bone; or file, the DICOM file's own first window. Default: the full range of
+        the stored bits.
+    invert_monochrome1 : bool
+        Invert the images that store white as 0 (DICOM's MONOCHROME1); without it they are refused.
+    plane : str
+        How NIfTI volumes are cut into slices: axial, coronal, sagittal.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     folds : int
@@ -47,7 +53,9 @@ class DataSettings:
     image_size: Size = 224
     resize: Literal["none", "crop", "pad", "stretch"] = "none"
     color: Literal["auto", "gray", "rgb"] = "auto"
-    window: tuple[float, float] | None = None
+    window: tuple[float, float] | Literal["lung", "soft_tissue", "bone", "file"] | None = None
+    invert_monochrome1: bool = False
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
     patient_regex: str | None = None
     folds: int = 5
     fold: int | None = None
@@ -90,50 +98,76 @@ class ModelSettings:
 
 
 @dataclass
-class TargetSettings:
-    """The soft GLCM that texture prediction asks for.
+class PairSettings:
+    """Which pixel pairs are counted, and how softly."""
 
-    Parameters
-    ----------
-    levels : int
-        Gray levels.
-    offsets : list of (int, int)
-        (dy, dx) from the first pixel of a pair to the second.
-    kernel : str
-        gaussian, linear, or sigmoid (the paper's).
-    bandwidth : float, optional
-        Width of the kernel in intensity units. Default: one bin; for sigmoid a thirtieth of one.
-    value_range : (float, float), optional
-        Ends of the gray scale; null for the least and greatest value of the training images.
-    """
-
-    levels: int = 8
     offsets: list[tuple[int, int]] = field(default_factory=lambda: [(0, 1), (1, 0)])
-    kernel: Literal["gaussian", "linear", "sigmoid"] = "gaussian"
+    kernel: Literal["gaussian", "bspline", "linear", "sigmoid"] = "gaussian"
     bandwidth: float | None = None
     value_range: tuple[float, float] | None = (0.0, 1.0)
 
 
 @dataclass
-class TextureSettings(TargetSettings):
-    """The soft GLCM whose distance texture reconstruction minimises.
+class TargetSettings(PairSettings):
+    """The soft GLCM that texture prediction asks for.
 
     Parameters
     ----------
+    offsets : list of (int, int)
+        (dy, dx) from the first pixel of a pair to the second.
+    kernel : str
+        gaussian, bspline (cubic), linear, or sigmoid (the paper's).
+    bandwidth : float, optional
+        Width of the kernel in intensity units. Default: one bin; for sigmoid a thirtieth of one.
+    value_range : (float, float), optional
+        Ends of the gray scale; null for the least and greatest value of the training images.
     levels : int
         Gray levels.
+    """
+
+    levels: int = 8
+
+
+@dataclass
+class TextureSettings(PairSettings):
+    """The distance between textures that texture reconstruction minimises.
+
+    Parameters
+    ----------
+    offsets : list of (int, int)
+        (dy, dx) from the first pixel of a pair to the second.
+    kernel : str
+        Of the form glcm: gaussian, bspline (cubic), linear, or sigmoid (the paper's).
+    bandwidth : float, optional
+        Width of the kernel in intensity units. Default: one bin, for sigmoid a thirtieth of one,
+        for pair_kernel 0.05 of the range.
+    value_range : (float, float), optional
+        Ends of the gray scale; null for the least and greatest value of the training images.
+    form : str
+        glcm (squared difference of soft GLCMs, the paper's), pair_kernel (the same without bins)
+        or transport (how far gray levels must move).
+    levels : int or list of int
+        Of the form glcm: gray levels; several for the sum over several bandwidths.
+    weights : list of float
+        How much each offset counts. Default: all alike.
+    bandwidth_end : float, optional
+        Bandwidth at the end of the training, approached by a constant factor a step. Default: that
+        of the beginning.
     scaled : bool
-        Damp the cells that flat regions fill.
+        Of the form glcm: damp the cells that flat regions fill.
     normalized : bool
-        Compare frequencies instead of counts.
+        Of the form glcm: compare frequencies instead of counts.
     pool : str or int
-        patch, image, or a block of so many patches squared, over which GLCMs are averaged before
-        they are compared.
+        patch, image, or a block of so many patches squared, over which pixel pairs are pooled
+        before they are compared.
     channels : str
         all, first, or luminance.
     """
 
-    levels: int = 32
+    form: Literal["glcm", "pair_kernel", "transport"] = "glcm"
+    levels: int | list[int] = 32
+    weights: list[float] = field(default_factory=list)
+    bandwidth_end: float | None = None
     scaled: bool = False
     normalized: bool = False
     pool: Literal["patch", "image"] | int = "patch"
@@ -151,7 +185,7 @@ class ObjectiveSettings:
     ssim : float
         Weight of 1 - SSIM over the removed pixels.
     glcm : float
-        Weight of texture reconstruction: the distance between the GLCMs of the redrawn and the
+        Weight of texture reconstruction: the distance between the textures of the redrawn and the
         true patches (the paper's).
     glcm_prediction : float
         Weight of texture prediction: a linear head predicts each removed patch's GLCM.
@@ -163,7 +197,7 @@ class ObjectiveSettings:
     mse_first : float
         Share of the training that uses mse alone, with weight 1, before the terms above.
     texture : TextureSettings
-        The GLCM of the term glcm.
+        The distance of the term glcm.
     target : TargetSettings
         The GLCM of the term glcm_prediction.
     """
@@ -489,6 +523,218 @@ class DemoSettings:
     labelled_patients: int = 60
     images_per_patient: int = 4
     seed: int = 0
+
+
+@dataclass
+class DataCheckSettings:
+    """Audit a data set: damaged images, copies, leaks, shortcuts, identifiers.
+
+    Exits with 0 if a split made as asked would not leak, with 1 if it would: if the given split
+    has a patient or a copy on two sides, or, where none is given, if copies are of two patients.
+
+    Parameters
+    ----------
+    images : str
+        A folder or a manifest, as for training.
+    out : str, optional
+        Folder for audit.json and audit.html. Default: only the terminal.
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    folds : int
+        Folds that every class shall allow, and those in which shortcuts are tested.
+    seed : int
+        Seed of these folds and of the bootstrap.
+    """
+
+    images: str
+    out: str | None = None
+    patient_regex: str | None = None
+    folds: int = 5
+    seed: int = 0
+
+
+@dataclass
+class DataSplitSettings:
+    """Split a data set so that neither a patient nor a copy stands on two sides.
+
+    Parameters
+    ----------
+    images : str
+        A folder or a manifest, as for training. A split that it gives is kept and lacks at most
+        its validation part.
+    out : str
+        The manifest to write (CSV); for kfold one for each fold, with -fold0 and so on behind
+        its name.
+    method : str
+        holdout (a fold for testing, one for validation, the rest for training) or kfold (each
+        fold for testing in turn).
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    folds : int
+        Folds, stratified by class and grouped by patient and copies together.
+    fold : int
+        The fold that holdout tests on.
+    seed : int
+        Seed of the folds.
+    """
+
+    images: str
+    out: str
+    method: Literal["holdout", "kfold"] = "holdout"
+    patient_regex: str | None = None
+    folds: int = 5
+    fold: int = 0
+    seed: int = 0
+
+
+@dataclass
+class DataManifestSettings:
+    """Build a manifest from folders, file names, DICOM headers or a known set.
+
+    Parameters
+    ----------
+    images : str
+        A folder of images (or the .npz file of a MedMNIST set).
+    out : str
+        The manifest to write (CSV).
+    layout : str, optional
+        A public set by name: busi, chest_xray, covid_ct, gbcu or medmnist.
+    pattern : str, optional
+        Regular expression with groups named label, patient or split, searched in each path below
+        the folder, as in '(?P<label>[^/]+)/(?P<patient>p[0-9]+)'.
+    leave_out : str, optional
+        Regular expression; files whose path it finds are left out.
+    dicom_patients : bool
+        Take the patients from the DICOM headers; needs key_file.
+    key_file : str, optional
+        A secret with which patients are turned into codes; made if it does not exist. It must
+        lie outside the manifest's folder.
+    official_split : bool
+        Keep the split that folders or a layout give.
+    """
+
+    images: str
+    out: str
+    layout: Literal["busi", "chest_xray", "covid_ct", "gbcu", "medmnist"] | None = None
+    pattern: str | None = None
+    leave_out: str | None = None
+    dicom_patients: bool = False
+    key_file: str | None = None
+    official_split: bool = True
+
+
+@dataclass
+class MeasurementSettings:
+    """How texture is measured: the values, their gray levels, and the pixel pairs.
+
+    Parameters
+    ----------
+    color : str
+        auto (gray images as they are, colour images are refused) or gray (their luminance).
+    window : (float, float) or str, optional
+        Values that become 0 and 1, those beyond too, in the file's real unit (Hounsfield for CT);
+        or lung, soft_tissue or bone; or file, the DICOM file's own first window. Default: the
+        values in their real unit, none of them changed.
+    invert_monochrome1 : bool
+        Invert the images that store white as 0 (DICOM's MONOCHROME1); without it they are refused.
+    plane : str
+        How NIfTI volumes are cut into slices: axial, coronal, sagittal.
+    binning : str
+        fixed_bin_number (the region's own range is cut into levels bins), fixed_bin_size (bins of
+        bin_width from the lower end of range, or from 0), range (range is cut into levels bins).
+    levels : int
+        Number of gray levels, except with fixed_bin_size.
+    bin_width : float, optional
+        Width of a bin of a fixed size, in the unit of the values.
+    range : (float, float), optional
+        Values that are measured; pixels beyond are left out of the region. With a window, which
+        runs from 0 to 1, that is the default of binning range.
+    distance : int
+        Chebyshev distance of the two pixels of a pair.
+    """
+
+    color: Literal["auto", "gray"] = "auto"
+    window: tuple[float, float] | Literal["lung", "soft_tissue", "bone", "file"] | None = None
+    invert_monochrome1: bool = False
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    binning: Literal["fixed_bin_number", "fixed_bin_size", "range"] = "fixed_bin_number"
+    levels: int = 32
+    bin_width: float | None = None
+    range: tuple[float, float] | None = None
+    distance: int = 1
+
+
+@dataclass(kw_only=True)
+class FeaturesSettings(MeasurementSettings):
+    """Measure the texture of images: the 25 GLCM features of IBSI, as a table.
+
+    Parameters
+    ----------
+    images : str
+        An image, a folder of images, or a manifest (CSV); a file of several images stands for all.
+    out : str
+        The table to write (CSV).
+    masks : str, optional
+        Where each image's mask lies: a folder with files of the images' names; or a file, with
+        {folder} and {name} for the image's folder and its name without the ending. 0 is outside,
+        each other number a region of its own.
+    per : str
+        image, or patient: the mean over each patient's images.
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    aggregation : str
+        averaged (over the 4 directions) or merged (the pairs of all), slice by slice; or IBSI's
+        name of a way over the volume that the images of a file make, whose voxels should be cubes.
+    on_error : str
+        stop at the first unreadable image, or skip and report it.
+    """
+
+    images: str
+    out: str
+    masks: str | None = None
+    per: Literal["image", "patient"] = "image"
+    patient_regex: str | None = None
+    aggregation: Literal[
+        "averaged",
+        "merged",
+        "2d_averaged",
+        "2d_slice_merged",
+        "2.5d_direction_merged",
+        "2.5d_merged",
+        "3d_averaged",
+        "3d_merged",
+    ] = "averaged"
+    on_error: Literal["stop", "skip"] = "stop"
+
+    @property
+    def is_volumetric(self) -> bool:
+        """Whether the images of a file are measured as one volume."""
+        return self.aggregation not in ("averaged", "merged")
+
+
+@dataclass(kw_only=True)
+class TextureMapSettings(MeasurementSettings):
+    """Draw a map of texture: a GLCM feature in a window around each pixel.
+
+    Parameters
+    ----------
+    image : str
+        The image.
+    out : str
+        The file to write: a picture (.png), or the bare values (.npy, or .tif of 32-bit floats).
+    feature : str
+        One of IBSI's 25 GLCM features, such as joint_entropy or contrast.
+    window_size : int
+        Side of the window in pixels, odd.
+    frame : int, optional
+        Which image of a file that holds several, counted from 0.
+    """
+
+    image: str
+    out: str
+    feature: str = "joint_entropy"
+    window_size: int = 15
+    frame: int | None = None
 
 
 def height_and_width(size: Size) -> tuple[int, int]:

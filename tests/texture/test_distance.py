@@ -42,7 +42,13 @@ def assert_agrees(found, expected, scale=0.0, gradient=1e-5):
     assert error < gradient
 
 
-KERNELS = [("sigmoid", 1 / 30), ("sigmoid", 1 / 5), ("linear", 1.0), ("gaussian", 1.0)]
+KERNELS = [
+    ("sigmoid", 1 / 30),
+    ("sigmoid", 1 / 5),
+    ("linear", 1.0),
+    ("bspline", 1.0),
+    ("gaussian", 1.0),
+]
 
 
 @pytest.mark.parametrize("levels", [2, 3, 16, 32, 256])
@@ -50,7 +56,7 @@ KERNELS = [("sigmoid", 1 / 30), ("sigmoid", 1 / 5), ("linear", 1.0), ("gaussian"
 @pytest.mark.parametrize(("scaled", "normalized"), list(product([False, True], repeat=2)))
 def test_fused_agrees_to_1e6_in_value_and_1e5_in_gradient(levels, kernel, bins, scaled, normalized):
     binning = Binning(levels, kernel, bins / levels)
-    comparison = Comparison(binning, ((0, 1), (1, -1)), scaled, normalized)
+    comparison = Comparison(binning, ((0, 1), (1, -1)), scaled, normalized, (1.0, 3.0))
     p, t = torch.rand(2, 4, 2, 8, 8) * 1.3 - 0.15  # beyond both ends of the range too
     p[0], t[1] = 0.3, 0.7  # constant patches
     p[2, 0], t[2, 0] = 0.0, 1.0  # at the ends
@@ -65,7 +71,7 @@ def test_fused_agrees_to_1e6_in_value_and_1e5_in_gradient(levels, kernel, bins, 
 @pytest.mark.parametrize(("scaled", "normalized"), list(product([False, True], repeat=2)))
 def test_tensor_forms_agree(name, levels, kernel, bins, scaled, normalized):
     binning = Binning(levels, kernel, bins / levels)
-    comparison = Comparison(binning, ((0, 1), (2, 1)), scaled, normalized)
+    comparison = Comparison(binning, ((0, 1), (2, 1)), scaled, normalized, (2.0, 1.0))
     p, t = torch.rand(2, 3, 2, 8, 8) * 1.3 - 0.15
     valid = torch.tensor([[1.0, 1], [1, 0], [1, 1]])
     expected = specification(p, t, valid, comparison)

@@ -1,103 +1,262 @@
-"""Exact GLCMs and their features against scikit-image."""
+"""Exact GLCMs against scikit-image, a loop over pixels, and each other."""
+
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage.feature import graycomatrix as reference_matrix
-from skimage.feature import graycoprops
 
-from glcm_mae.texture import (
-    FEATURE_NAMES,
-    Binning,
-    glcm_features,
-    graycomatrix,
-    quantize,
-    soft_glcm,
+from glcm_mae.texture import graycomatrix, windows
+from glcm_mae.texture.regions import Regions
+
+DTYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64)
+ANGLES = [k * math.pi / 4 for k in range(8)]
+
+
+@pytest.fixture(params=["compiled", "tensor"])
+def form(request, monkeypatch):
+    """Run a test with the compiled loop, and with the tensor form in its place."""
+    if request.param == "tensor":
+        monkeypatch.setattr(Regions, "compiled", False)
+    return request.param
+
+
+def tensor_form(*args, **kwargs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Regions, "compiled", False)
+        return graycomatrix(*args, **kwargs)
+
+
+def brute_force(image, levels, offset, mask):
+    """Count pair by pair; any number of dimensions."""
+    matrix = np.zeros((levels, levels), int)
+    for place in np.ndindex(*image.shape):
+        other = tuple(p + step for p, step in zip(place, offset, strict=True))
+        inside = all(0 <= p < size for p, size in zip(other, image.shape, strict=True))
+        if inside and mask[place] and mask[other]:
+            matrix[image[place], image[other]] += 1
+    return matrix
+
+
+def random_codes(shape, levels, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    largest = min(levels - 1, torch.iinfo(dtype).max)
+    return torch.randint(0, largest + 1, shape, generator=generator).to(dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    levels=st.integers(1, 300),
+    dtype=st.sampled_from(DTYPES),
+    distances=st.lists(st.integers(0, 6), min_size=1, max_size=2),
+    angles=st.lists(st.sampled_from(ANGLES), min_size=1, max_size=3),
+    symmetric=st.booleans(),
+    normed=st.booleans(),
+    sparse=st.booleans(),
+    seed=st.integers(0, 2**31),
 )
+def test_equals_scikit_image(
+    height, width, levels, dtype, distances, angles, symmetric, normed, sparse, seed
+):
+    image = random_codes((height, width), levels, dtype, seed)
+    arguments = {"distances": distances, "angles": angles, "sparse": sparse}
+    arguments |= {"symmetric": symmetric, "normed": normed}
+    expected = reference_matrix(
+        image.numpy().astype(np.int64), distances, angles, levels, symmetric, normed
+    )
+    expected = torch.from_numpy(expected.astype(np.float64)).permute(2, 3, 0, 1).flatten(0, 1)
+    for count in (graycomatrix, tensor_form):
+        found = count(image, levels, **arguments)
+        assert found.dtype == (torch.float64 if normed else torch.int32)
+        found = found.to_dense() if sparse else found
+        assert torch.equal(found.double(), expected)
 
-# scikit-image's angle 0 looks right, pi/2 down.
-ANGLES = {(0, 1): 0.0, (1, 0): np.pi / 2}
+
+@settings(max_examples=15, deadline=None)
+@given(
+    levels=st.integers(2, 65_536),
+    dtype=st.sampled_from((torch.uint16, torch.int32, torch.int64)),
+    symmetric=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_sparse_counts_up_to_65536_levels(levels, dtype, symmetric, seed):
+    """Relabelled to the levels that occur, the matrix is a small one of scikit-image's."""
+    images = random_codes((2, 9, 7), levels, dtype, seed)
+    images[0, :3] = images[0, 0, 0]  # some cells of many pairs
+    for count in (graycomatrix, tensor_form):
+        found = count(images, levels, [(1, -2)], symmetric=symmetric, sparse=True)
+        assert found.shape == (2, 1, levels, levels)
+        torch.sparse_coo_tensor(found.indices(), found.values(), found.shape, check_invariants=True)
+        assert torch.equal(found.indices().unique(dim=1), found.indices()), "sorted and unique"
+        for n, image in enumerate(images.numpy().astype(np.int64)):
+            values, small = np.unique(image, return_inverse=True)
+            first, second = small.reshape(9, 7)[:-1, 2:], small.reshape(9, 7)[1:, :-2]
+            expected = np.zeros((len(values),) * 2, int)
+            np.add.at(expected, (first, second), 1)
+            expected = expected + expected.T if symmetric else expected
+            own = found.indices()[0] == n
+            i, j = found.indices()[2:, own].numpy()
+            filled = np.zeros_like(expected)
+            filled[np.searchsorted(values, i), np.searchsorted(values, j)] = found.values()[own]
+            np.testing.assert_array_equal(filled, expected)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    height=st.integers(2, 20),
-    width=st.integers(2, 20),
-    levels=st.integers(2, 40),
-    symmetric=st.booleans(),
-    normed=st.booleans(),
+    shape=st.lists(st.integers(1, 5), min_size=2, max_size=3),
+    levels=st.integers(1, 9),
+    offset=st.lists(st.integers(-3, 3), min_size=3, max_size=3),
     seed=st.integers(0, 2**31),
 )
-def test_equals_scikit_image(height, width, levels, symmetric, normed, seed):
-    image = np.random.default_rng(seed).integers(0, levels, (height, width))
-    for o, angle in ANGLES.items():
-        found = graycomatrix(
-            torch.from_numpy(image), levels, [o], symmetric=symmetric, normed=normed
-        )
-        expected = reference_matrix(image, [1], [angle], levels, symmetric, normed)[:, :, 0, 0]
-        np.testing.assert_allclose(found[0].numpy(), expected)
-
-
-def test_features_equal_scikit_image():
-    image = np.random.default_rng(0).integers(0, 8, (30, 30))
-    image[:, :15] //= 4
-    matrix = reference_matrix(image, [1], [0.0], 8, True, True)
-    found = dict(
-        zip(
-            FEATURE_NAMES, glcm_features(torch.from_numpy(matrix[:, :, 0, 0])).tolist(), strict=True
-        )
-    )
-    for name in ("contrast", "dissimilarity", "homogeneity", "energy", "correlation", "mean",
-                 "variance", "entropy", "ASM"):  # fmt: skip
-        assert found[name.lower()] == pytest.approx(graycoprops(matrix, name).item(), rel=1e-9)
-
-
-def test_features_of_a_constant_image():
-    values = glcm_features(graycomatrix(torch.zeros(5, 5, dtype=torch.long), 4))
-    assert values.isfinite().all()
-    assert values[0, FEATURE_NAMES.index("correlation")] == 1
-
-
-def test_quantize():
-    assert quantize(torch.tensor([-1.0, 0.0, 0.999, 1.0, 7.0]), 256).tolist() == [
-        0,
-        0,
-        255,
-        255,
-        255,
+def test_masked_and_in_three_dimensions_equals_a_loop_over_pixels(shape, levels, offset, seed):
+    offset = tuple(offset[: len(shape)])
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, levels, (2, *shape), generator=generator)
+    mask = torch.rand(2, *shape, generator=generator) < 0.7
+    expected = [
+        brute_force(i.numpy(), levels, offset, m.numpy()) for i, m in zip(image, mask, strict=True)
     ]
-    with pytest.raises(ValueError, match="NaN"):
-        quantize(torch.tensor([float("nan")]), 4)
+    image[~mask] = 99  # what lies outside is not looked at
+    for count, sparse in itertools.product((graycomatrix, tensor_form), (False, True)):
+        found = count(image, levels, [offset], mask=mask.long(), sparse=sparse)
+        found = found.to_dense() if sparse else found
+        np.testing.assert_array_equal(found[:, 0].numpy(), expected)
 
 
-def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="quantize them"):
-        graycomatrix(torch.rand(4, 4), 4)
+@pytest.mark.usefixtures("form")
+def test_one_mask_serves_the_batch():
+    images, mask = torch.randint(0, 5, (3, 2, 8, 9)), torch.rand(8, 9) < 0.5
+    assert torch.equal(
+        graycomatrix(images, 5, mask=mask), graycomatrix(images, 5, mask=mask.expand(3, 2, 8, 9))
+    )
+
+
+VIEWS = {
+    "transposed": lambda x: x.mT,
+    "every second": lambda x: x[..., 1::2, ::3],
+    "windows": lambda x: windows(x, 4, 3),
+    "expanded": lambda x: x[0].expand(5, 20, 21),
+    "batch transposed": lambda x: x.transpose(0, 1),
+    "channels last": lambda x: x.permute(1, 2, 0)[..., None].movedim(2, 0),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.usefixtures("form")
+def test_reads_any_strides_and_changes_nothing(view):
+    images = torch.randint(0, 6, (3, 20, 21), dtype=torch.uint8)
+    before = images.clone()
+    seen = VIEWS[view](images)
+    for sparse in (False, True):
+        found, expected = (
+            graycomatrix(x, 6, [(0, 1), (-1, 1)], sparse=sparse) for x in (seen, seen.clone())
+        )
+        found, expected = (x.to_dense() if sparse else x for x in (found, expected))
+        assert torch.equal(found, expected)
+        assert found.shape[:-3] == seen.shape[:-2]
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.usefixtures("form")
+def test_without_pixels_or_pairs_all_is_zero(normed, sparse):
+    for shape in ((0, 5, 5), (2, 0, 5, 5), (2, 5, 0), (2, 1, 1), (2, 7, 1)):
+        found = graycomatrix(
+            torch.zeros(shape, dtype=torch.uint8), 3, [(0, 1), (0, -9)], normed=normed,
+            sparse=sparse,
+        )  # fmt: skip
+        assert found.shape == (*shape[:-2], 2, 3, 3)
+        assert not (found.to_dense() if sparse else found).any()
+
+
+@pytest.mark.usefixtures("form")
+def test_a_constant_image_fills_one_cell():
+    found = graycomatrix(torch.full((50, 40), 3, dtype=torch.uint8), 5, [(0, 1)])
+    assert found[0, 3, 3] == 50 * 39 == found.sum()
+
+
+def test_many_threads_at_once_count_the_same():
+    images = torch.randint(0, 40, (8, 30, 30))
+    expected = graycomatrix(images, 40), graycomatrix(images, 40, sparse=True)
+    with ThreadPoolExecutor(8) as pool:
+        dense = [pool.submit(graycomatrix, images, 40) for _ in range(8)]
+        sparse = [pool.submit(graycomatrix, images, 40, sparse=True) for _ in range(8)]
+        assert all(torch.equal(x.result(), expected[0]) for x in dense)
+        assert all(torch.equal(x.result().values(), expected[1].values()) for x in sparse)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_number_of_threads_changes_nothing(threads):
+    images, before = torch.randint(0, 9, (5, 12, 12)), torch.get_num_threads()
+    expected = graycomatrix(images, 9)
+    try:
+        torch.set_num_threads(threads)
+        assert torch.equal(graycomatrix(images, 9), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("form")
+def test_counts_do_not_overflow():
+    image = torch.zeros(200, 200, dtype=torch.uint8)
+    assert graycomatrix(image, 2, symmetric=True).max() == 2 * 199 * 200
+    small = graycomatrix(image[:12, :12], 2, dtype=torch.uint8)
+    assert (small.dtype, small.max()) == (torch.uint8, 132)
+    with pytest.raises(ValueError, match="may reach 264"):
+        graycomatrix(image[:12, :12], 2, symmetric=True, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="counts can be"):
+        graycomatrix(image, 2, dtype=torch.float32)
+    volume = torch.zeros(1, dtype=torch.uint8).expand(2000, 2000, 2000)
+    with pytest.raises(ValueError, match="may reach 7996000000"):
+        graycomatrix(volume, 2, [(0, 0, 1)], dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("images", "arguments", "message"),
+    [
+        (torch.rand(4, 4), {}, "quantize them"),
+        (torch.zeros(4, 4, dtype=torch.bool), {}, "quantize them"),
+        (torch.full((4, 4), 4), {}, "outside 0 to 3"),
+        (torch.full((4, 4), 4), {"sparse": True}, "outside 0 to 3"),
+        (torch.full((4, 4), -1, dtype=torch.int8), {}, "outside 0 to 3"),
+        (torch.full((4, 4), 2**40), {}, "outside 0 to 3"),
+        (torch.zeros(4, dtype=torch.long), {}, "need 2 dimensions"),
+        (torch.zeros(4, 4, dtype=torch.long), {"offsets": [(0, 0, 1)]}, "need 3 dimensions"),
+        (torch.zeros(4, 4, dtype=torch.long), {"offsets": [(0, 1), (0, 0, 1)]}, "must all be"),
+        (torch.zeros(4, 4, dtype=torch.long), {"offsets": []}, "is empty"),
+        (torch.zeros(4, 4, dtype=torch.long), {"distances": [1]}, "give either"),
+        (torch.zeros(4, 4, dtype=torch.long), {"levels": 65_537}, "1 to 65536"),
+    ],
+)
+@pytest.mark.usefixtures("form")
+def test_bad_input_is_named(images, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        graycomatrix(images, **{"levels": 4, **arguments})
+
+
+def test_a_negative_level_beside_the_mask_is_not_taken_for_outside():
+    """The compiled loop marks pixels outside the region with -1."""
+    image = torch.tensor([[0, -1, 0]])
     with pytest.raises(ValueError, match="outside 0 to 3"):
-        graycomatrix(torch.full((4, 4), 4), 4)
-    with pytest.raises(ValueError, match="leaves no pixel pair"):
-        graycomatrix(torch.zeros(1, 4, dtype=torch.long), 4)
+        graycomatrix(image, 4, mask=torch.tensor([[True, True, False]]))
 
 
-def test_a_sharp_soft_glcm_is_the_hard_one():
-    codes = torch.randint(0, 8, (3, 12, 12))
-    centres = (codes + 0.5) / 8
-    soft = soft_glcm(centres, Binning(8, "sigmoid", 1e-3), normalized=False)
-    assert torch.allclose(soft, graycomatrix(codes, 8).float(), atol=1e-3)
-
-
-def test_soft_glcm_gradcheck():
-    patches = torch.rand(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    for kernel in ("sigmoid", "gaussian"):
-        binning = Binning(4, kernel, 0.1)
-        torch.autograd.gradcheck(lambda x, b=binning: soft_glcm(x, b), patches, atol=1e-6)
-
-
-@pytest.mark.parametrize(("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("gaussian", 32)])
-def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels):
-    patches = torch.rand(200, 8, 8) * 1.2 - 0.1
-    binning = Binning(levels, kernel)
-    exact = soft_glcm(patches.clone().requires_grad_(), binning)
-    assert torch.allclose(soft_glcm(patches, binning), exact, atol=1e-6)
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_windows_count_as_their_copies_do(seed):
+    image = random_codes((17, 13), 8, torch.uint8, seed)
+    size = 3 + seed % 5
+    cuts = windows(image, size, 1 + seed % 3)
+    assume(cuts.numel())
+    found = graycomatrix(cuts, 8, [(1, 1)])
+    for row, column in itertools.product(*map(range, cuts.shape[:2])):
+        expected = graycomatrix(cuts[row, column].clone(), 8, [(1, 1)])
+        assert torch.equal(found[row, column], expected)

@@ -20,6 +20,7 @@ from glcm_mae.settings import (
     TargetSettings,
     TextureSettings,
 )
+from glcm_mae.texture import PairKernelLoss
 from glcm_mae.training import pretrain as module
 from glcm_mae.training.pretrain import pretrain
 from glcm_mae.training.run import Run
@@ -53,6 +54,10 @@ def _at_step(step: int, act: Callable[[Run], None]) -> Callable[[Run, dict[str, 
         save(run, state)
 
     return saved
+
+
+def texture(**changes: Any) -> ObjectiveSettings:
+    return ObjectiveSettings(glcm=1.0, glcm_prediction=0.0, texture=TextureSettings(**changes))
 
 
 def test_a_run_leaves_what_the_next_stages_need(reference: Path) -> None:
@@ -168,6 +173,38 @@ def test_mse_comes_first_and_then_every_term(settings: PretrainSettings) -> None
     for line in lines[2:]:
         texture = 2 * line["glcm"] + line["glcm_prediction"]
         assert line["total"] == pytest.approx(0.5 * line["mse"] + 0.25 * line["ssim"] + texture)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"levels": [4, 8], "weights": [2.0, 1.0]},
+        {"form": "pair_kernel", "pool": "image", "bandwidth": 0.1, "bandwidth_end": 0.05},
+        {"form": "transport", "pool": 2},
+        {"kernel": "bspline", "bandwidth": 0.1, "bandwidth_end": 0.03},
+    ],
+)
+def test_every_form_of_the_texture_loss_trains(
+    settings: PretrainSettings, changes: dict[str, Any]
+) -> None:
+    lines = small.log(pretrain(replace(settings, objective=texture(**changes))))
+    assert all(0 < line["glcm"] < math.inf for line in lines)
+
+
+def test_the_bandwidth_goes_from_its_beginning_to_its_end(
+    settings: PretrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, anneal = [], module.anneal
+
+    def noted(loss: PairKernelLoss, *rest: Any) -> None:
+        anneal(loss, *rest)
+        seen.append(loss.bandwidth)
+
+    monkeypatch.setattr(module, "anneal", noted)
+    objective = texture(form="pair_kernel", bandwidth=0.16, bandwidth_end=0.01)
+    pretrain(replace(settings, objective=replace(objective, mse_first=0.5)))
+    assert seen[:6] == [0.16] * 6  # 12 steps, of which 6 know mse alone
+    assert seen[6:] == pytest.approx([0.16 * 16 ** -(k / 5) for k in range(6)])
 
 
 def test_a_line_of_the_log_is_the_mean_over_its_epoch(
@@ -321,6 +358,26 @@ def test_a_set_smaller_than_a_batch_trains(settings: PretrainSettings) -> None:
         ({"objective": ObjectiveSettings(mse=math.nan)}, "objective.mse is nan"),
         ({"objective": ObjectiveSettings(mse_first=1.0)}, "objective.mse_first"),
         ({"objective": ObjectiveSettings(target=TargetSettings(levels=0))}, r"objective\.target: "),
+        (
+            {"objective": texture(form="transport", bandwidth=0.1)},
+            r"objective\.texture: the form transport has no bandwidth",
+        ),
+        (
+            {"objective": texture(form="pair_kernel", scaled=True)},
+            r"objective\.texture: scaled and normalized belong to the form glcm",
+        ),
+        (
+            {"objective": texture(bandwidth_end=0.01)},
+            r"objective\.texture: bandwidth_end needs a bandwidth",
+        ),
+        (
+            {"objective": texture(form="pair_kernel", bandwidth_end=-1.0)},
+            r"objective\.texture: bandwidth_end is -1.0",
+        ),
+        (
+            {"objective": texture(form="pair_kernel", bandwidth_end=1e-9)},
+            r"objective\.texture: bandwidth is 1e-09",
+        ),
         ({"model": small.model(patch_size=5)}, "model.patch_size 5 does not divide"),
         ({"model": small.model(decoder_num_heads=3)}, "model.decoder_num_heads 3"),
         ({"augment": AugmentSettings(crop_scale=(0.0, 1.0))}, "crop_scale"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glcm_mae.texture import Binning, GLCMLoss, soft_glcm
+from glcm_mae.texture import Binning, PatchLoss, soft_glcm
 from glcm_mae.texture.offsets import Offset, check_offsets
 
 from .mae import Reconstruction
@@ -165,8 +165,8 @@ class Objective(nn.Module):
         With which images in [0, 1] were normalised.
     norm_pix_loss : bool
         Normalise each target patch to mean 0 and variance 1 for mse (He et al. 2022, section 4.1).
-    glcm : GLCMLoss, optional
-        Needed for the term glcm.
+    glcm : PatchLoss, optional
+        GLCMLoss, PairKernelLoss or TransportLoss: needed for the term glcm.
     head : TextureHead, optional
         Needed for the term glcm_prediction.
 
@@ -178,6 +178,7 @@ class Objective(nn.Module):
     Examples
     --------
     >>> from glcm_mae.models import Encoder, MaskedAutoencoder
+    >>> from glcm_mae.texture import GLCMLoss
     >>> mae = MaskedAutoencoder(Encoder((32, 32), 8, 1, 64, 2, 4), 1, 32, 1, 2)
     >>> weights = Weights({"mse": 0.1, "glcm": 1.0})
     >>> mean, std = torch.tensor([0.5]), torch.tensor([0.25])
@@ -200,7 +201,7 @@ class Objective(nn.Module):
         std: Tensor,
         *,
         norm_pix_loss: bool = False,
-        glcm: GLCMLoss | None = None,
+        glcm: PatchLoss | None = None,
         head: TextureHead | None = None,
     ) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-KernelName = Literal["sigmoid", "linear", "gaussian"]
+KernelName = Literal["sigmoid", "linear", "bspline", "gaussian"]
 
 # Mass beyond which a kernel's tail is dropped. At 1e-9 float32 cannot tell the difference.
 _TAIL = 1e-9
@@ -40,7 +40,20 @@ def _normal_pdf(t: Tensor) -> Tensor:
     return torch.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
 
 
-_NOISE: dict[str, _Noise] = {
+def _spline_cdf(t: Tensor) -> Tensor:
+    """Cumulative distribution of the sum of three uniform numbers between -1/2 and 1/2."""
+    tail = (1.5 - t.abs()).clamp_min(0) ** 3 / 6  # of |t| from 1/2 on
+    near = t.clamp(-0.5, 0.5)
+    middle = 0.5 + near * (0.75 - near * near / 3)
+    return torch.where(t.abs() < 0.5, middle, torch.where(t > 0, 1 - tail, tail))
+
+
+def _spline_pdf(t: Tensor) -> Tensor:
+    near, far = 0.75 - t * t, (1.5 - t.abs()).clamp_min(0) ** 2 / 2
+    return torch.where(t.abs() < 0.5, near, far)
+
+
+NOISE: dict[str, _Noise] = {
     "sigmoid": _Noise(torch.sigmoid, _logistic_pdf, -math.log(_TAIL), 1 / 30),
     "linear": _Noise(
         lambda t: (t + 0.5).clamp(0, 1),
@@ -48,6 +61,7 @@ _NOISE: dict[str, _Noise] = {
         0.5,
         1.0,
     ),
+    "bspline": _Noise(_spline_cdf, _spline_pdf, 1.5, 1.0),
     "gaussian": _Noise(torch.special.ndtr, _normal_pdf, 6.0, 1.0),
 }
 
@@ -84,10 +98,12 @@ class Binning:
     ----------
     levels : int
         Number of bins, 2 or more.
-    kernel : {"sigmoid", "linear", "gaussian"}
+    kernel : {"sigmoid", "linear", "bspline", "gaussian"}
         ``F``: logistic (bandwidth = its scale; the form of Avi-Aharon et al. 2020), uniform
-        (bandwidth = its full width; one bin wide gives linear interpolation between bin centres)
-        or normal (bandwidth = its standard deviation).
+        (bandwidth = its full width; one bin wide gives linear interpolation between bin centres),
+        the sum of three uniform numbers (bandwidth = the full width of each; one bin wide gives
+        the cubic B-spline of Mattes et al. 2003: twice differentiable, four bins a pixel) or
+        normal (bandwidth = its standard deviation).
     bandwidth : float, optional
         In intensity units, above 0. Default: a thirtieth of a bin for "sigmoid" (Madan et al.
         2025), one bin for the others.
@@ -104,6 +120,8 @@ class Binning:
     Avi-Aharon, Arbelle, Riklin Raviv, "DeepHist: Differentiable Joint and Color Histogram Layers
     for Image-to-Image Translation", 2020, arXiv 2005.03995.
     Madan et al., "Focus on Texture", MICCAI 2025, arXiv 2507.10869.
+    Mattes, Haynor, Vesselle, Lewellen, Eubank, "PET-CT Image Registration in the Chest Using
+    Free-form Deformations", IEEE Trans. Medical Imaging 22(1), 2003, section II-B.
 
     Examples
     --------
@@ -123,8 +141,8 @@ class Binning:
     def __post_init__(self) -> None:
         if self.levels < 2:
             raise ValueError(f"levels is {self.levels}: a GLCM needs 2 gray levels or more.")
-        if self.kernel not in _NOISE:
-            raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(_NOISE)}.")
+        if self.kernel not in NOISE:
+            raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(NOISE)}.")
         low, high = self.value_range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(
@@ -154,7 +172,7 @@ class Binning:
 
     @property
     def _noise(self) -> _Noise:
-        return _NOISE[self.kernel]
+        return NOISE[self.kernel]
 
     @property
     def reach(self) -> float:

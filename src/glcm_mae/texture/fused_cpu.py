@@ -8,66 +8,67 @@ float64. Threads share nothing but the input: each has a scratch of its own.
 from __future__ import annotations
 
 # mypy: allow-untyped-defs
+import functools
 import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from .binning import NOISE, Binning
 from .comparison import Comparison
+from .grid import GaussianGrid
 
-_SIGMOID, _LINEAR, _GAUSSIAN = 0, 1, 2
-_CODE = {"sigmoid": _SIGMOID, "linear": _LINEAR, "gaussian": _GAUSSIAN}
+_TABULATED, _LINEAR, _POINTS = 0, 1, 2
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
 _compiled = numba.njit(
     nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
 )
 
+# A kernel's cumulative function is read from a table: a dozen of them a pixel would take most of
+# the time. The cubic through values and slopes at steps of 1/128 bandwidth is within 2e-11.
+_STEPS = 128
 
-# The normal distribution from a table: a dozen erfc calls a pixel would take most of the time. The
-# cubic through values and slopes at steps of 1/128 is within 2e-11 of it.
-_STEPS, _END = 128, 6
-_NODES = torch.arange(-_END * _STEPS, _END * _STEPS + 1, dtype=torch.float64) / _STEPS
-_NORMAL_CDF = torch.special.ndtr(_NODES).numpy()
-_NORMAL_RISE = (torch.exp(-(_NODES**2) / 2) / math.sqrt(2 * math.pi) / _STEPS).numpy()
+# Windows of these widths get loops of their own, whose length the compiler knows.
+_WIDTHS = (2, 3, 4, 8, 10, 13)
+
+
+@functools.cache
+def _table(kernel: str) -> np.ndarray:
+    """Values and rises per step of a kernel's cumulative function: (nodes, 2), 0 in the middle."""
+    noise = NOISE[kernel]
+    nodes = math.ceil(noise.reach) * _STEPS
+    t = torch.arange(-nodes, nodes + 1, dtype=torch.float64) / _STEPS
+    return torch.stack([noise.cdf(t), noise.pdf(t) / _STEPS], dim=-1).numpy()
 
 
 @_compiled
-def _normal(t: float) -> tuple[float, float]:
-    """Cumulative and density function of the normal distribution."""
-    if abs(t) >= _END:
+def _looked_up(table, t):
+    """Cumulative and density function at t, from a table."""
+    end = len(table) // (2 * _STEPS)
+    if abs(t) >= end:
         return (1.0 if t > 0 else 0.0), 0.0
-    place = (t + _END) * _STEPS
+    place = (t + end) * _STEPS
     node = int(place)
     f = place - node
-    left, right = _NORMAL_CDF[node], _NORMAL_CDF[node + 1]
-    start, end = _NORMAL_RISE[node], _NORMAL_RISE[node + 1]
-    square = 3.0 * (right - left) - 2.0 * start - end
-    cube = start + end - 2.0 * (right - left)
+    left, start = table[node]
+    right, stop = table[node + 1]
+    square = 3.0 * (right - left) - 2.0 * start - stop
+    cube = start + stop - 2.0 * (right - left)
     value = left + f * (start + f * (square + f * cube))
     return value, (start + f * (2.0 * square + f * 3.0 * cube)) * _STEPS
 
 
 @_compiled
-def _noise(code: int, t: float) -> tuple[float, float]:
-    """Cumulative and density function of the kernel's noise."""
-    if code == _SIGMOID:
-        s = 1.0 / (1.0 + math.exp(-t))
-        return s, s * (1.0 - s)
-    if code == _LINEAR:
-        return min(max(t + 0.5, 0.0), 1.0), 1.0 if -0.5 <= t < 0.5 else 0.0
-    return _normal(t)
-
-
-@_compiled
-def _fill_windows(values, binning, windows):
+def _fill_windows(values, binning, table, windows):
     """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T')."""
-    levels, n_taps, low, width, scale, reach, code = binning
+    code, levels, n_taps, low, width, scale, reach = binning
     start, weight, slope = windows
-    span = weight.shape[1]  # T' = min(T, L)
+    span = min(n_taps, levels)
     high = low + levels * width
     for n in range(len(values)):
         x = float(values[n])
@@ -79,11 +80,20 @@ def _fill_windows(values, binning, windows):
         slope[n, :] = 0.0
         above, density = 1.0, 0.0
         for tap in range(n_taps):
+            if code == _POINTS:
+                distance = (position - begin - tap - 0.5) * (width / scale)
+                weight[n, tap] = math.exp(-0.5 * distance * distance)
+                slope[n, tap] = -distance / scale * weight[n, tap]
+                continue
+            k = first + tap
+            distance = (position - k - 1.0) * (width / scale)  # from the bin's upper edge
             next_above, next_density = 0.0, 0.0
             if tap < n_taps - 1:
-                distance = (position - first - tap - 1) * (width / scale)
-                next_above, next_density = _noise(code, distance)
-            k = first + tap
+                if code == _LINEAR:
+                    next_above = min(max(distance + 0.5, 0.0), 1.0)
+                    next_density = 1.0 if -0.5 <= distance < 0.5 else 0.0
+                else:
+                    next_above, next_density = _looked_up(table, distance)
             if -levels <= k < 2 * levels:
                 k = -1 - k if k < 0 else (2 * levels - 1 - k if k >= levels else k)
                 weight[n, k - begin] += above - next_above
@@ -94,42 +104,39 @@ def _fill_windows(values, binning, windows):
 
 
 @_compiled
-def _scatter(matrix, levels, first, second, windows, share):
-    """Add the outer product of two pixels' windows to a flat (L * L) matrix."""
+def _scatter(matrix, stride, first, second, windows, share, lanes):
+    """Add the outer product of two pixels' windows to a flat matrix."""
     start, weight, _ = windows
-    span = weight.shape[1]
-    for i in range(span):
-        begin = (start[first] + i) * levels + start[second]
-        row = matrix[begin : begin + span]
+    begin = start[first] * stride + start[second]
+    for i in range(len(lanes)):
+        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         w = weight[first, i] * share
-        for j in range(span):
+        for j in range(len(lanes)):
             row[j] += w * weight[second, j]
 
 
 @_compiled
-def _clear(matrix, levels, first, second, windows):
+def _clear(matrix, stride, first, second, windows, lanes):
     """Put zeros back where `_scatter` has written."""
-    start, weight, _ = windows
-    span = weight.shape[1]
-    for i in range(span):
-        begin = (start[first] + i) * levels + start[second]
-        row = matrix[begin : begin + span]
-        for j in range(span):
+    start, _, _ = windows
+    begin = start[first] * stride + start[second]
+    for i in range(len(lanes)):
+        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
+        for j in range(len(lanes)):
             row[j] = 0.0
 
 
 @_compiled
-def _gather(matrix, levels, first, second, windows, share, by_weight):
+def _gather(matrix, stride, first, second, windows, share, by_weight, lanes):
     """Sum of the entries times their cells; adds the derivative by each pixel's weights."""
     start, weight, _ = windows
-    span = weight.shape[1]
+    begin = start[first] * stride + start[second]
     value = 0.0
-    for i in range(span):
-        begin = (start[first] + i) * levels + start[second]
-        row = matrix[begin : begin + span]
+    for i in range(len(lanes)):
+        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         w = weight[first, i] * share
         along = 0.0
-        for j in range(span):
+        for j in range(len(lanes)):
             along += row[j] * weight[second, j]
             by_weight[second, j] += row[j] * w
         by_weight[first, i] += along * share
@@ -138,108 +145,140 @@ def _gather(matrix, levels, first, second, windows, share, by_weight):
 
 
 @_compiled
-def _inner(matrix, levels, first, second, windows, share):
+def _inner(matrix, stride, first, second, windows, share, lanes):
     """Sum of the entries times their cells."""
     start, weight, _ = windows
-    span = weight.shape[1]
+    begin = start[first] * stride + start[second]
     value = 0.0
-    for i in range(span):
-        begin = (start[first] + i) * levels + start[second]
-        row = matrix[begin : begin + span]
+    for i in range(len(lanes)):
+        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         along = 0.0
-        for j in range(span):
+        for j in range(len(lanes)):
             along += row[j] * weight[second, j]
         value += along * weight[first, i]
     return value * share
 
 
 @_compiled
-def _settle(p_matrix, t_matrix, levels, first, second, windows, p_total, t_total, scaled, lifted):
-    """Turn the cells that a pair touches from G into the slope of D^2 / 2, each cell once.
+def _settle(matrices, cell, totals, form):
+    """Turn a cell from G into the slope of D^2 / 2, once; return D^2 and D dH/dS, or zeros.
 
-    H(G) = A g (1 - g) if scaled, else A g, with g = G / S and A = 1 if lifted (normalized), else
-    S. Returns the cells' sums of D^2 and of D dH/dS.
+    H(G) = A g (1 - g) if scaled, else A g, with g = G / S and A = 1 if normalized, else S.
     """
-    start, weight, _ = windows
-    span = weight.shape[1]
+    p_matrix, t_matrix = matrices
+    if t_matrix[cell] == _SETTLED:
+        return 0.0, 0.0
+    p_total, t_total = totals
+    scaled, normalized = form
+    p_height, t_height = (1.0, 1.0) if normalized else totals
+    g, t = p_matrix[cell] / p_total, t_matrix[cell] / t_total
+    p_damp, t_damp = (g, t) if scaled else (0.0, 0.0)
+    shaped = g * (1.0 - p_damp)
+    steep = 1.0 - 2.0 * p_damp
+    difference = p_height * shaped - t_height * t * (1.0 - t_damp)
+    by_total = -g * steep / p_total if normalized else shaped - g * steep
+    p_matrix[cell] = difference * steep * p_height / p_total
+    t_matrix[cell] = _SETTLED
+    return difference * difference, difference * by_total
+
+
+@_compiled
+def _settle_all(matrices, stride, first, step, both, totals, form, whole, lanes):
+    """Settle every cell that a pair touches; return the sums of D^2 and of D dH/dS."""
     value, common = 0.0, 0.0
-    p_height, t_height = (1.0, 1.0) if lifted else (p_total, t_total)
-    for i in range(span):
-        begin = (start[first] + i) * levels + start[second]
-        for cell in range(begin, begin + span):
-            if t_matrix[cell] == _SETTLED:
-                continue
-            g, t = p_matrix[cell] / p_total, t_matrix[cell] / t_total
-            p_damp, t_damp = (g, t) if scaled else (0.0, 0.0)
-            shaped = g * (1.0 - p_damp)
-            steep = 1.0 - 2.0 * p_damp
-            difference = p_height * shaped - t_height * t * (1.0 - t_damp)
-            value += difference * difference
-            by_total = -g * steep / p_total if lifted else shaped - g * steep
-            common += difference * by_total
-            p_matrix[cell] = difference * steep * p_height / p_total
-            t_matrix[cell] = _SETTLED
+    if whole:
+        for cell in range(stride * stride):
+            v, c = _settle(matrices, cell, totals, form)
+            value += v
+            common += c
+        return value, common
+    for windows in both:
+        start = windows[0]
+        for a in first:
+            begin = start[a] * stride + start[a + step]
+            for i in range(len(lanes)):
+                for cell in range(begin + i * stride, begin + i * stride + len(lanes)):
+                    v, c = _settle(matrices, cell, totals, form)
+                    value += v
+                    common += c
     return value, common
 
 
 @_compiled
+def _clear_all(matrix, stride, first, step, both, whole, lanes):
+    """Put zeros back."""
+    if whole:
+        matrix[:] = 0.0
+        return
+    for windows in both:
+        for a in first:
+            _clear(matrix, stride, a, a + step, windows, lanes)
+
+
+@_compiled
 def _groups_distance(
-    prediction, target, counts, offsets, binning, scaled, normalized, distance, gradient
+    prediction, target, counts, offsets, parts, binning, table, form, lanes, distance, gradient
 ):
     """Fill ``distance`` (G,) and ``gradient`` (G, M, p, q) from two (G, M, p, q)."""
     n_groups, members, height, breadth = prediction.shape
     area = height * breadth
-    levels = binning[0]
-    span = min(binning[1], levels)
-    p_matrix, t_matrix = np.zeros(levels * levels), np.zeros(levels * levels)
-    p = _empty_windows(members * area, span)
-    t = _empty_windows(members * area, span)
-    by_weight = np.empty((members * area, span))
+    levels = binning[1]
+    stride = levels + len(lanes)  # a window may reach beyond the last bin, with weight 0
+    matrices = np.zeros(stride * stride), np.zeros(stride * stride)
+    p_matrix, t_matrix = matrices
+    p = _empty_windows(members * area, len(lanes))
+    t = _empty_windows(members * area, len(lanes))
+    both = p, t
+    by_weight = np.empty((members * area, len(lanes)))
     flat_p, flat_t = prediction.reshape(n_groups, -1), target.reshape(n_groups, -1)
     flat_gradient = gradient.reshape(n_groups, -1)
-    cells = float(levels * levels * len(offsets))
-    shaped = scaled or normalized
+    shaped = form[0] or form[1]
 
     for g in range(n_groups):
         used, share = counts[g] * area, 1.0 / counts[g]
-        _fill_windows(flat_p[g, :used], binning, p)
-        _fill_windows(flat_t[g, :used], binning, t)
+        _fill_windows(flat_p[g, :used], binning, table, p)
+        _fill_windows(flat_t[g, :used], binning, table, t)
         by_weight[:used] = 0.0
-        value = 0.0
+        total = 0.0
         for o in range(len(offsets)):
             first, step = _first_pixels(offsets[o], counts[g], height, breadth)
+            worth = share * parts[o]
+            # Where windows cover the matrix many times over, walking over its cells is cheaper.
+            whole = stride * stride < 2 * len(first) * len(lanes) ** 2
             for a in first:
-                _scatter(p_matrix, levels, a, a + step, p, share)
-                _scatter(t_matrix if shaped else p_matrix, levels, a, a + step, t,
-                         share if shaped else -share)  # fmt: skip
-            common = 0.0
+                _scatter(p_matrix, stride, a, a + step, p, share, lanes)
             if shaped:
-                p_total, t_total = _total(first, step, p, share), _total(first, step, t, share)
                 for a in first:
-                    for windows in (p, t):
-                        v, c = _settle(p_matrix, t_matrix, levels, a, a + step, windows,
-                                       p_total, t_total, scaled, normalized)  # fmt: skip
-                        value += v
-                        common += c
+                    _scatter(t_matrix, stride, a, a + step, t, share, lanes)
+                totals = _total(first, step, p, share), _total(first, step, t, share)
+                value, common = _settle_all(
+                    matrices, stride, first, step, both, totals, form, whole, lanes
+                )
+                total += value * parts[o]
                 for a in first:
-                    _gather(p_matrix, levels, a, a + step, p, share, by_weight)
-                    by_weight[a] += common * share * p[1][a + step].sum()
-                    by_weight[a + step] += common * share * p[1][a].sum()
+                    _gather(p_matrix, stride, a, a + step, p, worth, by_weight, lanes)
+                    by_weight[a] += common * worth * p[1][a + step].sum()
+                    by_weight[a + step] += common * worth * p[1][a].sum()
+                _clear_all(t_matrix, stride, first, step, both, whole, lanes)
             else:
                 for a in first:
-                    value += _gather(p_matrix, levels, a, a + step, p, share, by_weight)
-                    value -= _inner(p_matrix, levels, a, a + step, t, share)
-            for a in first:
-                for windows in (p, t):
-                    _clear(p_matrix, levels, a, a + step, windows)
-                    if shaped:
-                        _clear(t_matrix, levels, a, a + step, windows)
-        distance[g] = value / cells
+                    _scatter(p_matrix, stride, a, a + step, t, -share, lanes)
+                value = 0.0
+                for a in first:
+                    value += _gather(p_matrix, stride, a, a + step, p, worth, by_weight, lanes)
+                if whole:
+                    total += np.square(p_matrix).sum() * parts[o]
+                else:
+                    for a in first:
+                        value -= _inner(p_matrix, stride, a, a + step, t, worth, lanes)
+                    total += value
+            _clear_all(p_matrix, stride, first, step, both, whole, lanes)
+        distance[g] = max(total, 0.0) / levels**2  # rounding can leave -1e-30 of equal textures
         for n in range(used):
             slope = 0.0
-            for i in range(span):
+            for i in range(len(lanes)):
                 slope += by_weight[n, i] * p[2][n, i]
-            flat_gradient[g, n] = slope * 2.0 / cells
+            flat_gradient[g, n] = slope * 2.0 / levels**2
 
 
 @_compiled
@@ -295,18 +334,17 @@ def fused_distance(
     gradient : Tensor, (G, M, p, q)
         Derivative of each group's distance by its own pixels.
     """
-    p, t, n = prediction.numpy(), target.numpy(), counts.numpy()
-    distance, gradient = np.empty(len(p), p.dtype), np.zeros_like(p)
-    b = comparison.binning
-    binning = (b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach, _CODE[b.kernel])
-    steps = np.array(comparison.offsets, dtype=np.int64)
-
-    form = comparison.scaled, comparison.normalized
+    p, t = prediction.contiguous().numpy(), target.contiguous().numpy()
+    n = counts.numpy()
+    distance, gradient = np.empty(len(p), p.dtype), np.zeros(p.shape, p.dtype)
+    offsets = np.array(comparison.offsets, dtype=np.int64)
+    how = (
+        *(offsets, np.array(comparison.weights), *_kernel(comparison.binning)),
+        *((comparison.scaled, comparison.normalized), _lanes(comparison.binning)),
+    )
 
     def work(part: slice) -> None:
-        _groups_distance(
-            p[part], t[part], n[part], steps, binning, *form, distance[part], gradient[part]
-        )
+        _groups_distance(p[part], t[part], n[part], *how, distance[part], gradient[part])
 
     threads = max(1, min(torch.get_num_threads(), len(p)))
     edges = np.linspace(0, len(p), threads + 1).astype(int)
@@ -317,3 +355,19 @@ def fused_distance(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, parts))
     return torch.from_numpy(distance), torch.from_numpy(gradient)
+
+
+def _kernel(binning: Binning | GaussianGrid) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Tell the compiled loop what it needs to know of the bins, and the kernel's table."""
+    b = binning
+    sizes = b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach
+    if isinstance(b, GaussianGrid):
+        return (_POINTS, *sizes), np.zeros((1, 2))
+    code = _LINEAR if b.kernel == "linear" else _TABULATED
+    return (code, *sizes), _table(b.kernel)
+
+
+def _lanes(binning: Binning | GaussianGrid) -> tuple[float, ...] | np.ndarray:
+    """Something as long as a window: a tuple, whose length is part of its type, or an array."""
+    span = min(binning.n_taps, binning.levels)
+    return (0.0,) * span if span in _WIDTHS else np.zeros(span)

@@ -32,6 +32,39 @@ class Groups(NamedTuple):
     n_groups: int
 
 
+def place_of_patch(
+    grid: tuple[int, int], pool: Pool, device: torch.device | None = None
+) -> tuple[Tensor, int]:
+    """Find the group to which each patch of an image belongs, removed or not.
+
+    Parameters
+    ----------
+    grid : (int, int)
+        Patches per column and row.
+    pool : "patch", "image" or int
+        One group per patch; one per image; or one per block of pool x pool patches.
+    device : torch.device, optional
+        Where the result lies.
+
+    Returns
+    -------
+    place : Tensor of int64, (N,)
+        The group of each patch, in row order.
+    n_groups : int
+
+    Examples
+    --------
+    >>> place_of_patch((2, 3), pool=2)
+    (tensor([0, 0, 1, 0, 0, 1]), 2)
+    """
+    rows, columns = grid
+    side = pool if isinstance(pool, int) else {"patch": 1, "image": max(grid)}[pool]
+    across = -(-columns // side)
+    y = torch.arange(rows, device=device) // side
+    x = torch.arange(columns, device=device) // side
+    return (y[:, None] * across + x).flatten(), -(-rows // side) * across
+
+
 def group_patches(mask: Tensor, grid: tuple[int, int], pool: Pool) -> Groups:
     """Sort the removed patches of each image into the groups that ``pool`` asks for.
 
@@ -57,13 +90,7 @@ def group_patches(mask: Tensor, grid: tuple[int, int], pool: Pool) -> Groups:
     >>> groups.member.tolist(), groups.owner.tolist()
     ([[0, 2, 3]], [0])
     """
-    rows, columns = grid
-    side = pool if isinstance(pool, int) else {"patch": 1, "image": max(grid)}[pool]
-    blocks = (-(-rows // side), -(-columns // side))
-    n_groups = blocks[0] * blocks[1]
-    y = torch.arange(rows, device=mask.device) // side
-    x = torch.arange(columns, device=mask.device) // side
-    place = (y[:, None] * blocks[1] + x).flatten()  # (N,)
+    place, n_groups = place_of_patch(grid, pool, mask.device)
     image = torch.arange(len(mask), device=mask.device)[:, None]
     owner_of_patch = (image * n_groups + place).flatten()  # (B * N,)
 

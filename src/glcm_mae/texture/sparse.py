@@ -76,7 +76,7 @@ def sparse_distance(
 
     distance = prediction.new_zeros(len(prediction))
     by_weight = torch.zeros_like(p_taps.weight)  # d distance / d tap weight
-    for offset in comparison.offsets:
+    for offset, part in zip(comparison.offsets, comparison.weights, strict=True):
         p = _entries(p_taps, share, binning.levels, offset)
         t = _entries(t_taps, share, binning.levels, offset)
         matrix_p.scatter_add_(1, p.cell, p.weight)
@@ -88,13 +88,13 @@ def sparse_distance(
         matrix_p.scatter_(1, p.cell, 0.0)
         matrix_t.scatter_(1, t.cell, 0.0)
 
-        distance += value
-        slope = slope.view(*p.first.shape, binning.n_taps)  # (G, M, h, w, T, T)
+        distance += part * value
+        slope = part * slope.view(*p.first.shape, binning.n_taps)  # (G, M, h, w, T, T)
         at_first, at_second = _pair_views_of_taps(by_weight, offset)
         at_first += torch.einsum("...ij,...j->...i", slope, p.second) * share[..., None, None, None]
         at_second += torch.einsum("...ij,...i->...j", slope, p.first)
     gradient = (by_weight * p_taps.slope).sum(dim=-1)
-    return distance / comparison.n_cells, gradient * (2 / comparison.n_cells)
+    return distance / binning.levels**2, gradient * (2 / binning.levels**2)
 
 
 def _plain(p: _Entries, t: _Entries, matrix_p: Tensor, matrix_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,19 +166,19 @@ def matmul_distance(
 
     distance = prediction.new_zeros(len(prediction))
     by_phi = torch.zeros_like(phi_p)  # (G, M, p, q, L)
-    for offset in comparison.offsets:
+    for offset, part in zip(comparison.offsets, comparison.weights, strict=True):
         p_first, p_second = _pair_views_of_taps(phi_p, offset)
         t_first, t_second = _pair_views_of_taps(phi_t, offset)
         matrix_p = _product(p_first * share, p_second)  # (G, L, L)
         matrix_t = _product(t_first * share, t_second)
         value, slope = _matrix_slope(matrix_p, matrix_t, comparison)
-        distance += value
+        distance += part * value
         at_first, at_second = _pair_views_of_taps(by_phi, offset)
-        slope = slope[:, None, None]  # (G, 1, 1, L, L): one matrix for all pairs of a group
+        slope = part * slope[:, None, None]  # (G, 1, 1, L, L): one matrix for all pairs of a group
         at_first += (p_second @ slope.mT) * share
         at_second += (p_first * share) @ slope
     gradient = (by_phi.gather(-1, p_taps.bins) * p_taps.slope).sum(dim=-1)
-    return distance / comparison.n_cells, gradient * (2 / comparison.n_cells)
+    return distance / binning.levels**2, gradient * (2 / binning.levels**2)
 
 
 def _spread(taps: Taps, levels: int) -> Tensor:

@@ -32,7 +32,7 @@ from glcm_mae.settings import (
 from .fabric import launch
 from .inputs import Images, encoder_config, moments, read_images
 from .means import Means
-from .pretraining import Pretraining, assemble, weights_of
+from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
 from .run import Run
 from .seen import write_seen
@@ -136,7 +136,7 @@ def _idle_weights(objective: ObjectiveSettings) -> bool:
 
 def _training_part(data: DataSettings) -> Manifest:
     """All images, or without those of the validation and test part where a fold is held out."""
-    manifest = read_manifest(data.images, data.patient_regex)
+    manifest = read_manifest(data.images, data.patient_regex, data.plane)
     if data.fold is None and not any(record.split for record in manifest.records):
         return manifest
     return manifest.subset(holdout(manifest, data.folds, data.fold or 0, data.split_seed).train)
@@ -144,14 +144,19 @@ def _training_part(data: DataSettings) -> Manifest:
 
 def _build(settings: PretrainSettings, config: EncoderConfig, pixels: Tensor) -> Pretraining:
     """Make the model with its initial weights."""
-    value_range = float(pixels.min()), float(pixels.max())
-    model = assemble(config, settings.model, settings.objective, settings.mask_ratio, value_range)
+    model = assemble(
+        config, settings.model, settings.objective, settings.mask_ratio, _value_range(pixels)
+    )
     if settings.init is not None:
         fill_weights(model.mae.encoder, Path(settings.init))
     if model.objective.head is not None:
         step = max(1, len(pixels) // _SAMPLE)
         model.objective.head.fit(pixels[::step][:_SAMPLE])
     return model
+
+
+def _value_range(pixels: Tensor) -> tuple[float, float]:
+    return float(pixels.min()), float(pixels.max())
 
 
 def _train(
@@ -168,11 +173,15 @@ def _train(
     wrapped, optimizer = set_up(fabric, model, settings.optimizer, state)
     if fabric.is_global_zero:
         run.rewind_log(start)
+    value_range = settings.objective.texture.value_range or _value_range(images.pixels)
     wrapped.train()
     saved = time.monotonic()
     with Meter("pre-training", plan.steps, start, enabled=fabric.is_global_zero) as meter:
         for step in range(start, plan.steps):
-            mse_only = step < plan.steps * settings.objective.mse_first
+            first = plan.steps * settings.objective.mse_first
+            mse_only = step < first
+            progress = max(0.0, step - first) / max(1.0, plan.steps - 1 - first)
+            anneal(model.objective.glcm, settings.objective.texture, value_range, progress)
 
             def loss_of(members: Tensor, mse_only: bool = mse_only) -> Loss:
                 return wrapped(augment(fabric.to_device(images.pixels[members])), mse_only)

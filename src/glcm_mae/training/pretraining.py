@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -25,7 +26,7 @@ from glcm_mae.models import (
     read_config,
 )
 from glcm_mae.settings import ModelSettings, ObjectiveSettings, TargetSettings, TextureSettings
-from glcm_mae.texture import Binning, GLCMLoss
+from glcm_mae.texture import Binning, GLCMLoss, PairKernelLoss, PatchLoss, TransportLoss
 
 from .inputs import build_encoder
 
@@ -118,19 +119,81 @@ def assemble(
 
 def _texture_loss(
     texture: TextureSettings, patch_size: int, value_range: tuple[float, float]
-) -> GLCMLoss:
-    return GLCMLoss(
-        texture.levels,
-        texture.offsets,
-        texture.kernel,
-        texture.bandwidth,
-        texture.value_range or value_range,
-        scaled=texture.scaled,
-        normalized=texture.normalized,
-        pool=texture.pool,
-        channels=texture.channels,
-        patch_size=patch_size,
-    )
+) -> PatchLoss:
+    ends = texture.value_range or value_range
+    shared: dict[str, Any] = {
+        "offsets": texture.offsets,
+        "weights": texture.weights,
+        "pool": texture.pool,
+        "channels": texture.channels,
+        "patch_size": patch_size,
+    }
+    if texture.form != "glcm" and (texture.scaled or texture.normalized):
+        raise ValueError(f"scaled and normalized belong to the form glcm, not to {texture.form}.")
+    if texture.form == "transport":
+        if texture.bandwidth is not None or texture.bandwidth_end is not None:
+            raise ValueError("the form transport has no bandwidth: leave bandwidth out.")
+        return TransportLoss(**shared)
+    loss: GLCMLoss | PairKernelLoss
+    if texture.form == "pair_kernel":
+        loss = PairKernelLoss(_first_bandwidth(texture, ends), value_range=ends, **shared)
+    else:
+        loss = GLCMLoss(
+            texture.levels,
+            kernel=texture.kernel,
+            bandwidth=texture.bandwidth,
+            value_range=ends,
+            scaled=texture.scaled,
+            normalized=texture.normalized,
+            **shared,
+        )
+    for progress in (1.0, 0.0):  # so that a wrong end is found now and not at the end
+        anneal(loss, texture, ends, progress)
+    return loss
+
+
+def anneal(
+    loss: PatchLoss | None,
+    texture: TextureSettings,
+    value_range: tuple[float, float],
+    progress: float,
+) -> None:
+    """Set the bandwidth of a texture loss on its way from ``bandwidth`` to ``bandwidth_end``.
+
+    Each step multiplies it by the same factor. Without an end it stays as it is.
+
+    Parameters
+    ----------
+    loss : PatchLoss or None
+        Of `assemble`.
+    texture : TextureSettings
+        The bandwidths.
+    value_range : (float, float)
+        Ends of the gray scale.
+    progress : float
+        Share of the steps with this loss that are behind, 0 to 1.
+
+    Examples
+    --------
+    >>> loss = PairKernelLoss()
+    >>> anneal(loss, TextureSettings(bandwidth=0.1, bandwidth_end=0.001), (0.0, 1.0), 0.5)
+    >>> round(loss.bandwidth, 6)
+    0.01
+    """
+    if texture.bandwidth_end is None or not isinstance(loss, GLCMLoss | PairKernelLoss):
+        return
+    if not texture.bandwidth_end > 0:
+        raise ValueError(f"bandwidth_end is {texture.bandwidth_end}: set it above 0.")
+    start = _first_bandwidth(texture, value_range)
+    loss.anneal(start * (texture.bandwidth_end / start) ** progress)
+
+
+def _first_bandwidth(texture: TextureSettings, value_range: tuple[float, float]) -> float:
+    if texture.bandwidth is not None:
+        return texture.bandwidth
+    if texture.form == "glcm":
+        raise ValueError("bandwidth_end needs a bandwidth to begin with: set both.")
+    return 0.05 * (value_range[1] - value_range[0])
 
 
 def _texture_head(

@@ -1,0 +1,90 @@
+"""The GLCM distance with its gradient, by the fastest implementation that the device has."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from .comparison import Comparison
+from .patch_loss import Distance
+from .sparse import matmul_distance, sparse_distance
+
+# Working memory of one chunk, in numbers: the scratch matrices, and the entries of the pairs.
+_CHUNK = 2**21
+
+
+def glcm_distance(
+    prediction: Tensor, target: Tensor, valid: Tensor, comparison: Comparison
+) -> Distance:
+    """Compare groups of patches by their soft GLCMs; see `glcm_mae.texture.dense`.
+
+    Parameters
+    ----------
+    prediction, target : Tensor of float32 or float64, (G, M, p, q)
+        Groups of patches.
+    valid : Tensor of bool, (G, M)
+        True where there is a patch; the first ones of a group.
+    comparison : Comparison
+        How they are compared.
+
+    Returns
+    -------
+    Distance
+
+    Examples
+    --------
+    >>> from .binning import Binning
+    >>> groups = torch.rand(3, 2, 8, 8)
+    >>> valid = torch.ones(3, 2, dtype=torch.bool)
+    >>> comparison = Comparison(Binning(levels=8), ((0, 1), (1, 0)))
+    >>> glcm_distance(groups, groups, valid, comparison).value
+    tensor([0., 0., 0.])
+    """
+    if not prediction.numel():
+        return Distance(prediction.new_zeros(len(prediction)), torch.zeros_like(prediction))
+    if runs_compiled(prediction.device):
+        from .fused_cpu import fused_distance  # imports numba, which takes half a second
+
+        return Distance(*fused_distance(prediction, target, valid.sum(dim=1), comparison))
+    if _has_triton(prediction):
+        from . import fused_cuda
+
+        if fused_cuda.supports(comparison.binning):
+            counts = valid.sum(dim=1)
+            return Distance(*fused_cuda.fused_distance(prediction, target, counts, comparison))
+    return _in_chunks(prediction, target, valid.to(prediction.dtype), comparison)
+
+
+def runs_compiled(device: torch.device) -> bool:
+    """Whether the compiled loop serves this device: it needs numba and the CPU."""
+    return device.type == "cpu" and find_spec("numba") is not None
+
+
+def _has_triton(pixels: Tensor) -> bool:
+    """Whether the CUDA kernel can run: it needs Triton, a CUDA device and float32."""
+    is_cuda = pixels.device.type == "cuda" and pixels.dtype == torch.float32
+    return is_cuda and find_spec("triton") is not None
+
+
+def _in_chunks(
+    prediction: Tensor, target: Tensor, valid: Tensor, comparison: Comparison
+) -> Distance:
+    """Run a tensor form on a bounded number of groups at a time."""
+    binning = comparison.binning
+    distance, gradient = prediction.new_empty(len(prediction)), torch.empty_like(prediction)
+    # Matrix products do L * L steps a pair, scattering T * T slower ones.
+    by_matmul = binning.n_taps**2 > binning.levels
+    per_pixel = binning.levels if by_matmul else binning.n_taps**2
+    per_group = max(prediction[:1].numel() * per_pixel, binning.levels**2, 1)
+    step = max(1, min(len(prediction), _CHUNK // per_group))
+    scratch = prediction.new_zeros(2, 0 if by_matmul else step, binning.levels**2)
+    for start in range(0, len(prediction), step):
+        part = slice(start, start + step)
+        chunk = prediction[part], target[part], valid[part], comparison
+        if by_matmul:
+            distance[part], gradient[part] = matmul_distance(*chunk)
+        else:
+            distance[part], gradient[part] = sparse_distance(*chunk, scratch)
+    return Distance(distance, gradient)

@@ -1,0 +1,286 @@
+"""The 25 IBSI features of many regions as a compiled loop for the CPU (numba).
+
+The mathematics is that of `glcm_mae.texture.features`, for symmetric matrices, without the matrix.
+With m the count of an unordered pair of levels {i, j}, the features need only the largest cell, the
+sums of m^2 and of m log m, and three distributions over whole numbers: of i + j, of |i - j| and of
+i. The counts m come from a triangle of cells, or, where that would be mostly empty (small patches,
+many levels), from sorting the pairs: nothing grows with L * L.
+"""
+
+from __future__ import annotations
+
+# mypy: allow-untyped-defs
+import math
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .features import FEATURE_NAMES
+from .hard_cpu import OUTSIDE, compiled, count_rows, load, loop_arguments, radix_sort, row_of_pairs
+from .regions import Regions, in_threads
+
+# The count up to which m log2 m is looked up.
+_LOGS = 8192
+
+# A pass over this many cells of the triangle takes as long as sorting one pair.
+_CELLS_A_PAIR = 8
+
+# Sums in any order, so that they are taken several numbers at a time.
+_summing: Any = numba.njit(
+    nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
+)
+
+
+@compiled
+def _count_triangle(image, shape, offset, masked, lowest, triangle):
+    """Add the pairs of one offset to the triangle of unordered levels; return how many."""
+    counted = 0
+    for row in range(count_rows(shape, offset)):
+        first, second = row_of_pairs(image, shape, offset, row)
+        for x in range(len(first)):
+            if masked and (first[x] == OUTSIDE or second[x] == OUTSIDE):
+                continue
+            i = min(first[x], second[x]) - lowest
+            j = max(first[x], second[x]) - lowest
+            triangle[np.uintp((j * (j + 1) >> 1) + i)] += 1
+            counted += 1
+    return counted
+
+
+@compiled
+def _list_pairs(image, shape, offset, masked, lowest, span, keys, n):
+    """Write down the unordered levels of every pair of one offset; return how many there are."""
+    for row in range(count_rows(shape, offset)):
+        first, second = row_of_pairs(image, shape, offset, row)
+        for x in range(len(first)):
+            if masked and (first[x] == OUTSIDE or second[x] == OUTSIDE):
+                continue
+            i = min(first[x], second[x]) - lowest
+            j = max(first[x], second[x]) - lowest
+            keys[n] = j * span + i
+            n += 1
+    return n
+
+
+@numba.njit(inline="always")
+def _m_log_m(m, logs):
+    return logs[m] if m < len(logs) else m * math.log2(m)
+
+
+@numba.njit(inline="always")
+def _tally(i, j, m, logs, distributions):
+    """Enter m pairs of levels i <= j; return the largest cell, sum of squares, sum of m log m."""
+    by_sum, by_gap, by_level = distributions
+    by_sum[i + j] += m
+    by_gap[j - i] += m
+    by_level[i] += m
+    by_level[j] += m
+    if i == j:  # both directions fall into one cell
+        return 2 * m, 4.0 * m * m, _m_log_m(2 * m, logs)
+    return m, 2.0 * m * m, 2.0 * _m_log_m(m, logs)
+
+
+@compiled
+def _tally_triangle(triangle, span, logs, distributions):
+    """Enter all cells of the triangle, and put zeros back."""
+    largest, squares, m_logs = 0, 0.0, 0.0
+    cell = 0
+    for j in range(span):
+        for i in range(j + 1):
+            m = triangle[cell]
+            if m > 0:
+                c, s, g = _tally(i, j, m, logs, distributions)
+                largest = max(largest, c)
+                squares += s
+                m_logs += g
+                triangle[cell] = 0
+            cell += 1
+    return largest, squares, m_logs
+
+
+@compiled
+def _tally_sorted(keys, n, span, logs, distributions):
+    """Enter all runs of equal keys."""
+    largest, squares, m_logs = 0, 0.0, 0.0
+    start = 0
+    for k in range(1, n + 1):
+        if k == n or keys[k] != keys[start]:
+            key = np.int64(keys[start])
+            c, s, g = _tally(key % span, key // span, k - start, logs, distributions)
+            largest = max(largest, c)
+            squares += s
+            m_logs += g
+            start = k
+    return largest, squares, m_logs
+
+
+@_summing
+def _entropy(counts, n, logs):
+    """Entropy in bits of a distribution of n counts."""
+    total = 0.0
+    for m in counts:
+        total += _m_log_m(int(m), logs)
+    return math.log2(n) - total / n
+
+
+@_summing
+def _mean(counts, n):
+    total = 0.0
+    for k in range(len(counts)):
+        total += k * counts[k]
+    return total / n
+
+
+@_summing
+def _moments(counts, n, mean):
+    """Second, third and fourth central moments."""
+    second, third, fourth = 0.0, 0.0, 0.0
+    for k in range(len(counts)):
+        d = k - mean
+        square = d * d * counts[k]
+        second += square
+        third += square * d
+        fourth += square * d * d
+    return second / n, third / n, fourth / n
+
+
+@_summing
+def _dot(counts, weights):
+    total = 0.0
+    for k in range(len(counts)):
+        total += counts[k] * weights[k]
+    return total
+
+
+@compiled
+def _finish(pairs, lowest, span, joint, inverse, logs, distributions, values):
+    """Turn what was entered into features, in the order of FEATURE_NAMES; put zeros back."""
+    largest, squares, m_logs = joint
+    by_sum = distributions[0][: 2 * span - 1]
+    by_gap, by_level = distributions[1][:span], distributions[2][:span]
+    n = float(pairs)
+    entropy = math.log2(2 * n) - m_logs / (2 * n)
+    entropy_x = _entropy(by_level, 2 * n, logs)
+    gap_entropy, sum_entropy = _entropy(by_gap, n, logs), _entropy(by_sum, n, logs)
+    dissimilarity = _mean(by_gap, n)
+    contrast, _, _ = _moments(by_gap, n, 0.0)
+    gap_variance, _, _ = _moments(by_gap, n, dissimilarity)
+    shift = _mean(by_sum, n)
+    tendency, shade, prominence = _moments(by_sum, n, shift)
+    sum_average = 2.0 * (lowest + 1) + shift  # levels count from 1
+
+    # i = (sum + gap) / 2 and j = (sum - gap) / 2, and in a symmetric matrix E gap = 0.
+    mean = sum_average / 2
+    variance, covariance = (tendency + contrast) / 4, (tendency - contrast) / 4
+    if variance == 0:  # one level alone: rid the entropies of rounding, which a ratio would magnify
+        entropy, entropy_x, gap_entropy, sum_entropy = 0.0, 0.0, 0.0, 0.0
+    information = 2 * entropy_x - entropy
+    values[0] = largest / (2 * n)
+    values[1] = mean
+    values[2] = variance
+    values[3] = entropy
+    values[4] = dissimilarity
+    values[5] = gap_variance
+    values[6] = gap_entropy
+    values[7] = sum_average
+    values[8] = tendency
+    values[9] = sum_entropy
+    values[10] = squares / (2 * n) ** 2
+    values[11] = contrast
+    values[12] = dissimilarity
+    for w in range(len(inverse)):
+        values[13 + w] = _dot(by_gap, inverse[w]) / n
+    values[18] = covariance / variance if variance > 0 else 1.0
+    values[19] = covariance + mean * mean
+    values[20] = tendency
+    values[21] = shade
+    values[22] = prominence
+    values[23] = -information / entropy_x if variance > 0 else 0.0
+    values[24] = math.sqrt(max(0.0, -math.expm1(-2 * information)))
+    by_sum[:] = 0.0
+    by_gap[:] = 0.0
+    by_level[:] = 0.0
+
+
+@compiled
+def _fill_features(
+    memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, offsets, merged,
+    triangle, room, inverse, logs, values,
+):  # fmt: skip
+    """Fill (N, G, 25) with features; False if a gray level is out of range.
+
+    G is 1 if ``merged``, else the number of offsets; no matrix has more pairs than ``room``.
+    """
+    image = np.empty(shape[0] * shape[1] * shape[2], np.int32)
+    keys, spare = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    by_sum, by_gap, by_level = np.zeros(2 * levels - 1), np.zeros(levels), np.zeros(levels)
+    distributions = by_sum, by_gap, by_level
+    masked = len(mask) > 0
+    groups = values.shape[1]
+    for n in range(len(starts)):
+        lowest, highest = load(
+            memory, starts[n], strides, mask, mask_starts[n], mask_strides, shape, levels, image
+        )
+        if highest >= levels:
+            return False
+        span = highest - lowest + 1  # below 1 in an empty region
+        by_triangle = span * (span + 1) // 2 <= len(triangle)
+        bits = 0
+        while (span * span - 1) >> bits > 0:
+            bits += 1
+        for group in range(groups):
+            pairs = 0
+            first, last = (0, len(offsets)) if merged else (group, group + 1)
+            for o in range(first, last):
+                offset = (offsets[o, 0], offsets[o, 1], offsets[o, 2])
+                if by_triangle:
+                    pairs += _count_triangle(image, shape, offset, masked, lowest, triangle)
+                else:
+                    pairs = _list_pairs(image, shape, offset, masked, lowest, span, keys, pairs)
+            if pairs == 0:
+                values[n, group] = np.nan
+                continue
+            if by_triangle:
+                joint = _tally_triangle(triangle, span, logs, distributions)
+            else:
+                ordered = radix_sort(keys, spare, pairs, bits)
+                joint = _tally_sorted(ordered, pairs, span, logs, distributions)
+            _finish(pairs, lowest, span, joint, inverse, logs, distributions, values[n, group])
+    return True
+
+
+def features(regions: Regions, merged: bool) -> Tensor:
+    """Compute features as `glcm_mae.texture.region_features.tensor_features`, in parallel."""
+    arguments, n = loop_arguments(regions)
+    per_offset = [regions.pairs(offset) for offset in regions.offsets]
+    room = sum(per_offset) if merged else max(per_offset)
+    groups = 1 if merged else len(regions.offsets)
+    values = np.empty((n, groups, len(FEATURE_NAMES)))
+    tables = _inverses(regions.levels), _logs(min(2 * room, _LOGS))
+    most_cells = min(regions.levels * (regions.levels + 1) // 2, _CELLS_A_PAIR * room)
+    count_type = np.int32 if room < 2**31 else np.int64
+
+    def work(part: slice) -> bool:
+        triangle = np.zeros(most_cells, count_type)
+        return _fill_features(*arguments(part), merged, triangle, room, *tables, values[part])
+
+    if not in_threads(work, n):
+        raise regions.out_of_range()
+    return torch.from_numpy(values)
+
+
+def _inverses(levels: int) -> NDArray[np.float64]:
+    """Weights of the five inverse features for each gap, (5, L), in the order of FEATURE_NAMES."""
+    k = np.arange(levels, dtype=np.float64)
+    squared = np.divide(1, k**2, out=np.zeros(levels), where=k > 0)
+    weights = 1 / (1 + k), 1 / (1 + k / levels), 1 / (1 + k**2), 1 / (1 + (k / levels) ** 2)
+    return np.stack((*weights, squared))
+
+
+def _logs(largest: int) -> NDArray[np.float64]:
+    m = np.arange(largest + 1, dtype=np.float64)
+    return m * np.log2(np.maximum(m, 1))

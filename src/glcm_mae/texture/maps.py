@@ -1,0 +1,89 @@
+"""Texture maps: one feature in a window around each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .features import FEATURE_NAMES
+from .region_features import image_features
+from .windows import windows
+
+# Windows whose features are held at a time.
+_CHUNK = 2**15
+
+
+def texture_map(
+    images: Tensor,
+    levels: int,
+    feature: str = "joint_entropy",
+    window: int = 15,
+    *,
+    stride: int = 1,
+    offsets: Sequence[tuple[int, int]] | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Compute a feature in a window around each pixel.
+
+    The pairs of all offsets in a window are merged into one symmetric matrix. At the border the
+    window is cut off: only pairs inside the image count. Beside the map itself, the memory needed
+    does not depend on the height of the image.
+
+    Parameters
+    ----------
+    images : Tensor of integers, (..., H, W)
+        Gray levels in ``[0, levels)``; see `glcm_mae.texture.quantize`.
+    levels : int
+        Number of gray levels.
+    feature : str
+        One of ``FEATURE_NAMES``.
+    window : int
+        Side of the window in pixels, odd.
+    stride : int
+        Step between windows: 1 gives a value for each pixel, s for the first of every s rows and
+        columns.
+    offsets : sequence of (dy, dx), optional
+        The 4 directions at distance 1 if not given.
+    mask : Tensor, broadcastable to ``images``, optional
+        Region of interest: a pair counts only where both its pixels' values are not 0.
+
+    Returns
+    -------
+    Tensor of float32, (..., ceil(H / stride), ceil(W / stride))
+        NaN where no pair lies in the window.
+
+    Raises
+    ------
+    ValueError
+        If the feature is unknown, the window is even or below 3, or the images are not integers in
+        range.
+
+    Examples
+    --------
+    >>> image = torch.zeros(20, 20, dtype=torch.uint8)
+    >>> image[:, 10:] = torch.randint(0, 8, (20, 10))
+    >>> entropy = texture_map(image, 8, "joint_entropy", window=5)
+    >>> entropy.shape, bool(entropy[10, 2] == 0), bool(entropy[10, 17] > 2)
+    (torch.Size([20, 20]), True, True)
+    """
+    if feature not in FEATURE_NAMES:
+        raise ValueError(f"feature is {feature!r}: choose one of {', '.join(FEATURE_NAMES)}.")
+    if window < 3 or window % 2 == 0:
+        raise ValueError(f"window is {window}: it must be odd and 3 or more, to have a centre.")
+    which, reach = FEATURE_NAMES.index(feature), window // 2
+    inside = torch.ones_like(images, dtype=torch.bool) if mask is None else mask.bool()
+    border = (reach, reach, reach, reach)
+    views = [
+        windows(torch.nn.functional.pad(x, border), window, stride)
+        for x in (images, inside.expand(images.shape))
+    ]  # (..., h, w, window, window)
+    lead, (height, width) = images.shape[:-2], views[0].shape[-4:-2]
+    result = images.new_empty((*lead, height, width), dtype=torch.float32)
+    step = max(1, _CHUNK // max(1, lead.numel() * width))
+    for start in range(0, height, step):
+        rows = [view.narrow(-4, start, min(step, height - start)) for view in views]
+        values = image_features(rows[0], levels, offsets, aggregation="merged", mask=rows[1])
+        result[..., start : start + step, :] = values[..., which]
+    return result

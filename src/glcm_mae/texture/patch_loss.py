@@ -1,0 +1,252 @@
+"""What all texture losses share: cutting patches, grouping them, and averaging over the groups."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .offsets import Offset, check_offsets
+from .pooling import Pool, group_patches, place_of_patch
+
+Channels = Literal["first", "all", "luminance"]
+Reduction = Literal["mean", "sum", "none"]
+
+# Rec. 601 luma, as Pillow and scikit-image use for gray.
+_LUMA = (0.299, 0.587, 0.114)
+
+# Pixels that are compared at a time: working memory does not grow with the batch.
+_CHUNK = 2**20
+
+
+class Distance(NamedTuple):
+    """How far groups of patches lie apart, and which way is nearer.
+
+    Attributes
+    ----------
+    value : Tensor, (G,)
+        Distance of each group.
+    gradient : Tensor, (G, M, p, p)
+        Its derivative by the prediction's pixels; 0 for patches that do not count.
+    """
+
+    value: Tensor
+    gradient: Tensor
+
+
+class PatchLoss(nn.Module, ABC):
+    """A distance between the textures of two images' removed patches, averaged.
+
+    Runs in float32 (float64 for float64 input) whatever the autocast; gradient flows to the
+    prediction only, once. Besides its input a call holds the gradient and a bounded working
+    memory.
+
+    Parameters
+    ----------
+    offsets : sequence of (dy, dx)
+        Pixel offsets, smaller than a patch.
+    pool : "patch", "image" or int
+        Over what texture is pooled before it is compared: one patch, all removed patches of the
+        image, or a block of pool x pool patches.
+    channels : {"all", "first", "luminance"}
+        Which channels are compared: each, the first, or the Rec. 601 luma of RGB.
+    patch_size : int
+        Side of a patch, in pixels.
+    reduction : {"mean", "sum", "none"}
+        Over the groups with a removed patch: their mean, their sum, or (B, n_groups) with zeros
+        for groups without one.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range, or does not fit the images.
+    """
+
+    def __init__(
+        self,
+        offsets: Sequence[Offset],
+        pool: Pool,
+        channels: Channels,
+        patch_size: int,
+        reduction: Reduction,
+    ) -> None:
+        super().__init__()
+        self.offsets = tuple((int(dy), int(dx)) for dy, dx in offsets)
+        check_offsets(self.offsets, patch_size, patch_size)
+        _check_choice("channels", channels, ("all", "first", "luminance"))
+        _check_choice("reduction", reduction, ("mean", "sum", "none"))
+        if pool not in ("patch", "image") and not (isinstance(pool, int) and pool > 0):
+            raise ValueError(f"pool is {pool!r}: give 'patch', 'image' or a number of patches.")
+        self.pool: Pool = pool
+        self.channels = channels
+        self.patch_size = patch_size
+        self.reduction = reduction
+
+    @abstractmethod
+    def compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Distance:
+        """Compare groups of patches.
+
+        Parameters
+        ----------
+        prediction, target : Tensor of float32 or float64, (G, M, p, p)
+            Up to M patches for each of G groups; no gradient is recorded.
+        valid : Tensor of bool, (G, M)
+            True where there is a patch; the first ones of a group.
+
+        Returns
+        -------
+        Distance
+        """
+
+    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compare the textures of two batches of images.
+
+        Parameters
+        ----------
+        prediction, target : Tensor of float, (B, C, H, W)
+            Images on the scale of ``value_range``.
+        mask : Tensor, (B, N), optional
+            1 where a patch is removed; N patches in row order. Default: all.
+
+        Returns
+        -------
+        Tensor
+            A scalar, or (B, n_groups) for reduction "none". Without a removed patch: 0. NaN if a
+            removed patch holds NaN or infinity.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit each other or the patch size.
+        """
+        grid = self._check_shapes(prediction, target, mask)
+        if mask is None:
+            mask = prediction.new_ones(len(prediction), grid[0] * grid[1])
+        place, n_groups = place_of_patch(grid, self.pool, mask.device)
+        removed = mask.new_zeros(len(mask), n_groups).index_add_(1, place, (mask != 0).to(mask))
+        distance: Tensor = _Compared.apply(prediction, target, mask, self)  # (B, n_groups)
+        if self.reduction == "none":
+            return distance
+        total = distance.sum()
+        return total if self.reduction == "sum" else total / (removed > 0).sum().clamp_min(1)
+
+    def _check_shapes(
+        self, prediction: Tensor, target: Tensor, mask: Tensor | None
+    ) -> tuple[int, int]:
+        """Return the patches per column and row."""
+        if prediction.ndim != 4 or prediction.shape != target.shape:
+            raise ValueError(
+                f"prediction is {tuple(prediction.shape)} and target {tuple(target.shape)}: "
+                "both must be (B, C, H, W) and alike."
+            )
+        if not (prediction.is_floating_point() and target.is_floating_point()):
+            raise ValueError(
+                f"prediction is {prediction.dtype} and target {target.dtype}: bring both to "
+                "floating point on the scale of value_range."
+            )
+        height, width = target.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"images of {height}x{width} pixels do not divide into patches of "
+                f"{self.patch_size}: choose a patch_size that divides both sides."
+            )
+        if self.channels == "luminance" and target.shape[1] not in (1, 3):
+            raise ValueError(
+                f"channels='luminance' needs 1 or 3 channels, not {target.shape[1]}: "
+                "choose 'all' or 'first'."
+            )
+        grid = height // self.patch_size, width // self.patch_size
+        expected = (len(target), grid[0] * grid[1])
+        if mask is not None and mask.shape != expected:
+            raise ValueError(f"mask is {tuple(mask.shape)}: it must be {expected}, (B, N).")
+        return grid
+
+
+class _Compared(torch.autograd.Function):
+    """Distances (B, n_groups); the gradient is computed along with them and kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, prediction: Tensor, target: Tensor, mask: Tensor, loss: PatchLoss
+    ) -> Tensor:
+        ctx.loss, ctx.dtype = loss, prediction.dtype
+        dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
+        gradient = torch.zeros_like(prediction, dtype=dtype, memory_format=torch.contiguous_format)
+        images = max(1, _CHUNK // max(1, prediction[:1].numel()))
+        parts = []
+        with torch.autocast(prediction.device.type, enabled=False):
+            for start in range(0, len(prediction), images):
+                part = slice(start, start + images)
+                chunk = prediction[part].to(dtype), target[part].to(dtype), mask[part]
+                parts.append(_compare_images(loss, *chunk, gradient[part]))
+        ctx.save_for_backward(gradient)
+        return torch.cat(parts) if parts else prediction.new_zeros(0, 1, dtype=dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors  # (B, C, H, W)
+        size = ctx.loss.patch_size
+        grid = gradient.shape[-2] // size, gradient.shape[-1] // size
+        place, _ = place_of_patch(grid, ctx.loss.pool, gradient.device)
+        by_patch = upstream[0][:, place].view(-1, 1, grid[0], 1, grid[1], 1)
+        tiles = gradient.view(*gradient.shape[:2], grid[0], size, grid[1], size)
+        return (tiles * by_patch).view_as(gradient).to(ctx.dtype), None, None, None
+
+
+def _compare_images(
+    loss: PatchLoss, prediction: Tensor, target: Tensor, mask: Tensor, gradient: Tensor
+) -> Tensor:
+    """Distances (B, n_groups) of a few images; fills their gradient (B, C, H, W)."""
+    size = loss.patch_size
+    grid = prediction.shape[-2] // size, prediction.shape[-1] // size
+    groups = group_patches(mask, grid, loss.pool)
+    image = groups.member // mask.shape[1]
+    row, column = groups.member % mask.shape[1] // grid[1], groups.member % grid[1]
+    place = image, row, column  # (G, M) each
+    counted = tuple(index[groups.valid] for index in place)
+    mixing = _mixing(loss.channels, prediction)  # (C', C)
+    distance = prediction.new_zeros(len(groups.owner))
+    for mix in mixing:
+        p, t = (_tiles(_plane(images, mix), size)[place] for images in (prediction, target))
+        found = loss.compare(p, t, groups.valid)  # of (G, M, p, p)
+        distance += found.value + _poison(p, groups.valid) + _poison(t, groups.valid)
+        slope = found.gradient[groups.valid] / len(mixing)
+        for channel in mix.nonzero()[:, 0].tolist():
+            _tiles(gradient[:, channel], size)[counted] = slope * mix[channel]
+    out = distance.new_zeros(len(mask) * groups.n_groups)
+    out[groups.owner] = distance / len(mixing)
+    return out.view(len(mask), groups.n_groups)
+
+
+def _mixing(channels: Channels, images: Tensor) -> Tensor:
+    """Return the share of each of C channels in each of the C' planes compared: (C', C)."""
+    n_channels = images.shape[1]
+    if channels == "luminance" and n_channels == 3:
+        return images.new_tensor([_LUMA])
+    every = torch.eye(n_channels, dtype=images.dtype, device=images.device)
+    return every[:1] if channels == "first" else every
+
+
+def _plane(images: Tensor, mix: Tensor) -> Tensor:
+    """Mix the channels into one: (B, C, H, W) to (B, H, W)."""
+    used = mix.nonzero()[:, 0].tolist()
+    return images[:, used[0]] if len(used) == 1 else torch.einsum("bchw,c->bhw", images, mix)
+
+
+def _tiles(plane: Tensor, size: int) -> Tensor:
+    """View a plane (B, H, W) as patches (B, y, x, p, p)."""
+    return plane.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).transpose(2, 3)
+
+
+def _poison(groups: Tensor, valid: Tensor) -> Tensor:
+    """0 for each group, or NaN where one of its pixels is NaN or infinite and has no gray level."""
+    sums = groups.sum(dim=(2, 3))  # (G, M)
+    return sums.masked_fill(~valid, 0).sum(dim=1) * 0
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")

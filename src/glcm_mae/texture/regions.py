@@ -1,0 +1,175 @@
+"""What the exact forms count over: gray levels in memory, with or without a region of interest."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+MAX_LEVELS = 65_536
+
+# What the compiled loops read without a copy.
+_READ_AS_IS = (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Many volumes of one size in one memory, as a compiled loop reads them.
+
+    Parameters
+    ----------
+    memory : ndarray, (M,)
+        The memory from the first to the last element.
+    starts : ndarray of int64, (N,)
+        Where each volume begins in it.
+    strides : (int, int, int)
+        Steps in it from slice to slice, row to row and column to column.
+    """
+
+    memory: NDArray[np.generic]
+    starts: NDArray[np.int64]
+    strides: tuple[int, int, int]
+
+    def __getitem__(self, part: slice) -> Stack:
+        """Give some of the volumes."""
+        return Stack(self.memory, self.starts[part], self.strides)
+
+
+def stack(volumes: Tensor) -> Stack:
+    """Describe a tensor of any strides, (..., D, H, W) on the CPU, without a copy.
+
+    Examples
+    --------
+    >>> images = torch.arange(6, dtype=torch.uint8).view(2, 1, 1, 3)
+    >>> found = stack(images[..., ::2])
+    >>> found.memory.tolist(), found.starts.tolist(), found.strides[2]
+    ([0, 1, 2, 3, 4, 5], [0, 3], 2)
+    """
+    *lead, z, y, x = zip(volumes.shape, volumes.stride(), strict=True)
+    if not volumes.numel():
+        count = int(np.prod(volumes.shape[:-3]))
+        return Stack(volumes.reshape(-1).numpy(), np.zeros(count, np.int64), (0, 0, 0))
+    span = 1 + sum((size - 1) * step for size, step in (*lead, z, y, x))
+    steps = (np.arange(size, dtype=np.int64) * step for size, step in lead)
+    starts = reduce(np.add.outer, steps, np.zeros((), np.int64))
+    memory = volumes.as_strided((span,), (1,)).numpy()
+    return Stack(memory, starts.reshape(-1), (z[1], y[1], x[1]))
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Checked input of the exact forms.
+
+    Parameters
+    ----------
+    codes : Tensor of integers, (..., D, H, W)
+        Gray levels; an image is a volume of one slice.
+    mask : Tensor of bool like ``codes``, or None
+        The region of interest.
+    levels : int
+        Number of gray levels L.
+    offsets : tuple of (dz, dy, dx)
+        From the first pixel of a pair to the second.
+    """
+
+    codes: Tensor
+    mask: Tensor | None
+    levels: int
+    offsets: tuple[tuple[int, ...], ...]
+
+    @property
+    def lead(self) -> torch.Size:
+        """Shape of the batch."""
+        return self.codes.shape[:-3]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled loops can read them: on the CPU, where numba is installed."""
+        from importlib.util import find_spec
+
+        return self.codes.device.type == "cpu" and find_spec("numba") is not None
+
+    def pairs(self, offset: tuple[int, ...]) -> int:
+        """Count the pairs of one offset that fit into one volume."""
+        sizes = zip(self.codes.shape[-3:], offset, strict=True)
+        return int(np.prod([max(0, size - abs(step)) for size, step in sizes]))
+
+    def check_levels(self) -> None:
+        """Refuse gray levels of the region that are out of range."""
+        codes = self.codes if self.mask is None else self.codes[self.mask]
+        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.levels):
+            raise self.out_of_range()
+
+    def out_of_range(self) -> ValueError:
+        """Say that a gray level is out of range."""
+        return ValueError(f"images hold gray levels outside 0 to {self.levels - 1}: raise levels.")
+
+
+def regions(
+    images: Tensor, levels: int, offsets: Sequence[tuple[int, ...]], mask: Tensor | None
+) -> Regions:
+    """Check what all exact forms take, and bring images and offsets to three dimensions.
+
+    Parameters
+    ----------
+    images : Tensor of integers, (..., H, W), or (..., D, H, W) where offsets have three components
+        Gray levels.
+    levels : int
+        Number of gray levels, 1 to 65,536.
+    offsets : sequence of (dy, dx) or (dz, dy, dx)
+        At least one, all of one length.
+    mask : Tensor, broadcastable to ``images``, or None
+        The region of interest: what is not 0.
+
+    Returns
+    -------
+    Regions
+
+    Raises
+    ------
+    ValueError
+        If anything is not as said above. Gray levels are checked by those who read them.
+    """
+    if images.is_floating_point() or images.is_complex() or images.dtype == torch.bool:
+        raise ValueError(f"images are {images.dtype}: quantize them to integer levels first.")
+    if not 1 <= levels <= MAX_LEVELS:
+        raise ValueError(f"levels is {levels}: it must be 1 to {MAX_LEVELS}.")
+    if not offsets:
+        raise ValueError("offsets is empty: give at least one (dy, dx).")
+    ndim = len(offsets[0])
+    if ndim not in (2, 3) or any(len(offset) != ndim for offset in offsets):
+        raise ValueError("offsets must all be (dy, dx) or all (dz, dy, dx).")
+    if images.ndim < ndim:
+        raise ValueError(f"images are {tuple(images.shape)}: these offsets need {ndim} dimensions.")
+    if mask is not None:
+        mask = mask.bool().expand(images.shape)
+    if ndim == 2:
+        images, mask = images.unsqueeze(-3), None if mask is None else mask.unsqueeze(-3)
+    if images.dtype not in _READ_AS_IS:
+        images = images.long()
+    steps = tuple((0,) * (3 - ndim) + tuple(int(step) for step in o) for o in offsets)
+    return Regions(images, mask, levels, steps)
+
+
+def in_threads(work: Callable[[slice], bool], count: int) -> bool:
+    """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses.
+
+    Returns
+    -------
+    bool
+        Whether all parts returned True.
+    """
+    threads = max(1, min(torch.get_num_threads(), count))
+    edges = np.linspace(0, count, threads + 1).astype(int)
+    parts = [slice(start, end) for start, end in itertools.pairwise(edges)]
+    if threads == 1:
+        return work(parts[0])
+    with ThreadPoolExecutor(threads) as pool:
+        return all(list(pool.map(work, parts)))

@@ -1,0 +1,50 @@
+"""Patches and sliding windows of images, as views."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
+    """View images as windows, without a copy.
+
+    `glcm_mae.texture.graycomatrix` and `glcm_mae.texture.image_features` take the result as it is:
+    they read each window in place.
+
+    Parameters
+    ----------
+    images : Tensor, (..., H, W)
+        Pixels, gray levels or masks.
+    size : int
+        Side of a window, in pixels.
+    stride : int, optional
+        Step between windows, in pixels; ``size`` if not given, which cuts patches side by side.
+        A rest of the image narrower than a window is left out.
+
+    Returns
+    -------
+    Tensor, (..., nH, nW, size, size)
+        A view of ``images``.
+
+    Raises
+    ------
+    ValueError
+        If a window is larger than the image, or ``size`` or ``stride`` below 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> windows(torch.zeros(8, 224, 224), 16).shape
+    torch.Size([8, 14, 14, 16, 16])
+    >>> windows(torch.zeros(224, 224), 16, stride=1).shape
+    torch.Size([209, 209, 16, 16])
+    """
+    stride = size if stride is None else stride
+    if size < 1 or stride < 1:
+        raise ValueError(f"size is {size} and stride {stride}: both must be 1 pixel or more.")
+    height, width = images.shape[-2:]
+    if size > min(height, width):
+        raise ValueError(
+            f"a window of {size}x{size} pixels does not fit into an image of {height}x{width}."
+        )
+    return images.unfold(-2, size, stride).unfold(-2, size, stride)

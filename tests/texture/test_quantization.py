@@ -1,0 +1,84 @@
+"""Gray levels from intensities."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glcm_mae.texture import fixed_bin_number, fixed_bin_size, quantize
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_range_puts_what_lies_beyond_into_the_end_bins():
+    codes = quantize(torch.tensor([-INF, -1.0, 0.0, 0.999, 1.0, 7.0, INF]), 256)
+    assert codes.tolist() == [0, 0, 0, 255, 255, 255, 255]
+    assert codes.dtype == torch.int32
+    hounsfield = torch.tensor([-1000, 0, 400], dtype=torch.int16)
+    assert quantize(hounsfield, 14, (-1000, 400)).tolist() == [0, 10, 13]
+
+
+def test_range_refuses_nan_and_empty_ranges():
+    with pytest.raises(ValueError, match="NaN"):
+        quantize(torch.tensor([NAN]), 4)
+    with pytest.raises(ValueError, match="its end must lie above"):
+        quantize(torch.zeros(1), 4, (1, 1))
+    with pytest.raises(ValueError, match="at least 1"):
+        quantize(torch.zeros(1), 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    levels=st.integers(1, 300),
+    seed=st.integers(0, 2**31),
+    scale=st.sampled_from([1e-6, 1.0, 1e6]),
+)
+def test_fixed_bin_number_is_ibsis_formula(levels, seed, scale):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(3, 6, 5)) * scale
+    found = fixed_bin_number(torch.from_numpy(x), levels).numpy()
+    for image, codes in zip(x, found, strict=True):
+        low, high = image.min(), image.max()
+        expected = np.floor(levels * ((image - low) / (high - low))) + 1
+        expected[image == high] = levels
+        np.testing.assert_array_equal(codes, expected - 1)
+
+
+def test_fixed_bin_number_looks_at_the_region_only():
+    x = torch.tensor([[0.0, 1.0, 2.0], [4.0, NAN, INF]])
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
+    assert fixed_bin_number(x, 4, mask=mask).tolist() == [[0, 1, 2], [3, 0, 0]]
+    assert fixed_bin_number(x, 4, mask=mask * 0).tolist() == [[0, 0, 0], [0, 0, 0]]
+    for pixel in (NAN, INF):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            fixed_bin_number(torch.tensor([[0.0, pixel]]), 4)
+
+
+def test_fixed_bin_number_of_a_volume_takes_the_volumes_range():
+    x = torch.tensor([[[0.0, 1.0]], [[2.0, 4.0]]])  # two slices
+    assert fixed_bin_number(x, 4, ndim=3).flatten().tolist() == [0, 1, 2, 3]
+    assert fixed_bin_number(x, 4).flatten().tolist() == [0, 3, 0, 3]
+    assert fixed_bin_number(torch.full((2, 3), 7.0), 4).tolist() == [[0, 0, 0]] * 2
+    assert fixed_bin_number(torch.zeros(0, 3, 3), 4).shape == (0, 3, 3)
+
+
+def test_fixed_bin_size_starts_at_the_minimum():
+    codes, levels = fixed_bin_size(torch.tensor([-3.0, -0.5, 0.0, 6.99]), 2.5, minimum=-3)
+    assert codes.tolist() == [0, 1, 1, 3]
+    assert levels == 4
+    codes, levels = fixed_bin_size(
+        torch.tensor([NAN, -9.0, 4.0]), 1, 0, mask=torch.tensor([False, False, True])
+    )
+    assert (codes.tolist(), levels) == ([0, 0, 4], 5)
+    assert fixed_bin_size(torch.zeros(0), 1, 0)[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("pixel", "size", "message"),
+    [(-0.1, 1, "below the minimum"), (NAN, 1, "NaN or infinity"), (INF, 1, "NaN or infinity"),
+     (1.0, 0, "must be positive"), (1.0, 1e-12, "levels")],
+)  # fmt: skip
+def test_fixed_bin_size_refuses(pixel, size, message):
+    with pytest.raises(ValueError, match=message):
+        fixed_bin_size(torch.tensor([pixel]), size, 0)

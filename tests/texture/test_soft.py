@@ -1,0 +1,28 @@
+"""The soft GLCM."""
+
+import pytest
+import torch
+
+from glcm_mae.texture import Binning, graycomatrix, soft_glcm
+
+
+def test_a_sharp_soft_glcm_is_the_hard_one():
+    codes = torch.randint(0, 8, (3, 12, 12))
+    centres = (codes + 0.5) / 8
+    soft = soft_glcm(centres, Binning(8, "sigmoid", 1e-3), normalized=False)
+    assert torch.allclose(soft, graycomatrix(codes, 8).float(), atol=1e-3)
+
+
+def test_soft_glcm_gradcheck():
+    patches = torch.rand(2, 5, 5, dtype=torch.float64, requires_grad=True)
+    for kernel in ("sigmoid", "gaussian"):
+        binning = Binning(4, kernel, 0.1)
+        torch.autograd.gradcheck(lambda x, b=binning: soft_glcm(x, b), patches, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("gaussian", 32)])
+def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels):
+    patches = torch.rand(200, 8, 8) * 1.2 - 0.1
+    binning = Binning(levels, kernel)
+    exact = soft_glcm(patches.clone().requires_grad_(), binning)
+    assert torch.allclose(soft_glcm(patches, binning), exact, atol=1e-6)
