@@ -193,7 +193,6 @@ def training_step(
     torch.manual_seed(0)
     objective = ObjectiveSettings(mse=1.0, glcm_prediction=0.0)
     if texture is not None:
-        texture.value_range = (0.0, 1.0)
         objective.glcm, objective.texture = 1.0, texture
     data = DataSettings("", image_size=size)
     config = encoder_config(model, data, 3, torch.full((3,), 0.5), torch.full((3,), 0.25))

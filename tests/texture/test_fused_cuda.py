@@ -249,17 +249,18 @@ def test_the_module_stays_compiled_for_others(kernel):
 
 POINTERS = ("prediction", "target", "offsets", "distance", "gradient")
 NUMBERS = {"n_groups": "i32", "n_offsets": "i32", "room": "i32", "reach": "fp32", "steep": "fp32"}
+NUMBERS |= {"value_unit": "fp32", "slope_unit": "fp32"}
 NUMBERS |= {"low": "fp64", "high": "fp64", "per_width": "fp64", "counts": "*i64"}
 
 
-def compiled(binning, *, scaled=False, fixed=False):
+def compiled(binning, *, scaled=False, fixed=False, **ones):
     from glcm_mae.texture.fused_cuda import _distance_kernel as kernel
 
     constants = {"HEIGHT": 16, "WIDTH": 16, "TILE": 256, "KERNEL": binning.kernel}
     constants |= {"LEVELS": binning.levels, "N_TAPS": binning.n_taps, "SCALED": scaled}
-    constants |= {"FIXED": fixed, "SWEEP": binning.levels <= 90}
-    types = dict.fromkeys(POINTERS, "*fp32") | NUMBERS | dict.fromkeys(constants, "constexpr")
-    types["scratch"] = "*i64" if fixed else "*fp32"
+    constants |= {"FIXED": fixed, "SWEEP": binning.levels <= 90, **ones}
+    types = dict.fromkeys(POINTERS, "*fp32") | NUMBERS
+    types |= {"scratch": "*i64" if fixed else "*fp32"} | dict.fromkeys(constants, "constexpr")
     places = {name: (i,) for i, name in enumerate(kernel.arg_names)}
     aligned = [name for name in kernel.arg_names if types[name].startswith("*")] + ["room"]
     source = triton.compiler.ASTSource(
@@ -305,8 +306,15 @@ def test_compiles_for_hopper_without_spilling(
     ptx = program.asm["ptx"]
     added = {line.split()[1] for line in ptx.splitlines() if re.search(r"\b(red|atom)\.", line)}
     assert added == {"red.global.gpu.relaxed.add." + ("u64" if fixed else "f32")}
-    # Cells are read past L1, and the barriers are there: two a tile and three an offset.
-    assert re.search(r"ld\.global\.cg", ptx)
+    assert re.search(r"ld\.global\.cg", ptx)  # cells are read past L1
+    # After scattering, between a pixel's two sums, after gathering, after clearing.
+    assert len(re.findall(r"\w+\.barrier ", program.asm["ttir"])) == 4
     assert len(re.findall(r"bar\.sync", ptx)) >= 4
     if binning.kernel != "gaussian":  # whose erf is a chain of fused operations by itself
         assert "fma.rn.f32" not in ptx  # `_clear` meets the entries of `_scatter` bit by bit
+
+
+def test_compiles_for_one_group_and_one_offset(tmp_path, monkeypatch):
+    # Triton makes a constant of every argument that is 1.
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    assert compiled(Binning(64, "linear"), n_groups=1, n_offsets=1).asm["cubin"]

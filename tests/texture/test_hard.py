@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage.feature import graycomatrix as reference_matrix
 
-from glcm_mae.texture import graycomatrix, windows
+from glcm_mae.texture import directions, graycomatrix, windows
 from glcm_mae.texture.regions import Regions
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64)
@@ -200,6 +200,9 @@ def test_the_number_of_threads_changes_nothing(threads):
     try:
         torch.set_num_threads(threads)
         assert torch.equal(graycomatrix(images, 9), expected)
+        images[-1, 0, 0] = 9
+        with pytest.raises(ValueError, match="outside 0 to 8"):
+            graycomatrix(images, 9)
     finally:
         torch.set_num_threads(before)
 
@@ -260,3 +263,19 @@ def test_windows_count_as_their_copies_do(seed):
     for row, column in itertools.product(*map(range, cuts.shape[:2])):
         expected = graycomatrix(cuts[row, column].clone(), 8, [(1, 1)])
         assert torch.equal(found[row, column], expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_a_gpu_counts_as_the_cpu_does(dtype):
+    images, mask = torch.randint(0, 16, (4, 40, 40)), torch.rand(4, 40, 40) < 0.8
+    arguments = {"levels": 16, "offsets": directions(2), "symmetric": True}
+    seen = images[:, :11, :11].to(dtype)
+    for shown, inside in ((seen, None), (seen, mask[:, :11, :11])):
+        expected = graycomatrix(shown, mask=inside, dtype=dtype, **arguments)
+        on_gpu = None if inside is None else inside.cuda()
+        found = graycomatrix(shown.cuda(), mask=on_gpu, dtype=dtype, **arguments)
+        assert torch.equal(found.cpu(), expected)
+        found = graycomatrix(shown.cuda(), mask=on_gpu, sparse=True, dtype=dtype, **arguments)
+        assert torch.equal(found.to_dense().cpu(), expected)

@@ -236,3 +236,15 @@ def test_a_large_image_is_exact():
     assert values[FEATURE_NAMES.index("information_correlation_2")] == pytest.approx(
         math.sqrt(1 - math.exp(-2))
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("levels", [32, 256])
+def test_a_gpu_computes_as_the_cpu_does(levels):
+    images = torch.randint(0, levels, (9, 50, 60), dtype=torch.uint8)
+    found = image_features(images.cuda(), levels).cpu()
+    assert_alike(found, image_features(images, levels))
+    for aggregation in AGGREGATIONS:
+        expected = volume_features(images, levels, aggregation)
+        assert_alike(volume_features(images.cuda(), levels, aggregation).cpu(), expected)

@@ -20,8 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .features import FEATURE_NAMES
-from .hard_cpu import OUTSIDE, compiled, count_rows, load, loop_arguments, radix_sort, row_of_pairs
-from .regions import Regions, in_threads
+from .hard_cpu import (
+    OUTSIDE,
+    compiled,
+    count_rows,
+    for_all,
+    radix_sort,
+    row_of_pairs,
+    seen,
+)
+from .regions import Regions
 
 # The count up to which m log2 m is looked up.
 _LOGS = 8192
@@ -33,6 +41,16 @@ _CELLS_A_PAIR = 8
 _summing: Any = numba.njit(
     nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
 )
+
+
+@compiled
+def _range(image, levels):
+    """Lowest and highest level of the region; in an empty one, the lowest is above."""
+    lowest, highest = np.uint32(levels), np.int32(-1)
+    for code in image:
+        lowest = min(lowest, np.uint32(code))  # OUTSIDE becomes the largest
+        highest = max(highest, code)
+    return np.int64(lowest), np.int64(highest)
 
 
 @compiled
@@ -208,25 +226,18 @@ def _finish(pairs, lowest, span, joint, inverse, logs, distributions, values):
 
 @compiled
 def _fill_features(
-    memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, offsets, merged,
-    triangle, room, inverse, logs, values,
-):  # fmt: skip
-    """Fill (N, G, 25) with features; False if a gray level is out of range.
+    images, shape, masked, levels, offsets, merged, triangle, room, inverse, logs, values
+):
+    """Fill (n, G, 25) with features.
 
     G is 1 if ``merged``, else the number of offsets; no matrix has more pairs than ``room``.
     """
-    image = np.empty(shape[0] * shape[1] * shape[2], np.int32)
     keys, spare = np.empty(room, np.uint32), np.empty(room, np.uint32)
     by_sum, by_gap, by_level = np.zeros(2 * levels - 1), np.zeros(levels), np.zeros(levels)
     distributions = by_sum, by_gap, by_level
-    masked = len(mask) > 0
     groups = values.shape[1]
-    for n in range(len(starts)):
-        lowest, highest = load(
-            memory, starts[n], strides, mask, mask_starts[n], mask_strides, shape, levels, image
-        )
-        if highest >= levels:
-            return False
+    for n, image in enumerate(images):
+        lowest, highest = _range(image, levels)
         span = highest - lowest + 1  # below 1 in an empty region
         by_triangle = span * (span + 1) // 2 <= len(triangle)
         bits = 0
@@ -250,26 +261,25 @@ def _fill_features(
                 ordered = radix_sort(keys, spare, pairs, bits)
                 joint = _tally_sorted(ordered, pairs, span, logs, distributions)
             _finish(pairs, lowest, span, joint, inverse, logs, distributions, values[n, group])
-    return True
 
 
 def features(regions: Regions, merged: bool) -> Tensor:
     """Compute features as `glcm_mae.texture.region_features.tensor_features`, in parallel."""
-    arguments, n = loop_arguments(regions)
+    n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
     per_offset = [regions.pairs(offset) for offset in regions.offsets]
     room = sum(per_offset) if merged else max(per_offset)
-    groups = 1 if merged else len(regions.offsets)
-    values = np.empty((n, groups, len(FEATURE_NAMES)))
+    values = np.empty((n, 1 if merged else len(offsets), len(FEATURE_NAMES)))
     tables = _inverses(regions.levels), _logs(min(2 * room, _LOGS))
     most_cells = min(regions.levels * (regions.levels + 1) // 2, _CELLS_A_PAIR * room)
     count_type = np.int32 if room < 2**31 else np.int64
 
-    def work(part: slice) -> bool:
+    def compute(images: NDArray[np.int32], part: slice) -> None:
         triangle = np.zeros(most_cells, count_type)
-        return _fill_features(*arguments(part), merged, triangle, room, *tables, values[part])
+        _fill_features(
+            *seen(regions, images), offsets, merged, triangle, room, *tables, values[part]
+        )
 
-    if not in_threads(work, n):
-        raise regions.out_of_range()
+    for_all(regions, compute)
     return torch.from_numpy(values)
 
 

@@ -40,7 +40,7 @@ _THREADS = 1024
 _SCRATCH = 1.5
 
 # An entry is left out if its weight and its part in the gradient are below this: where a kernel's
-# own tail ends. A sigmoid of a thirtieth of a bin then has 5 entries a pair in place of 9.
+# own tail ends. A sigmoid of a thirtieth of a bin then has 4.5 entries a pair in place of 9.
 _LEAST = tl.constexpr(1e-9)
 
 # The unit of fixed-point sums. 2^31 pairs fit into 64 bits.
@@ -256,6 +256,7 @@ def _clear_all(cells, SIZE: tl.constexpr, TILE: tl.constexpr):
 def _distance_kernel(
     prediction, target, counts, offsets, distance, gradient, scratch, n_groups, n_offsets, room,
     low: tl.float64, high: tl.float64, per_width: tl.float64, reach, steep,
+    value_unit, slope_unit,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, KERNEL: tl.constexpr, LEVELS: tl.constexpr,
     N_TAPS: tl.constexpr, SCALED: tl.constexpr, FIXED: tl.constexpr, SWEEP: tl.constexpr,
     TILE: tl.constexpr,
@@ -306,7 +307,7 @@ def _distance_kernel(
                 # A pixel is the first of one pair and the second of another. Within either store
                 # no two threads have the same pixel; the barriers keep the two apart, and this
                 # tile's second from the next one's first. So no atomics, and always one order.
-                worth = part * share
+                worth = part * share * slope_unit
                 old = tl.load(slopes + at, mask=inside, other=0.0)
                 tl.store(slopes + at, old + worth * by_one, mask=inside)
                 tl.debug_barrier()
@@ -322,7 +323,7 @@ def _distance_kernel(
                     _clear(cells, p, at, step, inside, bins, KERNEL, LEVELS, N_TAPS, STRIDE)
                     _clear(cells, t, at, step, inside, bins, KERNEL, LEVELS, N_TAPS, STRIDE)
             tl.debug_barrier()  # before anything is added, all cells are zeros
-        tl.store(distance + g, loss)
+        tl.store(distance + g, loss * value_unit)
 
 
 def supports(binning: Binning | GaussianGrid) -> bool:
@@ -443,7 +444,7 @@ def _launch(
         return distance, gradient
     binning, tile = comparison.binning, _tile(prediction)
     assert isinstance(binning, Binning)  # `supports` has seen to it
-    room = members * height * width
+    room, cells = members * height * width, binning.levels**2
     table = comparison.offsets, comparison.weights, comparison.normalized
     offsets = _offsets(*table, height, width, prediction.device)
     with torch.cuda.device_of(prediction):
@@ -451,17 +452,17 @@ def _launch(
             prediction, target, counts, offsets, distance, gradient, scratch,
             n_groups, len(offsets), room,
             *binning.value_range, 1 / binning.width, binning.reach, binning.width / binning.scale,
+            1 / cells, 2 / (binning.scale * cells),
             HEIGHT=height, WIDTH=width, KERNEL=binning.kernel, LEVELS=binning.levels,
             N_TAPS=binning.n_taps, SCALED=comparison.scaled, FIXED=scratch.dtype == torch.int64,
             # Sweeping over a line of 32 cells costs no more than a scattered access to one.
-            SWEEP=binning.levels**2 <= 32 * room,
+            SWEEP=cells <= 32 * room,
             TILE=tile, num_warps=tile // 32, num_stages=1,
             # All three steps must come to the same entries, bit by bit: no product and sum may be
             # fused in one of them and not in another.
             enable_fp_fusion=False,
         )  # fmt: skip
-    cells = binning.levels**2
-    return distance.div_(cells), gradient.mul_(2 / (binning.scale * cells))
+    return distance, gradient
 
 
 @functools.lru_cache(maxsize=64)

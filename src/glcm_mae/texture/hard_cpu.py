@@ -1,7 +1,8 @@
 """Counting pixel pairs as compiled loops for the CPU (numba).
 
-Each volume is read once into a scratch of its thread, from memory of any type and strides; then its
-pairs are counted row by row. Threads share nothing but the input and write apart.
+Volumes are read, some at a time, from memory of any type and strides into a scratch of the thread;
+then their pairs are counted row by row. Only the reading is compiled anew for each type. Threads
+share nothing but the input and write apart.
 """
 
 from __future__ import annotations
@@ -13,41 +14,41 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .regions import Regions, in_threads, stack
 
 OUTSIDE = -1  # the gray level of what lies outside the region of interest
 
+# Pixels that a thread reads before it counts them: few enough to stay in its cache.
+_CHUNK = 2**17
+
 compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
 @compiled
-def load(memory, start, strides, mask, mask_start, mask_strides, shape, levels, image):
-    """Read a volume into ``image``, OUTSIDE where masked; return its lowest and highest level.
-
-    The lowest is above the highest in an empty region; the highest is ``levels`` if one is out of
-    range.
-    """
+def _load(memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, images):
+    """Read volumes into ``images`` (n, D * H * W), OUTSIDE where masked; False if out of range."""
     depth, height, width = shape
-    lowest, highest = np.uint32(levels), np.int32(-1)
-    for line in range(depth * height):
-        z, y = line // height, line % height
-        row = image[line * width : (line + 1) * width]
-        here = start + z * strides[0] + y * strides[1]
-        if strides[2] == 1:  # compiled apart: it reads many at a time
-            _read(memory, here, 1, levels, row)
-        else:
-            _read(memory, here, strides[2], levels, row)
-        if len(mask) > 0:
-            here = mask_start + z * mask_strides[0] + y * mask_strides[1]
-            for x in range(width):
-                if not mask[here + x * mask_strides[2]]:
-                    row[x] = OUTSIDE
-        for code in row:
-            lowest = min(lowest, np.uint32(code))  # OUTSIDE becomes the largest
-            highest = max(highest, code)
-    return np.int64(lowest), np.int64(highest)
+    highest = np.int32(0)
+    for n in range(len(starts)):
+        for line in range(depth * height):
+            z, y = line // height, line % height
+            row = images[n, line * width : (line + 1) * width]
+            here = starts[n] + z * strides[0] + y * strides[1]
+            if strides[2] == 1:  # compiled apart: it reads many at a time
+                _read(memory, here, 1, levels, row)
+            else:
+                _read(memory, here, strides[2], levels, row)
+            if len(mask) > 0:
+                here = mask_starts[n] + z * mask_strides[0] + y * mask_strides[1]
+                for x in range(width):
+                    if not mask[here + x * mask_strides[2]]:
+                        row[x] = OUTSIDE
+            for code in row:
+                highest = max(highest, code)
+    return highest < levels
 
 
 @compiled
@@ -94,35 +95,16 @@ def _count(image, shape, offset, masked, levels, matrix):
 
 
 @compiled
-def _fill_matrices(
-    memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, offsets, symmetric,
-    by_copy, matrices,
-):  # fmt: skip
-    """Fill (N, O, L * L) with counts; False if a gray level is out of range.
-
-    If ``by_copy``, they are counted in a scratch and copied; else ``matrices`` must be zeros.
-    """
-    image = np.empty(shape[0] * shape[1] * shape[2], np.int32)
-    scratch = np.zeros(levels * levels if by_copy else 0, matrices.dtype)
-    masked = len(mask) > 0
-    for n in range(len(starts)):
-        _, highest = load(
-            memory, starts[n], strides, mask, mask_starts[n], mask_strides, shape, levels, image
-        )
-        if highest >= levels:
-            return False
+def _fill_matrices(images, shape, masked, levels, offsets, symmetric, matrices):
+    """Fill (n, O, L * L) with counts."""
+    for n, image in enumerate(images):
         for o in range(len(offsets)):
             matrix = matrices[n, o]
-            table = scratch if by_copy else matrix
             dz, dy, dx = offsets[o, 0], offsets[o, 1], offsets[o, 2]
-            _count(image, shape, (dz, dy, dx), masked, levels, table)
+            matrix[:] = 0  # this brings it into the cache, where counting is fast
+            _count(image, shape, (dz, dy, dx), masked, levels, matrix)
             if symmetric:
-                _count(image, shape, (-dz, -dy, -dx), masked, levels, table)
-            if by_copy:
-                for cell in range(levels * levels):
-                    matrix[cell] = scratch[cell]
-                    scratch[cell] = 0
-    return True
+                _count(image, shape, (-dz, -dy, -dx), masked, levels, matrix)
 
 
 @compiled
@@ -168,24 +150,14 @@ def _list_cells(image, shape, offset, masked, levels, symmetric, cells):
 
 
 @compiled
-def _fill_entries(
-    memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, offsets, symmetric,
-    cells, counts, used,
-):  # fmt: skip
-    """Fill sorted cells and their counts (N, O, P), and how many each matrix has (N, O)."""
-    image = np.empty(shape[0] * shape[1] * shape[2], np.int32)
+def _fill_entries(images, shape, masked, levels, offsets, symmetric, cells, counts, used):
+    """Fill sorted cells and their counts (n, O, P), and how many each matrix has (n, O)."""
     listed = np.empty(cells.shape[2], np.uint32)
     spare = np.empty(cells.shape[2], np.uint32)
-    masked = len(mask) > 0
     bits = 0
     while (levels * levels - 1) >> bits:
         bits += 1
-    for n in range(len(starts)):
-        _, highest = load(
-            memory, starts[n], strides, mask, mask_starts[n], mask_strides, shape, levels, image
-        )
-        if highest >= levels:
-            return False
+    for n, image in enumerate(images):
         for o in range(len(offsets)):
             offset = (offsets[o, 0], offsets[o, 1], offsets[o, 2])
             pairs = _list_cells(image, shape, offset, masked, levels, symmetric, listed)
@@ -198,7 +170,6 @@ def _fill_entries(
                     entries += 1
                 counts[n, o, entries - 1] += 1
             used[n, o] = entries
-    return True
 
 
 @compiled
@@ -221,19 +192,14 @@ def _write_entries(cells, counts, used, levels, grid, ends, indices, values):
 
 def count_dense(regions: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:
     """Count as `glcm_mae.texture.hard.scatter_dense`, on as many threads as torch uses."""
-    arguments, n = loop_arguments(regions)
-    # Counting in cold memory is slow: where matrices are well filled, a scratch that stays in the
-    # cache pays for the copy. numpy's memory lies on large pages, touched when first written to,
-    # which is several times faster than torch's.
-    by_copy = 4 * regions.codes.shape[-3:].numel() >= regions.levels**2
-    allocate = np.empty if by_copy else np.zeros
-    matrices = allocate((n, len(regions.offsets), regions.levels**2), _numpy_type(dtype))
+    n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
+    # numpy's memory lies on large pages, several times faster to touch first than torch's.
+    matrices = np.empty((n, len(offsets), regions.levels**2), _numpy_type(dtype))
 
-    def work(part: slice) -> bool:
-        return _fill_matrices(*arguments(part), symmetric, by_copy, matrices[part])
+    def count(images: NDArray[np.int32], part: slice) -> None:
+        _fill_matrices(*seen(regions, images), offsets, symmetric, matrices[part])
 
-    if not in_threads(work, n):
-        raise regions.out_of_range()
+    for_all(regions, count)
     return torch.from_numpy(matrices)
 
 
@@ -241,57 +207,66 @@ def count_sparse(
     regions: Regions, symmetric: bool, dtype: torch.dtype, grid: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Count as `glcm_mae.texture.hard.unique_cells`, on as many threads as torch uses."""
-    arguments, n = loop_arguments(regions)
+    n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
     room = max(map(regions.pairs, regions.offsets)) * (2 if symmetric else 1)
-    n_offsets = len(regions.offsets)
+    n_offsets = len(offsets)
     cells = np.empty((n, n_offsets, room), np.uint32)
     counts = np.empty((n, n_offsets, room), _numpy_type(dtype))
     used = np.empty((n, n_offsets), np.int64)
 
-    def count(part: slice) -> bool:
-        return _fill_entries(*arguments(part), symmetric, cells[part], counts[part], used[part])
+    def count(images: NDArray[np.int32], part: slice) -> None:
+        own = cells[part], counts[part], used[part]
+        _fill_entries(*seen(regions, images), offsets, symmetric, *own)
 
-    if not in_threads(count, n):
-        raise regions.out_of_range()
+    for_all(regions, count)
     matrices, flat_used, places = n * n_offsets, used.reshape(-1), grid.numpy()
     flat_cells, flat_counts = cells.reshape(matrices, room), counts.reshape(matrices, room)
     ends = flat_used.cumsum()
     entries = int(ends[-1]) if matrices else 0
-    indices, values = (
-        np.empty((len(places) + 2, entries), np.int64),
-        np.empty(entries, counts.dtype),
-    )
+    indices = np.empty((len(places) + 2, entries), np.int64)
+    values = np.empty(entries, counts.dtype)
 
-    def write(part: slice) -> bool:
+    def write(part: slice) -> None:
         _write_entries(
             flat_cells[part], flat_counts[part], flat_used[part], regions.levels,
             places[:, part], ends[part], indices, values,
         )  # fmt: skip
-        return True
 
     in_threads(write, matrices)
     return torch.from_numpy(indices), torch.from_numpy(values)
 
 
-def loop_arguments(regions: Regions) -> tuple[Callable[[slice], tuple[Any, ...]], int]:
-    """Give what every loop takes, as a function of the part of the batch, and the batch's size."""
+def for_all(regions: Regions, work: Callable[[NDArray[np.int32], slice], None]) -> None:
+    """Call ``work(images, part)`` for all volumes, on as many threads as torch uses.
+
+    ``images`` (n, D * H * W) holds the gray levels of the volumes ``part`` of the batch, and -1
+    outside the region of interest.
+    """
     codes = stack(regions.codes)
-    if regions.mask is None:
-        mask_memory, mask_starts, mask_strides = np.zeros(0, bool), codes.starts, codes.strides
-    else:
-        mask = stack(regions.mask)
-        mask_memory, mask_starts, mask_strides = mask.memory, mask.starts, mask.strides
     shape = tuple(regions.codes.shape[-3:])
-    offsets = np.array(regions.offsets, np.int64)
+    area = regions.codes.shape[-3:].numel()
+    no_mask = torch.zeros(len(codes.starts), 0, 1, 1, dtype=torch.bool)
+    mask = stack(no_mask if regions.mask is None else regions.mask)
+    step = max(1, _CHUNK // max(1, area))
 
-    def of(part: slice) -> tuple[Any, ...]:
-        return (
-            codes.memory, codes.starts[part], codes.strides,
-            mask_memory, mask_starts[part], mask_strides,
-            shape, regions.levels, offsets,
-        )  # fmt: skip
+    def thread(part: slice) -> None:
+        images = np.empty((min(step, part.stop - part.start), area), np.int32)
+        for start in range(part.start, part.stop, step):
+            now = slice(start, min(start + step, part.stop))
+            own = images[: now.stop - now.start]
+            if not _load(
+                codes.memory, codes.starts[now], codes.strides,
+                mask.memory, mask.starts[now], mask.strides, shape, regions.levels, own,
+            ):  # fmt: skip
+                raise regions.out_of_range()
+            work(own, now)
 
-    return of, len(codes.starts)
+    in_threads(thread, len(codes.starts))
+
+
+def seen(regions: Regions, images: NDArray[np.int32]) -> tuple[Any, ...]:
+    """Give what every loop takes first: volumes, their shape, if there is a mask, and L."""
+    return images, tuple(regions.codes.shape[-3:]), regions.masked, regions.levels
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:

@@ -37,10 +37,6 @@ class Stack:
     starts: NDArray[np.int64]
     strides: tuple[int, int, int]
 
-    def __getitem__(self, part: slice) -> Stack:
-        """Give some of the volumes."""
-        return Stack(self.memory, self.starts[part], self.strides)
-
 
 def stack(volumes: Tensor) -> Stack:
     """Describe a tensor of any strides, (..., D, H, W) on the CPU, without a copy.
@@ -88,6 +84,11 @@ class Regions:
     def lead(self) -> torch.Size:
         """Shape of the batch."""
         return self.codes.shape[:-3]
+
+    @property
+    def masked(self) -> bool:
+        """Whether there is a region of interest."""
+        return self.mask is not None
 
     @property
     def compiled(self) -> bool:
@@ -158,18 +159,13 @@ def regions(
     return Regions(images, mask, levels, steps)
 
 
-def in_threads(work: Callable[[slice], bool], count: int) -> bool:
-    """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses.
-
-    Returns
-    -------
-    bool
-        Whether all parts returned True.
-    """
+def in_threads(work: Callable[[slice], None], count: int) -> None:
+    """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses."""
     threads = max(1, min(torch.get_num_threads(), count))
-    edges = np.linspace(0, count, threads + 1).astype(int)
+    edges = np.linspace(0, count, threads + 1).astype(int).tolist()
     parts = [slice(start, end) for start, end in itertools.pairwise(edges)]
     if threads == 1:
-        return work(parts[0])
+        work(parts[0])
+        return
     with ThreadPoolExecutor(threads) as pool:
-        return all(list(pool.map(work, parts)))
+        list(pool.map(work, parts))  # raises what a thread has raised
