@@ -83,7 +83,7 @@ def test_help_lists_defaults_types_and_recipes(capsys):
     with pytest.raises(SystemExit):
         main(["pretrain", "-h"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "(type: [float, float] | null, default: null)" in text
+    assert "(type: [float, float] | lung | soft_tissue | bone | file | null, default: null)" in text
     assert "(type: float, default: 0.75)" in text
     assert "(type: patch | image | int, default: patch)" in text
     assert "small" in text
@@ -160,7 +160,11 @@ def test_wrong_words(words, said, capsys):
         (["--model.depth", "2.5"], "--model.depth takes int | null, not '2.5'."),
         (["--resume", "perhaps"], "--resume takes true | false, not 'perhaps'."),
         (["--data.resize", "fit"], "--data.resize takes none | crop | pad | stretch, not 'fit'."),
-        (["--data.window", "[1]"], "--data.window takes [float, float] | null, not '[1]'."),
+        (
+            ["--data.window", "[1]"],
+            "--data.window takes [float, float] | lung | soft_tissue | bone | file | null, "
+            "not '[1]'.",
+        ),
         (["--data.image_size", "[8]"], "--data.image_size takes int | [int, int], not '[8]'."),
         (
             ["--objective.texture.offsets", "[0,1]"],

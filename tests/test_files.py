@@ -5,7 +5,7 @@ import os
 import pytest
 
 from glcm_mae.errors import UserError
-from glcm_mae.files import write_atomically
+from glcm_mae.files import whole_file, write_atomically
 
 
 def test_text_and_bytes(tmp_path):
@@ -31,3 +31,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="run"):
         write_atomically(tmp_path / "file" / "run.txt", "x")
+
+
+def test_a_file_written_piece_by_piece_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"old")
+    with whole_file(path) as file:
+        file.write(b"new ")
+        assert path.read_bytes() == b"old"
+        file.write(b"rows")
+    assert path.read_bytes() == b"new rows"
+    with pytest.raises(ZeroDivisionError), whole_file(path) as file:
+        file.write(b"half")
+        file.write(bytes(1 // 0))
+    assert path.read_bytes() == b"new rows"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]

@@ -22,8 +22,9 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_setti
 from glcm_mae import __version__, settings
 from glcm_mae.errors import UserError
 
-# Each command and its settings; the function of the same name in `stages`, with _ for a space, does
-# the work. The first setting that must be given needs no name: ``glcm-mae features IMAGES``.
+# Each command and its settings; the function of the same name in `stages`, with _ for a space or a
+# hyphen, does the work. The first setting that must be given needs no name: ``glcm-mae features
+# IMAGES``.
 COMMANDS: dict[str, type] = {
     "pretrain": settings.PretrainSettings,
     "finetune": settings.FinetuneSettings,
@@ -31,6 +32,11 @@ COMMANDS: dict[str, type] = {
     "evaluate": settings.EvaluateSettings,
     "reconstruct": settings.ReconstructSettings,
     "demo": settings.DemoSettings,
+    "data check": settings.DataCheckSettings,
+    "data split": settings.DataSplitSettings,
+    "data manifest": settings.DataManifestSettings,
+    "features": settings.FeaturesSettings,
+    "texture-map": settings.TextureMapSettings,
 }
 
 # Settings that one wants to say without naming their group, or with a letter.
@@ -134,7 +140,7 @@ def _given(
             continue
         option, equals, text = rest.pop(0).partition("=")
         name = option.lstrip("-").replace("-", "_")
-        name = _SHORT.get(name, name)
+        name = name if name in known else _SHORT.get(name, name)
         if option in ("-h", "--help") or name.startswith("print_config"):
             flags.append("--help" if option == "-h" else f"--{name}{equals}{text}")
             continue

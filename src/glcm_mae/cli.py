@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -23,16 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 for the user's mistakes and for a full disk or memory, or 130 when stopped by
-        Ctrl-C.
+        0, or 1 where a check found what it looks for, or 2 for the user's mistakes and for a full
+        disk or memory, or 130 when stopped by Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    code = 0
     try:
         command, values, recipe = parse(words)
         # Imported only now: every stage brings its own heavy libraries.
-        stages, name = import_module("glcm_mae.stages"), command.replace(" ", "_")
-        stage: Callable[[Any, str], str] = getattr(stages, name)
-        report = stage(values, recipe)
+        stages, name = import_module("glcm_mae.stages"), re.sub("[ -]", "_", command)
+        stage: Callable[[Any, str], str | tuple[str, int]] = getattr(stages, name)
+        outcome = stage(values, recipe)
+        report, code = (outcome, 0) if isinstance(outcome, str) else outcome
         if report:  # of several processes only the first has one
             print(report, flush=True)
     except BrokenPipeError:
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a mistake of ours: the traceback is for the bug report
         print(f"glcm-mae: {complaint}", file=sys.stderr)
         return 2
-    return 0
+    return code
 
 
 def _complaint(error: Exception) -> str | None:
@@ -66,8 +69,8 @@ def _complaint(error: Exception) -> str | None:
     if full or isinstance(error, MemoryError):
         reason = (str(error).splitlines() or ["MemoryError"])[0]
         return (
-            f"the memory is full ({reason}): lower optimizer.batch_size (and raise "
-            "optimizer.accumulate), data.image_size or model.size, or use fewer images."
+            f"the memory is full ({reason}): use fewer or smaller images or, in training, lower "
+            "optimizer.batch_size (and raise optimizer.accumulate), data.image_size or model.size."
         )
     return None
 

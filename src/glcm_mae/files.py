@@ -1,7 +1,10 @@
 """Write a file whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from glcm_mae.errors import UserError
 
@@ -34,19 +37,57 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     ['a.txt']
     """
     data = content.encode() if isinstance(content, str) else content
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    r"""Open a file for writing piece by piece that appears whole or not at all.
+
+    As `write_atomically`, for what is too long to be held in memory. An error while it is open
+    leaves the old file, or none.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written (disk full, no permission); the old file is then intact.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with whole_file(folder / "a.txt") as file:
+    ...     for line in (b"one\n", b"two\n"):
+    ...         _ = file.write(line)
+    >>> (folder / "a.txt").read_text()
+    'one\ntwo\n'
+    """
     # Not `tempfile`: its files are readable by their owner alone, and stay so after the rename.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    size = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
+            size = file.tell()
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         kept = "; the version before it is intact" if path.exists() else ""
+        written = f" ({size / 2**20:.1f} MiB)" if size else ""
         raise UserError(
-            f"{path} ({len(data) / 2**20:.1f} MiB) cannot be written ({error.strerror}){kept}: "
+            f"{path}{written} cannot be written ({error.strerror}){kept}: "
             "make room or give a folder that can be written, and start again."
         ) from error
     finally:

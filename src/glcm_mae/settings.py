@@ -99,7 +99,20 @@ class ModelSettings:
 
 @dataclass
 class PairSettings:
-    """Which pixel pairs are counted, and how softly."""
+    """Which pixel pairs are counted, and how softly.
+
+    Parameters
+    ----------
+    offsets : list of (int, int)
+        (dy, dx) from the first pixel of a pair to the second.
+    kernel : str
+        gaussian, bspline (cubic), linear, or sigmoid (the paper's).
+    bandwidth : float, optional
+        Width of the kernel in intensity units. Default: one bin; for sigmoid a thirtieth of one;
+        for the form pair_kernel 0.05 of the range.
+    value_range : (float, float), optional
+        Ends of the gray scale; null for the least and greatest value of the training images.
+    """
 
     offsets: list[tuple[int, int]] = field(default_factory=lambda: [(0, 1), (1, 0)])
     kernel: Literal["gaussian", "bspline", "linear", "sigmoid"] = "gaussian"
@@ -113,14 +126,6 @@ class TargetSettings(PairSettings):
 
     Parameters
     ----------
-    offsets : list of (int, int)
-        (dy, dx) from the first pixel of a pair to the second.
-    kernel : str
-        gaussian, bspline (cubic), linear, or sigmoid (the paper's).
-    bandwidth : float, optional
-        Width of the kernel in intensity units. Default: one bin; for sigmoid a thirtieth of one.
-    value_range : (float, float), optional
-        Ends of the gray scale; null for the least and greatest value of the training images.
     levels : int
         Gray levels.
     """
@@ -134,15 +139,6 @@ class TextureSettings(PairSettings):
 
     Parameters
     ----------
-    offsets : list of (int, int)
-        (dy, dx) from the first pixel of a pair to the second.
-    kernel : str
-        Of the form glcm: gaussian, bspline (cubic), linear, or sigmoid (the paper's).
-    bandwidth : float, optional
-        Width of the kernel in intensity units. Default: one bin, for sigmoid a thirtieth of one,
-        for pair_kernel 0.05 of the range.
-    value_range : (float, float), optional
-        Ends of the gray scale; null for the least and greatest value of the training images.
     form : str
         glcm (squared difference of soft GLCMs, the paper's), pair_kernel (the same without bins)
         or transport (how far gray levels must move).
@@ -527,7 +523,7 @@ class DemoSettings:
 
 @dataclass
 class DataCheckSettings:
-    """Audit a data set: damaged images, copies, leaks, shortcuts, identifiers.
+    """Audit a data set: damaged images, copies, shortcuts, leaks (then the exit code is 1).
 
     Exits with 0 if a split made as asked would not leak, with 1 if it would: if the given split
     has a patient or a copy on two sides, or, where none is given, if copies are of two patients.

@@ -8,6 +8,7 @@ This is the one place that knows all rooms; they know nothing of each other's or
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     _check_shared(s.seed, s.data)
     check_encoder(s.run, settings.ModelSettings(), s.data)
     model = load_run(Path(s.run))
-    manifest = read_manifest(s.data.images, s.data.patient_regex)
+    manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)
     spread = np.linspace(0, len(manifest) - 1, min(s.n_images, len(manifest))).astype(int)
     images = read_images(s.data, manifest.subset(spread))
     check_fits(read_config(Path(s.run)), s.data, images, s.run)
@@ -104,6 +105,114 @@ def demo(s: settings.DemoSettings, recipe: str) -> str:
     from glcm_mae.demo import demo
 
     return demo(s)
+
+
+def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
+    """Audit a data set; see `glcm_mae.audit`. The code is 1 if a split would leak."""
+    import sys
+
+    from glcm_mae.audit import check, format_audit, write_audit
+    from glcm_mae.data import read_manifest
+    from glcm_mae.training.progress import Meter
+
+    _check_folds(s.folds, s.seed)
+    if s.out is not None and Path(s.out).exists() and not Path(s.out).is_dir():
+        raise UserError(f"{s.out} is a file: choose a folder with --out.")
+    manifest = read_manifest(s.images, s.patient_regex, may_cross=True)
+    with Meter("reading images", len(manifest)) as meter:
+        audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
+    report = format_audit(audit, colour=sys.stdout.isatty())
+    if s.out is not None:
+        folder = Path(s.out)
+        write_audit(audit, folder)
+        report += f"\nWritten: {folder / 'audit.html'}, {folder / 'audit.json'}"
+    return report, int(audit.leaks)
+
+
+def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
+    """Split a data set by patient and copies; see `glcm_mae.data.splits`."""
+    import numpy as np
+
+    from glcm_mae.data import read_manifest
+    from glcm_mae.data.duplicates import duplicate_groups
+    from glcm_mae.data.groups import joined_groups
+    from glcm_mae.data.splits import holdout, with_split
+    from glcm_mae.training.progress import Meter
+
+    _check_folds(s.folds, s.seed)
+    out = _csv(s.out)
+    manifest = read_manifest(s.images, s.patient_regex)
+    given = any(record.split for record in manifest.records)
+    if given and s.method == "kfold":
+        raise UserError(
+            f"{s.images} gives a split, which folds would override: take the method holdout, or a "
+            "manifest without the column split."
+        )
+    with Meter("reading images", len(manifest)) as meter:
+        copies = duplicate_groups(manifest, lambda _: meter.advance(images=1))
+    groups = joined_groups(manifest.patients, copies)
+    folds = range(s.folds) if s.method == "kfold" else [s.fold]
+    lines = []
+    for fold in folds:
+        split = holdout(manifest, s.folds, fold, s.seed, groups)
+        path = out.with_stem(f"{out.stem}-fold{fold}") if s.method == "kfold" else out
+        with_split(manifest, split).write(path)
+        sizes = ", ".join(f"{len(getattr(split, n))} {n}" for n in ("train", "val", "test"))
+        lines.append(f"{path}: {sizes}")
+    held = len(manifest) - len(np.unique(copies))
+    patients = f"{len(np.unique(manifest.patients))} patients" * manifest.has_patients
+    lines.append(
+        f"{len(manifest)} images in {len(np.unique(groups))} groups that stay together "
+        f"({patients or 'no patients known'}, {held} images copies of others), seed {s.seed}."
+    )
+    return "\n".join(lines)
+
+
+def data_manifest(s: settings.DataManifestSettings, recipe: str) -> str:
+    """Build a manifest; see `glcm_mae.data.listing`."""
+    from glcm_mae.data.listing import build_manifest
+
+    out = _csv(s.out)
+    manifest, told = build_manifest(**{**vars(s), "out": out})
+    manifest.write(out)
+    return f"{out} lists {told} Next: glcm-mae data check {shlex.quote(s.out)}"
+
+
+def features(s: settings.FeaturesSettings, recipe: str) -> str:
+    """Measure the texture of images; see `glcm_mae.measurement`."""
+    from glcm_mae.measurement import images_to_measure, write_features
+    from glcm_mae.training.progress import Meter
+
+    manifest = images_to_measure(s)
+    with Meter("measuring texture", len(manifest)) as meter:
+        done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
+    for name, reason in done.skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
+    return f"{done.measured} measured.{empty} The features lie in {s.out}."
+
+
+def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:
+    """Draw a map of texture; see `glcm_mae.report.texture_map`."""
+    from glcm_mae.measurement import check_out, feature_map
+    from glcm_mae.report.texture_map import MAP_ENDINGS, write_map
+
+    check_out(s.out, MAP_ENDINGS)
+    write_map(feature_map(s), s)
+    return f"The map of {s.feature} lies in {s.out}."
+
+
+def _csv(out: str) -> Path:
+    if not out.lower().endswith(".csv"):
+        raise UserError(f"out is {out}: give it a name that ends in .csv.")
+    return Path(out)
+
+
+def _check_folds(folds: int, seed: int) -> None:
+    if folds < 3:
+        raise UserError(f"folds is {folds}: set it to 3 or more (one to test, one to validate).")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed is {seed}: set it from 0 to {2**32 - 1}.")
 
 
 def _evaluated(

@@ -45,6 +45,14 @@ def test_fixed_bin_number_is_ibsis_formula(levels, seed, scale):
         np.testing.assert_array_equal(codes, expected - 1)
 
 
+@pytest.mark.parametrize(("top", "levels"), [(100, 100), (255, 85), (255, 51), (1000, 100)])
+def test_whole_numbers_on_an_edge_fall_above_it(top, levels):
+    whole = torch.arange(top + 1)
+    expected = (whole * levels // top).clamp_max(levels - 1).int()
+    assert torch.equal(fixed_bin_number(whole[None], levels)[0], expected)
+    assert torch.equal(quantize(whole, levels, (0, top)), expected)
+
+
 def test_fixed_bin_number_looks_at_the_region_only():
     x = torch.tensor([[0.0, 1.0, 2.0], [4.0, NAN, INF]])
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]])

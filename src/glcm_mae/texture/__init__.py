@@ -1,7 +1,7 @@
 """Gray-level co-occurrence matrices (GLCM) in PyTorch, and the texture losses built on them.
 
-Needs torch only (numba, where it is installed, makes the loss fast on a CPU) and imports nothing
-else of the package.
+Needs torch only (numba, where it is installed, makes it fast on a CPU) and imports nothing else of
+the package.
 """
 
 from .binning import Binning

@@ -176,8 +176,8 @@ class _Compared(torch.autograd.Function):
         ctx.loss, ctx.dtype = loss, prediction.dtype
         dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
         gradient = torch.zeros_like(prediction, dtype=dtype, memory_format=torch.contiguous_format)
-        chunk = _CHUNK if prediction.device.type == "cpu" else _CHUNK_OF_GPU
-        images = max(1, chunk // max(1, prediction[:1].numel()))
+        pixels = _CHUNK if prediction.device.type == "cpu" else _CHUNK_OF_GPU
+        images = max(1, pixels // max(1, prediction[:1].numel()))
         parts = []
         with torch.autocast(prediction.device.type, enabled=False):
             for start in range(0, len(prediction), images):

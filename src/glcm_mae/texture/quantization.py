@@ -44,7 +44,9 @@ def quantize(images: Tensor, levels: int, value_range: tuple[float, float] = (0.
     _check_levels(levels)
     if images.isnan().any():
         raise ValueError("images hold NaN, which has no gray level: replace it first.")
-    return ((images.double() - low) / (high - low) * levels).floor().clamp(0, levels - 1).int()
+    # Multiplied first: a whole number divided by a whole number falls on the right side of an edge.
+    codes = (images.double() - low) * levels / (high - low)
+    return codes.floor().clamp(0, levels - 1).int()
 
 
 def fixed_bin_number(
@@ -96,7 +98,7 @@ def fixed_bin_number(
     high = x.masked_fill(~inside, -torch.inf).amax(dims, keepdim=True)
     low, high = (end.masked_fill(low > high, 0.0) for end in (low, high))  # an empty region
     span = (high - low).masked_fill(high == low, 1.0)
-    codes = ((x - low) / span * levels).floor().clamp(0, levels - 1)
+    codes = ((x - low) * levels / span).floor().clamp(0, levels - 1)  # multiplied first: exact
     return codes.masked_fill(~inside, 0).int()
 
 

@@ -1,0 +1,99 @@
+"""What is wrong with settings, said before the first image is read."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+
+from glcm_mae.errors import UserError
+from glcm_mae.settings import MeasurementSettings
+
+__all__ = ["MAX_LEVELS", "check_out", "check_settings"]
+
+MAX_LEVELS = 65_536
+"""Most gray levels that `glcm_mae.texture` counts."""
+
+
+def check_settings(settings: MeasurementSettings) -> None:
+    """Refuse settings that are out of range or contradict each other.
+
+    Parameters
+    ----------
+    settings : MeasurementSettings
+        What the user gave.
+
+    Raises
+    ------
+    UserError
+        Naming the setting.
+
+    Examples
+    --------
+    >>> check_settings(MeasurementSettings(distance=0))
+    Traceback (most recent call last):
+    ...
+    glcm_mae.errors.UserError: distance is 0: set it to 1 pixel or more.
+    """
+    s = settings
+    if not 1 <= s.levels <= MAX_LEVELS:
+        raise UserError(f"levels is {s.levels}: set it from 1 to {MAX_LEVELS:,}.")
+    if s.distance < 1:
+        raise UserError(f"distance is {s.distance}: set it to 1 pixel or more.")
+    for setting, ends in (("window", s.window), ("range", s.range)):
+        if ends is not None and not isinstance(ends, str) and not _ascend(*ends):
+            raise UserError(
+                f"{setting} is {list(ends)}: give two finite numbers, the lower one first."
+            )
+    if s.binning == "fixed_bin_size":
+        if s.bin_width is None:
+            raise UserError(
+                "binning fixed_bin_size needs the width of a bin: give --bin_width, in the unit of "
+                "the values."
+            )
+        if not (s.bin_width > 0 and isfinite(s.bin_width)):
+            raise UserError(f"bin_width is {s.bin_width}: set it above 0.")
+    elif s.bin_width is not None:
+        raise UserError(
+            f"bin_width is {s.bin_width:g}, which binning {s.binning} does not use: give --binning "
+            "fixed_bin_size, or leave it out."
+        )
+    if s.binning == "range" and s.range is None and s.window is None:
+        raise UserError(
+            "binning range needs the range that is cut into bins: give --range [LOW,HIGH], in the "
+            "unit of the values."
+        )
+
+
+def _ascend(low: float, high: float) -> bool:
+    return isfinite(low) and isfinite(high) and low < high
+
+
+def check_out(out: str, endings: tuple[str, ...]) -> None:
+    """Refuse a file that could not be written in the end.
+
+    Parameters
+    ----------
+    out : str
+        The file to write.
+    endings : tuple of str
+        Those that say a format.
+
+    Raises
+    ------
+    UserError
+        It has another ending, is a folder, or lies in none.
+
+    Examples
+    --------
+    >>> check_out("features.xlsx", (".csv",))
+    Traceback (most recent call last):
+    ...
+    glcm_mae.errors.UserError: out is features.xlsx: give it a name that ends in .csv.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in endings:
+        raise UserError(f"out is {out}: give it a name that ends in {' or '.join(endings)}.")
+    if path.is_dir():
+        raise UserError(f"out is {out}, which is a folder: give the name of a file.")
+    if not path.parent.is_dir():
+        raise UserError(f"out is {out}, but there is no folder {path.parent}: make it first.")

@@ -1,0 +1,226 @@
+"""The 25 IBSI features of many images, one after another, into a table."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from glcm_mae.data import Manifest, Record, one_line
+from glcm_mae.errors import UserError
+from glcm_mae.measurement.checks import check_out, check_settings
+from glcm_mae.measurement.gray_levels import gray_levels
+from glcm_mae.measurement.listing import list_images
+from glcm_mae.measurement.masks import without_masks
+from glcm_mae.measurement.samples import Sample, Unreadable, read_samples
+from glcm_mae.measurement.table import Measured, write_table
+from glcm_mae.settings import FeaturesSettings
+from glcm_mae.texture import directions, image_features, volume_features
+
+__all__ = ["Outcome", "images_to_measure", "measure", "write_features"]
+
+_THREADS = 2
+_AHEAD = 2  # images or volumes that are read and wait for a thread
+
+
+@dataclass
+class Outcome:
+    """What became of a measurement.
+
+    Parameters
+    ----------
+    measured : int
+        Images, volumes or regions that were measured.
+    empty : int
+        How many of them hold no pixel pair.
+    skipped : list of (str, str)
+        The images or volumes that could not be read, and why.
+
+    Examples
+    --------
+    >>> Outcome(measured=3).skipped
+    []
+    """
+
+    measured: int = 0
+    empty: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def images_to_measure(settings: FeaturesSettings) -> Manifest:
+    """List the images, and check the settings before the first is read.
+
+    Parameters
+    ----------
+    settings : FeaturesSettings
+        What the user gave.
+
+    Returns
+    -------
+    Manifest
+        Without the images that are masks of others.
+
+    Raises
+    ------
+    UserError
+        Naming what is wrong: a setting, the images, or the image that has no mask.
+    """
+    check_settings(settings)
+    check_out(settings.out, (".csv",))
+    manifest = list_images(settings.images, settings.patient_regex, settings.plane)
+    if settings.per == "patient" and not manifest.has_patients:
+        raise UserError(
+            f"{settings.images} does not tell patients: give a manifest with the column patient, "
+            "or find them in the files' names with --patient_regex."
+        )
+    if settings.masks is None:
+        return manifest
+    return without_masks(manifest, settings.masks, settings.images)
+
+
+def write_features(
+    settings: FeaturesSettings,
+    manifest: Manifest,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Measure images and write the table of their features.
+
+    Images are read, measured and written one after another: memory does not grow with their
+    number. The table appears whole or not at all.
+
+    Parameters
+    ----------
+    settings : FeaturesSettings
+        What is measured, and how.
+    manifest : Manifest
+        The images, from `images_to_measure`.
+    progress : callable, optional
+        Called after each image, or volume, with the number of images in it.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UserError
+        An image does not fit the settings or cannot be read, or the table cannot be written.
+    """
+    outcome = Outcome()
+    rows = _rows(manifest, settings, outcome, progress)
+    write_table(Path(settings.out), rows, manifest, settings)
+    return outcome
+
+
+def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
+    """Measure a slice or a volume, or each region of it.
+
+    Parameters
+    ----------
+    sample : Sample
+        What was read.
+    settings : FeaturesSettings
+        Gray levels, distance and aggregation.
+
+    Returns
+    -------
+    list of Measured
+        One; with a mask, one a region by its number. A mask without a region gives one of no
+        number, all NaN.
+
+    Raises
+    ------
+    UserError
+        The values do not fit the gray levels.
+
+    Examples
+    --------
+    >>> sample = Sample(Record(Path("a.png"), None, "a", None), 1, torch.rand(9, 9), None)
+    >>> [row] = measure(sample, FeaturesSettings(images="a.png", out="a.csv"))
+    >>> row.levels, len(row.features)
+    (32, 25)
+    """
+    if sample.regions is None:
+        everywhere = torch.ones_like(sample.values, dtype=torch.bool)
+        return [_measured(sample.record, sample.values, everywhere, settings)]
+    rows = []
+    for number in sample.regions.unique().tolist():
+        if number:
+            inside = sample.regions == number
+            box = _bounding_box(inside)
+            row = _measured(sample.record, sample.values[box], inside[box], settings)
+            rows.append(replace(row, region=number))
+    return rows or [_measured(sample.record, sample.values, sample.regions != 0, settings)]
+
+
+def _measured(
+    record: Record, values: Tensor, inside: Tensor, settings: FeaturesSettings
+) -> Measured:
+    codes, inside, levels = gray_levels(values, inside, settings, one_line(record.name))
+    mask = None if bool(inside.all()) else inside
+    way, distance = settings.aggregation, settings.distance
+    if way == "averaged" or way == "merged":
+        steps = [(dy, dx) for dy, dx in directions(2, distance)]
+        features = image_features(codes, levels, steps, aggregation=way, mask=mask)
+    else:
+        features = volume_features(codes, levels, way, distance=distance, mask=mask)
+    return Measured(record, None, levels, tuple(features.tolist()))
+
+
+def _bounding_box(inside: Tensor) -> tuple[slice, ...]:
+    places = inside.nonzero()
+    ends = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
+    return tuple(slice(first, last + 1) for first, last in ends)
+
+
+def _rows(
+    manifest: Manifest,
+    settings: FeaturesSettings,
+    outcome: Outcome,
+    progress: Callable[[int], None] | None,
+) -> Iterator[Measured]:
+    """Yield what is measured, in the images' order, and keep account."""
+
+    def work(found: Sample | Unreadable) -> list[Measured]:
+        return measure(found, settings) if isinstance(found, Sample) else []
+
+    for found, rows in _in_threads(work, read_samples(manifest.records, settings)):
+        if isinstance(found, Unreadable):
+            outcome.skipped.append((one_line(found.record.name), found.reason))
+        for row in rows:
+            outcome.measured += 1
+            outcome.empty += row.is_empty
+            yield row
+        if progress is not None:
+            progress(found.images)
+    if not outcome.measured:
+        name, reason = outcome.skipped[0]
+        raise UserError(
+            f"None of the {len(manifest)} images can be read; the first: {name} {reason}"
+        )
+
+
+_Item = Sample | Unreadable
+
+
+def _in_threads(
+    work: Callable[[_Item], list[Measured]], items: Iterable[_Item]
+) -> Iterator[tuple[_Item, list[Measured]]]:
+    """Yield each item with ``work(item)``, in order.
+
+    This thread takes the items from their files; a few others work, with one torch thread each.
+    """
+    waiting: deque[tuple[_Item, Future[list[Measured]]]] = deque()
+    with ThreadPoolExecutor(_THREADS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) > _AHEAD + 1:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for item, result in waiting:
+            yield item, result.result()

@@ -1,0 +1,146 @@
+"""Regions of interest: where the mask of an image lies, and what its numbers mark."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from glcm_mae.data import IMAGE_SUFFIXES, Manifest, Plane, one_line, read_image
+from glcm_mae.data.windows import rescaled
+from glcm_mae.errors import UserError
+
+__all__ = ["mask_path", "read_mask", "without_masks"]
+
+
+def mask_path(image: Path, masks: str, source: str | Path) -> Path:
+    """Tell where the mask of an image lies.
+
+    Parameters
+    ----------
+    image : Path
+        The image's file.
+    masks : str
+        A folder that holds a file of the same name in the same subfolders; or a file, in whose
+        name ``{folder}`` stands for the image's folder and ``{name}`` for the image's name
+        without its ending.
+    source : str or Path
+        The folder, manifest or image that was given.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> mask_path(Path("busi/benign/a.png"), "{folder}/{name}_mask.png", "busi").as_posix()
+    'busi/benign/a_mask.png'
+    """
+    if not Path(masks).is_dir():
+        return Path(
+            masks.replace("{folder}", str(image.parent)).replace("{name}", _without_ending(image))
+        )
+    root = Path(source) if Path(source).is_dir() else Path(source).parent
+    below = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
+    return Path(masks, below)
+
+
+def without_masks(manifest: Manifest, masks: str, source: str | Path) -> Manifest:
+    """Leave out the images that are masks of others, and check that each other one has its mask.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        All images.
+    masks : str
+        As for `mask_path`.
+    source : str or Path
+        As for `mask_path`.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    UserError
+        An image has no mask, or is its own.
+
+    Examples
+    --------
+    >>> nothing = Manifest((), (), has_patients=False)
+    >>> len(without_masks(nothing, "masks", "images"))
+    0
+    """
+    paths = [mask_path(record.path, masks, source) for record in manifest.records]
+    known = {os.path.abspath(path) for path in paths}
+    kept = []
+    for record, path in zip(manifest.records, paths, strict=True):
+        place = os.path.abspath(record.path)
+        if os.path.abspath(path) == place:
+            raise UserError(
+                f"{one_line(record.path)} is its own mask by --masks {masks}: give the folder of "
+                "the masks, or a pattern such as '{folder}/{name}_mask.png'."
+            )
+        if place not in known:
+            kept.append((record, path))
+    for record, path in kept:
+        if not path.is_file():
+            raise UserError(
+                f"{one_line(record.path)} has no mask {one_line(path)}: add it, or say how masks "
+                "are named by a pattern such as --masks '{folder}/{name}_mask.png'."
+            )
+    return replace(manifest, records=tuple(record for record, _ in kept))
+
+
+def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> np.ndarray:
+    """Read a mask: 0 outside, and a number for each region.
+
+    Parameters
+    ----------
+    path : Path
+        The mask's file.
+    frame : int, optional
+        Which of its images, where it holds several: the frame of the image that it belongs to.
+    plane : {"axial", "coronal", "sagittal"}
+        How NIfTI volumes are cut into slices.
+
+    Returns
+    -------
+    np.ndarray
+        (H, W) int32.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or is no mask.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place = Path(folder, "mask.png")
+    ...     Image.new("L", (2, 1), 255).save(place)
+    ...     read_mask(place).tolist()
+    [[255, 255]]
+    """
+    stored, facts = read_image(path, frame, plane)
+    name = one_line(path)
+    if facts.format == "jpeg":
+        raise UserError(
+            f"{name} is a JPEG, which blurs the edges of a mask into other numbers: save it as PNG."
+        )
+    if (stored != stored[:1]).any():
+        raise UserError(f"{name} has colours: save the mask in gray, a number for each region.")
+    numbers = rescaled(stored[0], facts).astype(np.float64)
+    if (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
+        raise UserError(f"{name} holds fractions: give each region of the mask a whole number.")
+    return numbers.astype(np.int32)
+
+
+def _without_ending(path: Path) -> str:
+    endings = [end for end in IMAGE_SUFFIXES if path.name.lower().endswith(end)]
+    return path.name[: -len(max(endings, key=len))] if endings else path.name

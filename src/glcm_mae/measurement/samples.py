@@ -1,0 +1,184 @@
+"""Reading what is measured, one after the other: a slice or a volume, with its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glcm_mae.data import Record, UnreadableImage, one_line, read_image
+from glcm_mae.errors import UserError
+from glcm_mae.measurement.intensities import intensities
+from glcm_mae.measurement.masks import mask_path, read_mask
+from glcm_mae.settings import FeaturesSettings
+
+__all__ = ["Sample", "Unreadable", "read_samples"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is measured at once.
+
+    Parameters
+    ----------
+    record : Record
+        The image; of a volume, its file.
+    images : int
+        How many images it is made of.
+    values : Tensor, (H, W) or (D, H, W)
+        Its intensities.
+    regions : Tensor of int32, like ``values``, or None
+        0 outside, else a region's number; None where there is no mask.
+
+    Examples
+    --------
+    >>> Sample(Record(Path("a.png"), None, "a", None), 1, torch.zeros(4, 4), None).images
+    1
+    """
+
+    record: Record
+    images: int
+    values: Tensor
+    regions: Tensor | None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that cannot be read, or the volume that it belongs to.
+
+    Parameters
+    ----------
+    record : Record
+        The image; of a volume, its file.
+    images : int
+        How many images that leaves out.
+    reason : str
+        As `UnreadableImage` says it.
+
+    Examples
+    --------
+    >>> Unreadable(Record(Path("a.png"), None, "a", None), 1, "is empty.").reason
+    'is empty.'
+    """
+
+    record: Record
+    images: int
+    reason: str
+
+
+def read_samples(
+    records: Sequence[Record], settings: FeaturesSettings
+) -> Iterator[Sample | Unreadable]:
+    """Read images one after another, in their order.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The images. Those of one file that stand together are the slices of a volume, where the
+        aggregation is one of volumes.
+    settings : FeaturesSettings
+        How they are read, and where their masks are.
+
+    Yields
+    ------
+    Sample or Unreadable
+
+    Raises
+    ------
+    UnreadableImage
+        A mask cannot be read, or an image, and ``on_error`` is "stop".
+    UserError
+        An image or a mask does not fit the settings.
+    """
+    for _, found in groupby(records, key=lambda record: record.path):
+        frames = list(found)
+        # All masks of a file before its images: of two packed files each is unpacked once.
+        masks = [_read_mask(record, settings) for record in frames]
+        if settings.is_volumetric:
+            whole = replace(frames[0], frame=None)
+            yield from _sample(whole, frames, masks, settings)
+        else:
+            for record, mask in zip(frames, masks, strict=True):
+                yield from _sample(record, [record], [mask], settings)
+
+
+def _sample(
+    record: Record,
+    frames: list[Record],
+    masks: list[np.ndarray | None],
+    settings: FeaturesSettings,
+) -> Iterator[Sample | Unreadable]:
+    """Read a slice, or the frames of a volume, as one sample."""
+    try:
+        slices = [_read_values(frame, settings) for frame in frames]
+    except UnreadableImage as error:
+        if settings.on_error == "stop":
+            raise
+        yield Unreadable(record, len(frames), error.reason)
+        return
+    for frame, values, mask in zip(frames, slices, masks, strict=True):
+        if mask is not None and mask.shape != values.shape:
+            raise UserError(
+                f"the mask of {one_line(frame.name)} has {_size(mask)} pixels (height x width) and "
+                f"the image {_size(values)}: a mask must be of its image's size."
+            )
+    marked = [mask for mask in masks if mask is not None]
+    if not settings.is_volumetric:
+        regions = torch.from_numpy(marked[0]) if marked else None
+        yield Sample(record, 1, torch.from_numpy(slices[0]), regions)
+        return
+    _check_volume(frames, slices)
+    regions = torch.from_numpy(np.stack(marked)) if marked else None
+    yield Sample(record, len(frames), torch.from_numpy(np.stack(slices)), regions)
+
+
+def _read_values(record: Record, settings: FeaturesSettings) -> np.ndarray:
+    stored, facts = read_image(record.path, record.frame, settings.plane)
+    return intensities(stored, facts, settings, one_line(record.name))
+
+
+def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:
+    if settings.masks is None:
+        return None
+    path = mask_path(record.path, settings.masks, settings.images)
+    return read_mask(path, record.frame, settings.plane)
+
+
+def _check_volume(frames: list[Record], slices: list[np.ndarray]) -> None:
+    name = one_line(frames[0].path)
+    if len({values.shape for values in slices}) > 1:
+        raise UserError(
+            f"{name} holds images of different sizes, which make no volume: give --aggregation "
+            "averaged or merged."
+        )
+    if _is_series(frames[0].path):
+        raise UserError(
+            f"{name} holds a series of volumes: save each as a file of its own, or give "
+            "--aggregation averaged or merged."
+        )
+    numbers = [frame.frame or 0 for frame in frames]
+    if any(after != before + 1 for before, after in pairwise(numbers)):
+        raise UserError(
+            f"{name} is listed with frames that do not follow each other, which make no volume: "
+            "list them in order, or give --aggregation averaged or merged."
+        )
+
+
+def _is_series(path: Path) -> bool:
+    """Tell a NIfTI file of several volumes: the last slice of one comes before the next's first."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return False
+    import nibabel
+
+    volume: Any = nibabel.load(path)
+    return len(volume.shape) > 3 and volume.shape[3] > 1
+
+
+def _size(values: np.ndarray) -> str:
+    return f"{values.shape[0]} x {values.shape[1]}"

@@ -1,0 +1,451 @@
+"""`glcm-mae features` against the library called by hand, scikit-image, and users' mistakes."""
+
+import csv
+import math
+import tracemalloc
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage.feature import graycomatrix, graycoprops
+
+from glcm_mae import __version__
+from glcm_mae.cli import main
+from glcm_mae.data import Facts
+from glcm_mae.measurement.intensities import intensities
+from glcm_mae.settings import MeasurementSettings
+from glcm_mae.texture import (
+    FEATURE_NAMES,
+    directions,
+    fixed_bin_number,
+    fixed_bin_size,
+    image_features,
+    quantize,
+    volume_features,
+)
+
+from ..test_cli import complaint
+
+Capsys = pytest.CaptureFixture[str]
+RNG = np.random.default_rng(0)
+
+
+def noise(*shape: int, dtype: type = np.uint8, high: int = 256) -> np.ndarray:
+    return RNG.integers(0, high, shape).astype(dtype)
+
+
+def save(path: Path, pixels: np.ndarray) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def measured(tmp_path: Path, images: Path | str, *words: object) -> list[dict[str, str]]:
+    """Run the command and read its table."""
+    out = tmp_path / "features.csv"
+    assert main(["features", str(images), "-o", str(out), *map(str, words)]) == 0
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(row: dict[str, str]) -> list[float]:
+    return [float(row[name]) for name in FEATURE_NAMES]
+
+
+def by_hand(codes: torch.Tensor, levels: int = 32, **how: object) -> list[float]:
+    return image_features(codes, levels, **how).tolist()  # type: ignore[arg-type]
+
+
+# --- what stands in the table
+
+
+def test_a_folder_of_classes(tmp_path):
+    pixels = {
+        name: save(tmp_path / "set" / name, noise(20, 24))
+        for name in ("a/2.png", "a/10.png", "b/1.png")
+    }
+    rows = measured(tmp_path, tmp_path / "set")
+    assert [row["path"] for row in rows] == [
+        str(tmp_path / "set" / name) for name in ("a/10.png", "a/2.png", "b/1.png")
+    ]
+    assert [row["label"] for row in rows] == ["a", "a", "b"]
+    settings = ("binning", "levels", "distance", "aggregation", "glcm_mae")
+    assert list(rows[0]) == ["path", "label", *settings, *FEATURE_NAMES]
+    assert [rows[0][name] for name in settings] == [
+        *("fixed_bin_number", "32", "1", "averaged", __version__)
+    ]
+    for row, name in zip(rows, ("a/10.png", "a/2.png", "b/1.png"), strict=True):
+        # Equal to the last bit: a float64 is written with all its digits.
+        assert numbers(row) == by_hand(fixed_bin_number(torch.from_numpy(pixels[name]), 32))
+
+
+def test_scikit_image_finds_the_same_contrast(tmp_path):
+    pixels = save(tmp_path / "a.png", noise(24, 24))
+    words = ("--binning", "range", "--range", "[0,256]", "--levels", 16)
+    (row,) = measured(tmp_path, tmp_path / "a.png", *words)
+    angles = [0, math.pi / 4, math.pi / 2, 3 * math.pi / 4]
+    matrices = graycomatrix(pixels // 16, [1], angles, 16, symmetric=True, normed=True)
+    assert float(row["contrast"]) == pytest.approx(graycoprops(matrices, "contrast").mean())
+
+
+def test_an_image_without_a_pair_is_nan(tmp_path, capsys):
+    save(tmp_path / "set" / "a.png", noise(1, 1))
+    save(tmp_path / "set" / "b.png", noise(9, 9))
+    first, second = measured(tmp_path, tmp_path / "set")
+    assert {first[name] for name in FEATURE_NAMES} == {"NaN"}  # as R reads it, too
+    assert not any(math.isnan(value) for value in numbers(second))
+    assert capsys.readouterr().out.startswith("2 measured. 1 hold no pixel pair")
+
+
+def test_names_with_commas_and_quotes_are_read_back(tmp_path):
+    name = 'a, "b".png'
+    save(tmp_path / "set" / name, noise(9, 9))
+    (row,) = measured(tmp_path, tmp_path / "set")
+    assert row["path"] == str(tmp_path / "set" / name)
+
+
+# --- how gray levels come about
+
+
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        ("--levels 8", lambda x: (fixed_bin_number(x, 8), 8, None)),
+        (
+            "--binning fixed_bin_size --bin_width 25 --distance 2",
+            lambda x: (*fixed_bin_size(x, 25, 0.0), None),
+        ),
+        (
+            "--binning fixed_bin_size --bin_width 25 --range [40,200]",
+            lambda x: (
+                *fixed_bin_size(x, 25, 40.0, mask=(x >= 40) & (x <= 200)),
+                (x >= 40) & (x <= 200),
+            ),
+        ),
+        (
+            "--levels 8 --range [40,200]",
+            lambda x: (
+                fixed_bin_number(x, 8, mask=(x >= 40) & (x <= 200)),
+                8,
+                (x >= 40) & (x <= 200),
+            ),
+        ),
+        (
+            "--binning range --window [50,100] --levels 8",
+            lambda x: (quantize(x, 8, (50, 100)), 8, None),
+        ),
+    ],
+)
+@pytest.mark.parametrize("aggregation", ["averaged", "merged"])
+def test_binning(words, codes, aggregation, tmp_path):
+    pixels = torch.from_numpy(save(tmp_path / "a.png", noise(20, 20)))
+    (row,) = measured(tmp_path, tmp_path / "a.png", *words.split(), "--aggregation", aggregation)
+    levels, count, mask = codes(pixels)
+    distance = int(row["distance"])
+    steps = directions(2, distance)
+    expected = image_features(levels, count, steps, aggregation=aggregation, mask=mask)
+    assert numbers(row) == expected.tolist()
+    assert (row["levels"], row["aggregation"]) == (str(count), aggregation)
+    assert distance == (2 if "--distance" in words else 1)
+    assert (row.get("range_low"), row.get("range_high")) == (
+        ("40.0", "200.0") if "--range" in words else (None, None)
+    )
+    assert row.get("bin_width") == ("25.0" if "--bin_width" in words else None)
+
+
+def test_values_are_measured_in_their_real_unit(tmp_path):
+    stored = noise(12, 12, 1, dtype=np.int16, high=2000)
+    image = nibabel.Nifti1Image(stored, np.eye(4))
+    image.header.set_slope_inter(2.0, -1000.0)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    hounsfield = torch.from_numpy(stored[:, :, 0] * 2.0 - 1000)
+    words = ("--binning", "fixed_bin_size", "--bin_width", 50, "--range", "[-1000,400]")
+    (row,) = measured(tmp_path, tmp_path / "ct.nii.gz", *words)
+    shown = torch.rot90(hounsfield.flip(0), 1)  # any turn: the mean over 4 directions is the same
+    inside = shown <= 400
+    codes, levels = fixed_bin_size(shown, 50, -1000, mask=inside)
+    assert numbers(row) == pytest.approx(by_hand(codes, levels, mask=inside))
+
+
+def test_colour_images_are_measured_by_luminance_if_one_says_so(tmp_path, capsys):
+    gray = save(tmp_path / "gray.png", noise(16, 16))
+    save(tmp_path / "colour.png", np.stack([gray] * 3, axis=-1))
+    words = ("--color", "gray", "--binning", "fixed_bin_size", "--bin_width", 1)
+    assert numbers(measured(tmp_path, tmp_path / "gray.png", *words)[0]) == numbers(
+        measured(tmp_path, tmp_path / "colour.png", *words)[0]
+    )
+    assert "colour.png is a colour image: give --color gray" in complaint(
+        capsys, "features", tmp_path / "colour.png", "-o", tmp_path / "x.csv"
+    )
+
+
+@given(st.integers(0, 65535))
+@settings(max_examples=50, deadline=None)
+def test_the_luminance_of_gray_is_that_gray(value):
+    pixels = np.full((3, 1, 1), value, np.uint16)
+    facts = Facts("tiff", "uint16", 16, "RGB", (0, 65535))
+    found = intensities(pixels, facts, MeasurementSettings(color="gray"), "a.tif")
+    assert found.item() == value
+
+
+def test_white_is_zero_is_inverted_if_one_says_so(tmp_path, capsys):
+    pixels = noise(16, 16, high=100)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
+    save(tmp_path / "inverse.png", 255 - pixels)
+    words = ("--binning", "range", "--range", "[0,255]")
+    refused = complaint(capsys, "features", tmp_path / "a.tif", "-o", tmp_path / "x.csv")
+    assert "stores white as 0" in refused
+    assert "--invert_monochrome1" in refused
+    (row,) = measured(tmp_path, tmp_path / "a.tif", *words, "--invert_monochrome1", "true")
+    assert numbers(row) == numbers(measured(tmp_path, tmp_path / "inverse.png", *words)[0])
+
+
+# --- masks
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> tuple[Path, torch.Tensor, torch.Tensor]:
+    """A set of two images, the second without a region."""
+    regions = np.zeros((20, 24), np.uint8)
+    regions[2:9, 3:11], regions[10:18, 4:20] = 7, 255
+    pixels = save(tmp_path / "set" / "a.png", noise(20, 24))
+    save(tmp_path / "set" / "b.png", noise(20, 24))
+    save(tmp_path / "masks" / "a.png", regions)
+    save(tmp_path / "masks" / "b.png", regions * 0)
+    return tmp_path / "set", torch.from_numpy(pixels), torch.from_numpy(regions)
+
+
+def test_each_number_of_a_mask_is_a_region(marked, tmp_path):
+    images, pixels, regions = marked
+    rows = measured(tmp_path, images, "--masks", tmp_path / "masks")
+    assert [row["region"] for row in rows] == ["7", "255", ""]
+    for row, number in zip(rows, (7, 255), strict=False):
+        inside = regions == number
+        expected = by_hand(fixed_bin_number(pixels, 32, mask=inside), mask=inside)
+        assert numbers(row) == pytest.approx(expected, rel=1e-13)
+    assert all(math.isnan(value) for value in numbers(rows[2]))
+
+
+def test_masks_named_by_a_pattern_are_no_images(marked, tmp_path):
+    images, *_ = marked
+    expected = [numbers(row) for row in measured(tmp_path, images, "--masks", tmp_path / "masks")]
+    for name in ("a", "b"):
+        (tmp_path / "masks" / f"{name}.png").rename(images / f"{name}_mask.png")
+    rows = measured(tmp_path, images, "--masks", "{folder}/{name}_mask.png")
+    np.testing.assert_array_equal([numbers(row) for row in rows], expected)
+
+
+def test_one_mask_file_for_one_image(marked, tmp_path):
+    images, *_ = marked
+    rows = measured(tmp_path, images / "a.png", "--masks", tmp_path / "masks" / "a.png")
+    assert [row["region"] for row in rows] == ["7", "255"]
+
+
+def test_mask_folders_mirror_class_folders(tmp_path):
+    for name in ("x/1.png", "y/1.png"):
+        save(tmp_path / "set" / name, noise(8, 8))
+        save(tmp_path / "masks" / name, np.full((8, 8), ord(name[0]), np.uint8))
+    rows = measured(tmp_path, tmp_path / "set", "--masks", tmp_path / "masks")
+    assert [(row["label"], row["region"]) for row in rows] == [("x", "120"), ("y", "121")]
+
+
+def test_wrong_masks(marked, tmp_path, capsys):
+    images, _, regions = marked
+    words = ("features", images, "-o", tmp_path / "x.csv", "--masks")
+    masks = tmp_path / "masks"
+    cases = [
+        (
+            "a.png",
+            np.zeros((20, 23), np.uint8),
+            "a.png has 20 x 23 pixels (height x width) and the",
+        ),
+        ("a.png", np.zeros((20, 24, 3), np.uint8) + np.uint8([1, 2, 3]), "a.png has colours"),
+    ]
+    for name, mask, said in cases:
+        save(masks / name, mask)
+        assert said in complaint(capsys, *words, masks), said
+    Image.fromarray(regions.numpy()).save(masks / "a.png", format="jpeg")
+    assert "a.png is a JPEG" in complaint(capsys, *words, masks)
+    (masks / "a.png").write_bytes(b"no image")
+    assert f"{masks / 'a.png'} is not a PNG" in complaint(capsys, *words, masks)
+    tifffile.imwrite(masks / "a.png", regions.numpy() / np.float32(2))
+    assert "holds fractions" in complaint(capsys, *words, masks)
+    (masks / "a.png").unlink()
+    said = complaint(capsys, *words, masks)
+    assert f"{images / 'a.png'} has no mask {masks / 'a.png'}" in said
+    assert "is its own mask" in complaint(capsys, *words, images)
+    assert not (tmp_path / "x.csv").exists()
+
+
+# --- patients
+
+
+def manifest(folder: Path, rows: list[str]) -> Path:
+    path = folder / "manifest.csv"
+    path.write_text("\n".join(["path,label,patient", *rows]) + "\n")
+    return path
+
+
+def test_per_patient_is_the_mean_over_images(tmp_path):
+    for number in range(4):
+        save(tmp_path / f"{number}.png", noise(9, 9) if number else noise(1, 1))
+    rows = ["0.png,x,p1", "1.png,x,p1", "2.png,x,p2", "3.png,y,p2"]
+    images = manifest(tmp_path, rows)
+    single = [numbers(row) for row in measured(tmp_path, images)]
+    first, second = measured(tmp_path, images, "--per", "patient")
+    # The image without a pair does not count; a patient of two classes has no label.
+    assert [first[name] for name in ("patient", "label", "images")] == ["p1", "x", "1"]
+    assert [second[name] for name in ("patient", "label", "images")] == ["p2", "", "2"]
+    assert "path" not in first
+    assert numbers(first) == single[1]
+    assert numbers(second) == pytest.approx(np.mean(single[2:], axis=0).tolist())
+
+
+def test_per_patient_and_region(marked, tmp_path):
+    images, *_ = marked
+    words = ("--masks", tmp_path / "masks", "--patient_regex", r"png", "--per", "patient")
+    rows = measured(tmp_path, images, *words)  # both images are of patient "png"
+    assert [(row["region"], row["images"]) for row in rows] == [("7", "1"), ("255", "1")]
+
+
+def test_patients_must_be_known(tmp_path, capsys):
+    save(tmp_path / "set" / "a.png", noise(9, 9))
+    words = ("features", tmp_path / "set", "-o", tmp_path / "x.csv", "--per", "patient")
+    assert "does not tell patients" in complaint(capsys, *words)
+
+
+# --- volumes
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> tuple[Path, torch.Tensor]:
+    pixels = noise(5, 12, 14)
+    tifffile.imwrite(tmp_path / "volume.tif", pixels, photometric="minisblack")
+    return tmp_path / "volume.tif", torch.from_numpy(pixels)
+
+
+def test_volumes_slice_by_slice(volume, tmp_path):
+    path, pixels = volume
+    rows = measured(tmp_path, path)
+    assert [row["frame"] for row in rows] == [str(n) for n in range(5)]
+    for row, image in zip(rows, pixels, strict=True):
+        assert numbers(row) == by_hand(fixed_bin_number(image, 32))
+
+
+@pytest.mark.parametrize("way", ["2d_averaged", "2.5d_merged", "3d_averaged", "3d_merged"])
+def test_volumes_as_a_whole(way, volume, tmp_path):
+    path, pixels = volume
+    (row,) = measured(tmp_path, path, "--aggregation", way, "--distance", 2)
+    codes = fixed_bin_number(pixels, 32, ndim=3)
+    assert numbers(row) == volume_features(codes, 32, way, distance=2).tolist()
+    assert "frame" not in row
+    assert row["aggregation"] == way
+
+
+def test_masks_of_volumes(volume, tmp_path):
+    path, pixels = volume
+    regions = np.zeros((5, 12, 14), np.uint8)
+    regions[1:4, 2:9, 3:11] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", regions, photometric="minisblack")
+    inside = torch.from_numpy(regions) > 0
+    words = ("--masks", tmp_path / "mask.tif")
+    (row,) = measured(tmp_path, path, *words, "--aggregation", "3d_merged")
+    codes = fixed_bin_number(pixels, 32, mask=inside, ndim=3)
+    expected = volume_features(codes, 32, "3d_merged", mask=inside)
+    assert numbers(row) == pytest.approx(expected.tolist(), rel=1e-13)
+    assert [row["region"] for row in measured(tmp_path, path, *words)] == ["", "1", "1", "1", ""]
+
+
+def test_a_volume_has_no_gaps_and_one_size(volume, tmp_path, capsys):
+    path, _ = volume
+    listed = tmp_path / "frames.csv"
+    listed.write_text(f"path,frame\n{path.name},0\n{path.name},2\n")
+    words = ("-o", tmp_path / "x.csv", "--aggregation", "3d_merged")
+    assert "do not follow each other" in complaint(capsys, "features", listed, *words)
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
+        file.write(noise(8, 8))
+        file.write(noise(8, 9))
+    assert "different sizes" in complaint(capsys, "features", tmp_path / "pages.tif", *words)
+    nibabel.save(nibabel.Nifti1Image(noise(6, 6, 3, 2), np.eye(4)), tmp_path / "time.nii.gz")
+    assert "series of volumes" in complaint(capsys, "features", tmp_path / "time.nii.gz", *words)
+
+
+# --- many images, and some that cannot be read
+
+
+def test_unreadable_images_stop_or_are_skipped(tmp_path, capsys):
+    save(tmp_path / "set" / "a.png", noise(9, 9))
+    save(tmp_path / "set" / "c.png", noise(9, 9))
+    (tmp_path / "set" / "b.png").touch()
+    out = tmp_path / "features.csv"
+    out.write_text("from before\n")
+    said = complaint(capsys, "features", tmp_path / "set", "-o", out)
+    assert f"{tmp_path / 'set' / 'b.png'} is empty" in said
+    assert out.read_text() == "from before\n"  # whole or not at all
+    assert {path.name for path in tmp_path.iterdir()} == {"set", "features.csv"}
+    rows = measured(tmp_path, tmp_path / "set", "--on_error", "skip")
+    assert [Path(row["path"]).name for row in rows] == ["a.png", "c.png"]
+    assert f"skipped {tmp_path / 'set' / 'b.png'}: is empty" in capsys.readouterr().err
+    for name in ("a", "c"):
+        (tmp_path / "set" / f"{name}.png").write_bytes(b"")
+    words = ("features", tmp_path / "set", "-o", out, "--on_error", "skip")
+    assert "None of the 3 images can be read; the first: " in complaint(capsys, *words)
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path):
+    peaks = []
+    for count in (4, 24):
+        pixels = noise(count, 128, 128)
+        tifffile.imwrite(tmp_path / "many.tif", pixels, photometric="minisblack")
+        tracemalloc.start()
+        measured(tmp_path, tmp_path / "many.tif")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 4 * 128 * 128 * 4  # bytes: four images more, not twenty
+
+
+# --- what users get wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("nowhere.png -o x.csv", "nowhere.png does not exist: give an image, a folder or a CSV"),
+        ("empty -o x.csv", "empty holds no images"),
+        ("a.txt -o x.csv", "a.txt is not a PNG"),
+        ("a.png -o x.xlsx", "out is x.xlsx: give it a name that ends in .csv."),
+        ("a.png -o deep/x.csv", "there is no folder deep: make it first."),
+        ("a.png -o folder.csv", "out is folder.csv, which is a folder"),
+        ("a.png -o x.csv --binning fixed_bin_size", "needs the width of a bin: give --bin_width"),
+        ("a.png -o x.csv --bin_width 5", "bin_width is 5, which binning fixed_bin_number does not"),
+        ("a.png -o x.csv --binning fixed_bin_size --bin_width 0", "bin_width is 0.0: set it above"),
+        ("a.png -o x.csv --binning fixed_bin_size --bin_width 1e-9", "more than 65,536 bins"),
+        ("signed.tif -o x.csv --binning fixed_bin_size --bin_width 5", "holds values below 0"),
+        ("a.png -o x.csv --binning range", "binning range needs the range"),
+        ("a.png -o x.csv --range [9,3]", "range is [9.0, 3.0]: give two finite numbers"),
+        ("a.png -o x.csv --window [3,3]", "window is [3.0, 3.0]: give two finite numbers"),
+        ("a.png -o x.csv --window lung", "a.png is no CT in Hounsfield units"),
+        ("a.png -o x.csv --levels 0", "levels is 0: set it from 1 to 65,536."),
+        ("a.png -o x.csv --distance 0", "distance is 0: set it to 1 pixel or more."),
+        ("a.png -o x.csv --binning bins", "--binning takes fixed_bin_number | fixed_bin_size"),
+        ("a.png -o x.csv --patient_regex p", "a.png is one image: leave patient_regex out"),
+        ("-o x.csv", "features needs --images"),
+        ("a.png", "features needs --out"),
+    ],
+)
+def test_mistakes_get_one_sentence(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save(Path("a.png"), noise(9, 9))
+    Path("a.txt").write_text("no image")
+    Path("empty").mkdir()
+    Path("folder.csv").mkdir()
+    tifffile.imwrite("signed.tif", noise(9, 9).astype(np.int16) - 100)
+    assert said in complaint(capsys, "features", *words.split())
+    assert not Path("x.csv").exists()
