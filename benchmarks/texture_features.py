@@ -247,7 +247,9 @@ def main() -> None:
         stack = textured(args.images, levels)
         same = {name: agreement(form, stack, levels) for name, form in timed.items()}
         rates = {name: rate(form, stack, levels, args.repeats) for name, form in timed.items()}
-        fastest = max((rates[name] for name in PEERS if same.get(name, "-") != "-"), default=1.0)
+        fastest = max(
+            (rates[name] for name in PEERS if same.get(name, "-") != "-"), default=math.nan
+        )
         columns.append({n: (f"{r:,.1f} [{r / fastest:.2f}]", same[n]) for n, r in rates.items()})
     for name in timed:
         cells = "".join(f"{c[name][0]:>22}{c[name][1]:>12}" for c in columns)

@@ -173,7 +173,7 @@ def test_mixed_channels(images, tmp_path, capsys):
     ("rows", "said"),
     [
         (["benign/0.png,a,p0,", "benign/9.png,a,p1,"], "names 1 of 2 files that are missing ("),
-        (["benign/0.png,a,p0,", "benign/0.png,a,p0,"], "lists 1 file(s) more than once ("),
+        (["benign/0.png,a,p0,", "benign/0.png,a,p0,"], "lists 1 image(s) more than once ("),
         (
             ["benign/0.png,a,p0,train", "benign/1.png,a,p0,test"],
             "puts 1 patient(s) on two sides of its split (p0)",

@@ -37,12 +37,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     ['a.txt']
     """
     data = content.encode() if isinstance(content, str) else content
-    with whole_file(path) as file:
+    with whole_file(path, len(data)) as file:
         file.write(data)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
     r"""Open a file for writing piece by piece that appears whole or not at all.
 
     As `write_atomically`, for what is too long to be held in memory. An error while it is open
@@ -52,6 +52,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     ----------
     path : Path
         The file to write.
+    size : int, optional
+        The bytes it will have, where they are known: an error then says how much room it needs.
 
     Yields
     ------
@@ -74,20 +76,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     # Not `tempfile`: its files are readable by their owner alone, and stay so after the rename.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    size = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             yield file
-            size = file.tell()
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         kept = "; the version before it is intact" if path.exists() else ""
-        written = f" ({size / 2**20:.1f} MiB)" if size else ""
+        room = "" if size is None else f" ({size / 2**20:.1f} MiB)"
         raise UserError(
-            f"{path}{written} cannot be written ({error.strerror}){kept}: "
+            f"{path}{room} cannot be written ({error.strerror}){kept}: "
             "make room or give a folder that can be written, and start again."
         ) from error
     finally:

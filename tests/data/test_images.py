@@ -18,6 +18,8 @@ from glcm_mae.data import (
 )
 from glcm_mae.errors import UserError
 
+from .readers.samples import dicom
+
 
 def record(folder: Path, name: str, pixels: np.ndarray) -> Record:
     if name.endswith(".tif"):
@@ -150,8 +152,8 @@ def test_unreadable_files_stop_or_are_reported(tmp_path: Path) -> None:
     assert loaded.pixels.shape == (2, 1, 4, 4)
     assert loaded.kept.tolist() == [1, 2]
     assert loaded.hashes == file_hashes(good)
-    ((path, reason),) = loaded.skipped
-    assert path == bad.path
+    ((name, reason),) = loaded.skipped
+    assert name == str(bad.path)
     assert "not a PNG" in reason
     with pytest.raises(UserError, match=r"None of the 2 images can be read; the first: .*bad\.png"):
         load_images([bad, bad], image_size=(4, 4), on_error="skip")
@@ -168,8 +170,71 @@ def test_the_hash_is_of_the_pixels_and_not_of_the_file(tmp_path: Path) -> None:
         record(tmp_path, "d.png", pixels.astype(np.uint16)),
     ]
     hashes = file_hashes(records)
-    assert hashes[0] == hashes[1] == content_hash(read_image(records[0].path))
+    assert hashes[0] == hashes[1] == content_hash(read_image(records[0].path)[0])
     assert len(set(hashes)) == 3
+
+
+def dicom_record(folder: Path, name: str, pixels: np.ndarray, **elements: object) -> Record:
+    (folder / name).write_bytes(dicom(pixels, **elements))
+    return Record(folder / name, None, name, None)
+
+
+def test_no_setting_mixes_polarities(tmp_path: Path) -> None:
+    ramp = np.array([[0, 51, 255]], np.uint8)
+    plain = dicom_record(tmp_path, "2.dcm", ramp)
+    negative = dicom_record(tmp_path, "1.dcm", ramp, PhotometricInterpretation="MONOCHROME1")
+    with pytest.raises(
+        UserError, match=r"1\.dcm stores white as 0 \(MONOCHROME1\): set data\.invert_monochrome1"
+    ):
+        load_images([plain, negative], image_size=(1, 3))
+    both = load_images([plain, negative], image_size=(1, 3), invert_monochrome1=True)
+    torch.testing.assert_close(both.pixels[0, 0], torch.tensor([[0, 0.2, 1]]))
+    torch.testing.assert_close(both.pixels[1, 0], torch.tensor([[1, 0.8, 0]]))
+    # The fingerprint is of what is stored.
+    assert both.hashes[0] == both.hashes[1] == content_hash(ramp[None])
+
+
+def test_windows_are_in_the_real_unit(tmp_path: Path) -> None:
+    stored = np.array([[0, 1024, 1424]], np.uint16)
+    ct = dicom_record(tmp_path, "ct.dcm", stored, Modality="CT", RescaleSlope=1,
+                      RescaleIntercept=-1024, WindowCenter=0, WindowWidth=801)  # fmt: skip
+    loaded = load_images([ct], image_size=(1, 3), window=(-400, 400))
+    torch.testing.assert_close(loaded.pixels[0, 0], torch.tensor([[0, 0.5, 1]]))
+    bone = load_images([ct], image_size=(1, 3), window="bone").pixels[0, 0]
+    torch.testing.assert_close(bone, torch.tensor([[0, 500 / 1800, 0.5]]))
+    own = load_images([ct], image_size=(1, 3), window="file").pixels[0, 0]
+    torch.testing.assert_close(own, torch.tensor([[0, 400.5 / 800, 1]]))
+    with pytest.raises(UserError, match=r"ct\.dcm holds values that its header rescales .*: set"):
+        load_images([ct], image_size=(1, 3))
+    png = record(tmp_path, "a.png", noise(4, 4))
+    with pytest.raises(UserError, match=r"a\.png is no CT in Hounsfield units"):
+        load_images([png], image_size=(4, 4), window="lung")
+    with pytest.raises(UserError, match=r"a\.png has no window of its own"):
+        load_images([png], image_size=(4, 4), window="file")
+    with pytest.raises(UserError, match=r"data\.window is .liver.: set it to two numbers or"):
+        load_images([png], image_size=(4, 4), window="liver")  # type: ignore[arg-type]
+
+
+def test_the_full_range_is_that_of_the_stored_bits(tmp_path: Path) -> None:
+    twelve = {"BitsStored": 12, "HighBit": 11}
+    one = dicom_record(tmp_path, "12.dcm", np.array([[0, 4095]], np.uint16), **twelve)
+    torch.testing.assert_close(load_images([one], (1, 2)).pixels[0, 0], torch.tensor([[0.0, 1.0]]))
+    other = dicom_record(tmp_path, "16.dcm", np.array([[0, 4095]], np.uint16))
+    with pytest.raises(
+        UserError, match=r"uint16 values from 0 to 4095 .*uint16 values from 0 to 65535 .*no full"
+    ):
+        load_images([one, other], (1, 2))
+
+
+def test_frames_are_loaded_by_number(tmp_path: Path) -> None:
+    frames = np.stack([np.full((4, 4), value, np.uint8) for value in (0, 51, 255)])
+    path = dicom_record(tmp_path, "cine.dcm", frames).path
+    records = [Record(path, None, "p", None, frame) for frame in (2, 1)]
+    pixels = load_images(records, image_size=(4, 4)).pixels
+    torch.testing.assert_close(pixels[:, 0, 0, 0], torch.tensor([1, 0.2]))
+    missing = Record(path, None, "p", None, 3)
+    loaded = load_images([records[0], missing], image_size=(4, 4), on_error="skip")
+    assert loaded.skipped == [(f"{path}#3", "has no frame 3: it holds 3, counted from 0.")]
 
 
 def test_setting_mistakes(tmp_path: Path) -> None:

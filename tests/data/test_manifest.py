@@ -1,16 +1,20 @@
 """Folders and CSV files are listed in a fixed order, and mistakes in them are named."""
 
+import gzip
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glcm_mae.data import Manifest, Record, patients_on_two_sides, read_manifest
+from glcm_mae.data import Manifest, Record, holdout, patients_on_two_sides, read_manifest
 from glcm_mae.errors import UserError
+
+from .readers.samples import dicom, nifti
 
 CHEST_REGEX = r"^(person\d+|(?:NORMAL\d+-)?IM-\d+)"
 
@@ -193,7 +197,7 @@ def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], words: s
         ("path,split\na.png,\nb.png,test\n", "empty cell in column split, row 1"),
         ("path,split\na.png,training\n", r"unknown split names \(training\): use train, val, test"),
         ("path\na.png\nx.png\ny.png\nz.png\nw.png\n", r"4 of 5 files .* missing .*z.png, \.\.\."),
-        ("path\na.png\nb.png\n../{folder}/a.png\n", "1 file.* more than once .*a.png"),
+        ("path\na.png\nb.png\n../{folder}/a.png\n", "1 image.* more than once .*a.png"),
         ("path,patient,split\na.png,p7,train\nb.png,p7,test\n", r"1 patient.* two sides .*p7"),
     ],
 )
@@ -236,6 +240,100 @@ def test_mistakes_with_patients(tmp_path: Path) -> None:
 def test_patients_on_two_sides(pairs: list[tuple[str, str]]) -> None:
     found = patients_on_two_sides([p for p, _ in pairs], [s for _, s in pairs])
     assert found == [p for p in "pqr" if {(p, "x"), (p, "y")} <= set(pairs)]
+
+
+def test_files_of_several_images_stand_for_all(tmp_path: Path) -> None:
+    pages = np.zeros((3, 4, 4), np.uint8)
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, pages, photometric="minisblack")
+    touch(tmp_path, "c.png")
+    (tmp_path / "d.png").write_bytes(b"no image: whoever reads it says so")
+    manifest = read_manifest(tmp_path)
+    assert [r.name.removeprefix(f"{tmp_path}/") for r in manifest.records] == [
+        *("a.tif#0", "a.tif#1", "a.tif#2", "b.tif#0", "b.tif#1", "b.tif#2", "c.png", "d.png")
+    ]
+    # The images of one file are one patient, also where no patient is known.
+    assert len(set(manifest.patients.tolist())) == 4
+    split = holdout(manifest, folds=4, fold=0, seed=0)
+    for side in (split.train, split.val, split.test):
+        files = [manifest.records[i].path.name for i in side]
+        assert files.count("a.tif") in (0, 3)
+        assert files.count("b.tif") in (0, 3)
+
+
+def test_a_csv_can_name_frames(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 4, 4), np.uint8), photometric="minisblack")
+    touch(tmp_path, "b.png")
+    source = write_csv(tmp_path, "path,frame,label\na.tif,2,x\na.tif,0,y\nb.png,,x\n")
+    manifest = read_manifest(source)
+    assert [(r.path.name, r.frame, r.label) for r in manifest.records] == [
+        ("a.tif", 2, "x"), ("a.tif", 0, "y"), ("b.png", None, "x"),
+    ]  # fmt: skip
+    manifest.write(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text().startswith("path,frame,label,patient,split\n")
+    assert read_manifest(tmp_path / "again.csv") == manifest
+    for rows, words in (
+        ("a.tif,2\na.tif,2\n", r"1 image\(s\) more than once \(.*a\.tif#2\)"),
+        ("a.tif,\na.tif,1\n", "1 image.* more than once"),
+        ("a.tif,one\n", r"frames that are none \(one\)"),
+        ("a.tif,-1\n", "frames that are none"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_manifest(write_csv(tmp_path, "path,frame\n" + rows))
+
+
+def test_volumes_are_cut_as_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti(np.zeros((4, 5, 6), np.int16))))
+    lengths = {"sagittal": 4, "coronal": 5, "axial": 6}
+    for plane, length in lengths.items():
+        assert len(read_manifest(tmp_path, plane=plane)) == length  # type: ignore[arg-type]
+
+
+def test_dicom_files_need_no_ending(tmp_path: Path) -> None:
+    for name in ("IM000001", "1.2.840.113619.2", "DICOMDIR"):
+        (tmp_path / name).write_bytes(dicom(np.zeros((4, 4), np.uint8)))
+    touch(tmp_path, "notes")
+    assert names_of(read_manifest(tmp_path), tmp_path) == ["1.2.840.113619.2", "IM000001"]
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a, b.png", "胸部.png", 'x"y.png'])
+def test_odd_names_are_written_and_read_back(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f"normal/{name}", f"odd, {name[0]}/b.png")
+    manifest = read_manifest(tmp_path)
+    manifest.write(tmp_path / "manifest.csv")
+    assert read_manifest(tmp_path / "manifest.csv") == manifest
+
+
+def test_names_that_are_no_text_are_refused_in_one_line(tmp_path: Path) -> None:
+    touch(tmp_path, "a\udcff\nb.png")
+    with pytest.raises(UserError, match=r"a\\udcff\\nb\.png has a name that is no text") as caught:
+        read_manifest(tmp_path)
+    assert str(caught.value).isprintable()
+    touch(tmp_path, "x\ny/c.png")
+    with pytest.raises(UserError) as caught:
+        read_manifest(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "normal/a.png", "ill/b.png")
+    listed = Path.iterdir
+
+    def denied(folder: Path) -> object:
+        if folder.name == "ill":
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", denied)  # as root all is permitted
+    with pytest.raises(UserError, match=r"ill cannot be listed \(Permission denied\): grant"):
+        read_manifest(tmp_path)
+
+
+def test_pipes_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe")
+    touch(tmp_path, "a.png")
+    assert names_of(read_manifest(tmp_path), tmp_path) == ["a.png"]
 
 
 def test_a_failed_write_leaves_the_old_file(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glcm_mae.data import Manifest, Record, grouped_folds, holdout
+from glcm_mae.data.splits import with_split
 from glcm_mae.errors import UserError
 
 
@@ -156,3 +157,59 @@ def test_holdout_mistakes() -> None:
     crossing = [("a", "p1", "train"), ("a", "p1", "test"), ("a", "p2", "val")]
     with pytest.raises(UserError, match=r"1 patient.* two sides \(p1\)"):
         holdout(make_manifest(crossing), folds=3, fold=0, seed=0)
+
+
+def test_groups_join_patients_in_a_holdout() -> None:
+    """Patients 0 and 2 share a copy: they move together, over every seed."""
+    manifest = sample(images=40, patients=20)
+    groups = np.array([0 if p == "p2" else int(p[1:]) for p in manifest.patients])
+    parted = 0
+    for seed in range(8):
+        split = holdout(manifest, folds=4, fold=0, seed=seed, groups=groups)
+        sides = np.empty(40, dtype="<U5")
+        for name in ("train", "val", "test"):
+            sides[getattr(split, name)] = name
+        assert len(set(sides[groups == 0])) == 1
+        plain = holdout(manifest, folds=4, fold=0, seed=seed)
+        parted += any(
+            len(set(groups[side]) & {0}) and not {"p0", "p2"} <= set(manifest.patients[side])
+            for side in (plain.train, plain.val, plain.test)
+        )
+    assert parted  # by patient alone they would have been parted
+
+
+def test_copies_across_a_given_split_are_refused() -> None:
+    sides = ["train", "val", "test"]
+    manifest = sample(split=lambda patient: sides[patient % 3])
+    groups = np.arange(len(manifest))
+    groups[1] = groups[0]
+    with pytest.raises(UserError, match=r"puts 1 group\(s\) of copies on two sides: .* data check"):
+        holdout(manifest, folds=3, fold=0, seed=0, groups=groups)
+
+
+def test_a_drawn_validation_part_keeps_groups_together() -> None:
+    manifest = sample(split=lambda patient: "test" if patient < 6 else "train")
+    groups = np.array([int(p[1:]) // 4 for p in manifest.patients])  # patients 4 to 7 are one group
+    groups[manifest.patients == "p4"] = groups[manifest.patients == "p5"] = 99
+    for fold in range(3):
+        split = holdout(manifest, folds=3, fold=fold, seed=0, groups=groups)
+        assert not set(groups[split.train]) & set(groups[split.val])
+
+
+def test_too_few_groups_are_called_so() -> None:
+    manifest = sample(images=12, patients=12)
+    groups = np.array([0 if label == 0 else n for n, label in enumerate(manifest.labels)])
+    with pytest.raises(UserError, match=r"Class a has 1 group\(s\) of patients and copies, too"):
+        holdout(manifest, folds=3, fold=0, seed=0, groups=groups)
+
+
+def test_a_split_is_written_into_the_records() -> None:
+    manifest = sample()
+    split = holdout(manifest, folds=3, fold=1, seed=0)
+    written = with_split(manifest, split)
+    for side in ("train", "val", "test"):
+        assert {written.records[n].split for n in getattr(split, side)} == {side}
+    assert [r.path for r in written.records] == [r.path for r in manifest.records]
+    again = holdout(written, folds=5, fold=4, seed=9)
+    np.testing.assert_array_equal(again.test, split.test)
+    np.testing.assert_array_equal(again.val, split.val)

@@ -100,3 +100,15 @@ def test_a_broken_table_is_refused(run: Path) -> None:
     (run / "seen.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"seen\.csv is not a table of fingerprints"):
         refuse_seen(str(run), _images("A", "x"), [0], allow=True)
+
+
+def test_frames_of_one_file_are_one_patient_where_none_is_known(tmp_path):
+    def slices(*frames: int) -> Images:
+        path = Path("ct.nii")
+        records = tuple(Record(path, "a", str(path), None, frame) for frame in frames)
+        hashes = [f"hash {frame}" for frame in frames]
+        return Images(torch.zeros(len(frames), 1, 2, 2), Manifest(records, ("a",), False), hashes)
+
+    write_seen(tmp_path, slices(0, 1), np.array([0, 1]), None)
+    assert _count(tmp_path, slices(2, 3), [0, 1]) == 2
+    assert "ct.nii" not in (tmp_path / "seen.csv").read_text()

@@ -4,25 +4,37 @@ from glcm_mae.data.augment import Augment
 from glcm_mae.data.images import LoadedImages, content_hash, file_hashes, load_images
 from glcm_mae.data.manifest import Manifest, Record, patients_on_two_sides, read_manifest
 from glcm_mae.data.phantom import Phantom, Texture, make_phantom, write_phantom
-from glcm_mae.data.readers import IMAGE_SUFFIXES, UnreadableImage, read_image
+from glcm_mae.data.readers import (
+    IMAGE_SUFFIXES,
+    Facts,
+    Plane,
+    UnreadableImage,
+    count_frames,
+    one_line,
+    read_image,
+)
 from glcm_mae.data.splits import Split, grouped_folds, holdout
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "Augment",
+    "Facts",
     "LoadedImages",
     "Manifest",
     "Phantom",
+    "Plane",
     "Record",
     "Split",
     "Texture",
     "UnreadableImage",
     "content_hash",
+    "count_frames",
     "file_hashes",
     "grouped_folds",
     "holdout",
     "load_images",
     "make_phantom",
+    "one_line",
     "patients_on_two_sides",
     "read_image",
     "read_manifest",

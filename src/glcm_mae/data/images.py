@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -17,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glcm_mae.data.manifest import Record
-from glcm_mae.data.readers import UnreadableImage, read_image
+from glcm_mae.data.readers import Facts, Plane, UnreadableImage, one_line, read_image
+from glcm_mae.data.windows import Unscalable, unit_range
 from glcm_mae.errors import UserError
 
 __all__ = ["LoadedImages", "content_hash", "file_hashes", "load_images"]
@@ -25,6 +25,7 @@ __all__ = ["LoadedImages", "content_hash", "file_hashes", "load_images"]
 Color = Literal["auto", "gray", "rgb"]
 Resize = Literal["none", "stretch", "crop", "pad"]
 OnError = Literal["stop", "skip"]
+NamedWindow = Literal["lung", "soft_tissue", "bone", "file"]
 _T = TypeVar("_T")
 
 # Decoding holds no lock, so two threads keep two cores busy; an error is met within one chunk.
@@ -44,14 +45,14 @@ class LoadedImages:
         Images (N, C, H, W) float32 in [0, 1].
     kept : np.ndarray
         For each image, its position (N,) int64 in the records that were asked for.
-    skipped : list of (Path, str)
-        The files that could not be read, and why.
+    skipped : list of (str, str)
+        The names (`Record.name`) of the images that could not be read, and why.
     hashes : list of str
         For each image, the `content_hash` of its stored pixels.
 
     Examples
     --------
-    >>> skipped = [(Path("a.png"), "is empty")]
+    >>> skipped = [("a.png", "is empty")]
     >>> loaded = LoadedImages(torch.zeros(1, 1, 4, 4), np.array([1]), skipped, hashes=["e3"])
     >>> len(loaded.pixels), len(loaded.skipped)
     (1, 1)
@@ -59,7 +60,7 @@ class LoadedImages:
 
     pixels: Tensor
     kept: np.ndarray
-    skipped: list[tuple[Path, str]]
+    skipped: list[tuple[str, str]]
     hashes: list[str]
 
 
@@ -68,7 +69,7 @@ class _Loaded:
     """One image, ready, and what it was in its file."""
 
     pixels: Tensor
-    stored_dtype: np.dtype
+    facts: Facts
     digest: str
 
 
@@ -77,14 +78,21 @@ def load_images(
     image_size: tuple[int, int],
     color: Color = "auto",
     resize: Resize = "none",
-    window: tuple[float, float] | None = None,
+    window: tuple[float, float] | NamedWindow | None = None,
     on_error: OnError = "stop",
     progress: Callable[[int], None] | None = None,
+    invert_monochrome1: bool = False,
+    plane: Plane = "axial",
 ) -> LoadedImages:
     """Read all images and bring them to one size, colour and range.
 
     Stored values are first scaled to [0, 1], then brought to gray or RGB, then resized
     (bilinear, antialiased, in float32). Besides the result, memory holds a few dozen images.
+
+    In the result 1 is always what a viewer shows white. A radiograph stored as MONOCHROME1 holds
+    bone as low values: taken as stored beside MONOCHROME2 ones it is their negative, and which of
+    the two a maker chooses tells the scanner, not the disease. So such images are inverted, and
+    only if `invert_monochrome1` allows it; no setting mixes the two.
 
     Parameters
     ----------
@@ -99,13 +107,21 @@ def load_images(
         "none" demands that every file has `image_size`; "stretch" ignores the aspect ratio;
         "crop" keeps it, fits the shorter side and cuts the middle out; "pad" keeps it, fits the
         longer side and adds zeros around.
-    window : (float, float), optional
-        The stored values that become 0 and 1; values beyond are clamped. Without it the full
-        range of the stored type does (255 or 65535), and nothing is clamped.
+    window : (float, float) or str, optional
+        The values that become 0 and 1; those beyond are clamped. They are in the file's real unit
+        (after rescale slope and intercept: Hounsfield for CT), which for most formats is what is
+        stored. Or a name: "lung", "soft_tissue", "bone" (see `CT_WINDOWS`), or "file" for the
+        DICOM file's own first window or lookup table. Without it the full range of the stored
+        bits does (255, 4095 or 65535), and nothing is clamped.
     on_error : {"stop", "skip"}
         Whether a file that cannot be read ends the loading or is reported in `skipped`.
     progress : callable, optional
         Called after each image with the number done.
+    invert_monochrome1 : bool
+        Invert the images in which the least value means white (DICOM's MONOCHROME1, TIFF's
+        WhiteIsZero). Without it they are refused.
+    plane : {"axial", "coronal", "sagittal"}
+        How NIfTI volumes are cut into slices; as for `read_manifest`.
 
     Returns
     -------
@@ -118,11 +134,13 @@ def load_images(
         A file cannot be read, and `on_error` is "stop".
     UserError
         The files differ in a way that the settings do not settle: channels, size, bits per
-        sample, floating-point values without a window; or no file could be read.
+        sample, polarity, floating-point, signed or rescaled values without a window, no such
+        window; or no file could be read.
 
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     Image.new("L", (8, 6), color=51).save(f"{folder}/a.png")
@@ -132,25 +150,33 @@ def load_images(
     tensor([0.2000, 0.2000, 0.2000, 0.0000])
     """
     _check_settings(records, image_size, color, resize, window, on_error)
-    load = partial(_load, image_size=image_size, color=color, resize=resize, window=window)
+    load = partial(
+        _load,
+        image_size=image_size,
+        color=color,
+        resize=resize,
+        window=window,
+        invert_monochrome1=invert_monochrome1,
+        plane=plane,
+    )
     images: Tensor | None = None
     kept: list[int] = []
     hashes: list[str] = []
-    skipped: list[tuple[Path, str]] = []
-    paths_by_channels: dict[int, list[Path]] = defaultdict(list)
-    paths_by_dtype: dict[str, list[Path]] = defaultdict(list)
+    skipped: list[tuple[str, str]] = []
+    names_by_channels: dict[int, list[str]] = defaultdict(list)
+    names_by_range: dict[str, list[str]] = defaultdict(list)
     for index, loaded in enumerate(_in_threads(load, records)):
-        path = records[index].path
+        name = one_line(records[index].name)
         if isinstance(loaded, UnreadableImage):
             if on_error == "stop":
                 raise loaded
-            skipped.append((path, loaded.reason))
+            skipped.append((name, loaded.reason))
         else:
-            paths_by_channels[loaded.pixels.shape[0]].append(path)
-            paths_by_dtype[str(loaded.stored_dtype)].append(path)
+            names_by_channels[loaded.pixels.shape[0]].append(name)
+            names_by_range[_range(loaded.facts)].append(name)
             if images is None:
                 images = loaded.pixels.new_empty(len(records), *loaded.pixels.shape)
-            if len(paths_by_channels) == 1:  # else only counted, for the error below
+            if len(names_by_channels) == 1:  # else only counted, for the error below
                 images[len(kept)] = loaded.pixels
             kept.append(index)
             hashes.append(loaded.digest)
@@ -161,7 +187,7 @@ def load_images(
             f"None of the {len(records)} images can be read; the first: {skipped[0][0]} "
             f"{skipped[0][1]}"
         )
-    _check_alike(paths_by_channels, paths_by_dtype, window)
+    _check_alike(names_by_channels, names_by_range, window)
     return LoadedImages(images[: len(kept)], np.array(kept, dtype=np.int64), skipped, hashes)
 
 
@@ -187,13 +213,15 @@ def content_hash(pixels: np.ndarray) -> str:
     return hashlib.sha256(header + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def file_hashes(records: Sequence[Record]) -> list[str]:
+def file_hashes(records: Sequence[Record], plane: Plane = "axial") -> list[str]:
     """Fingerprint images without keeping them, to see whether two sets share any.
 
     Parameters
     ----------
     records : sequence of Record
         The images.
+    plane : {"axial", "coronal", "sagittal"}
+        How NIfTI volumes are cut into slices.
 
     Returns
     -------
@@ -210,7 +238,11 @@ def file_hashes(records: Sequence[Record]) -> list[str]:
     >>> file_hashes([])
     []
     """
-    return list(_in_threads(lambda record: content_hash(read_image(record.path)), records))
+
+    def digest(record: Record) -> str:
+        return content_hash(read_image(record.path, record.frame, plane)[0])
+
+    return list(_in_threads(digest, records))
 
 
 def _in_threads(work: Callable[[Record], _T], records: Sequence[Record]) -> Iterator[_T]:
@@ -225,34 +257,34 @@ def _load(
     image_size: tuple[int, int],
     color: Color,
     resize: Resize,
-    window: tuple[float, float] | None,
+    window: tuple[float, float] | NamedWindow | None,
+    invert_monochrome1: bool,
+    plane: Plane,
 ) -> _Loaded | UnreadableImage:
     try:
-        stored = read_image(record.path)
+        stored, facts = read_image(record.path, record.frame, plane)
     except UnreadableImage as error:
         return error
+    name = one_line(record.name)
     if resize == "none" and stored.shape[1:] != tuple(image_size):  # YAML may bring a list
         raise UserError(
-            f"{record.path} has {_size(stored.shape[1:])} pixels (height x width) instead of "
+            f"{name} has {_size(stored.shape[1:])} pixels (height x width) instead of "
             f"{_size(image_size)}: set data.resize to crop, pad or stretch, or data.image_size."
         )
-    if window is None and stored.dtype == np.float32:
+    if facts.white_is_zero and not invert_monochrome1:
         raise UserError(
-            f"{record.path} holds floating-point values, which have no full range: set "
-            "data.window to the values that shall become 0 and 1."
+            f"{name} stores white as 0 ({facts.photometric}): set data.invert_monochrome1 true to "
+            "have such images inverted, so that white is 1 in all of them."
         )
-    pixels = _resized(_colored(_scaled(stored, window), color), image_size, resize)
+    try:
+        scaled = torch.from_numpy(unit_range(stored, facts, window))
+    except Unscalable as reason:
+        raise UserError(
+            f"{name} {reason}: set data.window to the two values that shall become 0 and 1."
+        ) from None
+    pixels = _resized(_colored(scaled, color), image_size, resize)
     # The weights of luminance and of resizing add up to 1 only up to rounding.
-    return _Loaded(pixels.clamp(0, 1), stored.dtype, content_hash(stored))
-
-
-def _scaled(stored: np.ndarray, window: tuple[float, float] | None) -> Tensor:
-    """Scale stored values to [0, 1] in float32."""
-    values = torch.from_numpy(stored.astype(np.float32))
-    if window is None:
-        return values.div_(float(np.iinfo(stored.dtype).max))
-    low, high = window
-    return values.sub_(low).div_(high - low).clamp_(0, 1)
+    return _Loaded(pixels.clamp(0, 1), facts, content_hash(stored))
 
 
 def _colored(pixels: Tensor, color: Color) -> Tensor:
@@ -285,15 +317,20 @@ def _check_settings(
     image_size: tuple[int, int],
     color: Color,
     resize: Resize,
-    window: tuple[float, float] | None,
+    window: tuple[float, float] | NamedWindow | None,
     on_error: OnError,
 ) -> None:
     if not records:
         raise UserError("There are no images to load: choose another data set or split.")
     if min(image_size) < 1:
         raise UserError(f"data.image_size is {_size(image_size)}: set it to 1 or more.")
-    if window is not None and not -np.inf < window[0] < window[1] < np.inf:
-        raise UserError(f"data.window is {window}: set it to two numbers, the lower one first.")
+    if isinstance(window, str) and window not in get_args(NamedWindow):
+        names = ", ".join(get_args(NamedWindow))
+        raise UserError(f"data.window is {window!r}: set it to two numbers or one of {names}.")
+    if isinstance(window, Sequence) and not isinstance(window, str):
+        low, high = window
+        if not -np.inf < low < high < np.inf:
+            raise UserError(f"data.window is {window}: set it to two numbers, the lower one first.")
     choices = (("color", color, Color), ("resize", resize, Resize), ("on_error", on_error, OnError))
     for setting, value, allowed in choices:
         if value not in get_args(allowed):
@@ -302,25 +339,33 @@ def _check_settings(
 
 
 def _check_alike(
-    paths_by_channels: Mapping[int, list[Path]],
-    paths_by_dtype: Mapping[str, list[Path]],
-    window: tuple[float, float] | None,
+    names_by_channels: Mapping[int, list[str]],
+    names_by_range: Mapping[str, list[str]],
+    window: tuple[float, float] | NamedWindow | None,
 ) -> None:
-    if len(paths_by_channels) > 1:
-        gray, rgb = paths_by_channels[1], paths_by_channels[3]
+    if len(names_by_channels) > 1:
+        gray, rgb = names_by_channels[1], names_by_channels[3]
         raise UserError(
             f"the images are not alike, {len(gray)} gray (such as {gray[0]}) and {len(rgb)} RGB "
             f"(such as {rgb[0]}): set data.color to gray or rgb."
         )
-    if len(paths_by_dtype) > 1 and window is None:
+    if len(names_by_range) > 1 and window is None:
         kinds = " and ".join(
-            f"{len(paths)} images hold {dtype} values (such as {paths[0]})"
-            for dtype, paths in sorted(paths_by_dtype.items())
+            f"{len(names)} images hold {values} (such as {names[0]})"
+            for values, names in sorted(names_by_range.items())
         )
         raise UserError(
             f"{kinds}, which share no full range: set data.window to the stored values that shall "
             "become 0 and 1, or load them apart."
         )
+
+
+def _range(facts: Facts) -> str:
+    """Say which values an image's bits can hold."""
+    if facts.value_range is None:
+        return f"{facts.dtype} values"
+    low, high = facts.value_range
+    return f"{facts.dtype} values from {low:.0f} to {high:.0f}"
 
 
 def _size(size: Sequence[int]) -> str:

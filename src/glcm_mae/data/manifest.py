@@ -14,13 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from glcm_mae.data.readers import IMAGE_SUFFIXES
+from glcm_mae.data.readers import (
+    IMAGE_SUFFIXES,
+    Plane,
+    UnreadableImage,
+    count_frames,
+    is_image,
+    one_line,
+    read_medmnist_labels,
+)
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
 __all__ = ["Manifest", "Record", "patients_on_two_sides", "read_manifest"]
 
-_COLUMNS = ("path", "label", "patient", "split")
+_COLUMNS = ("path", "frame", "label", "patient", "split")
 _SPLITS = ("train", "val", "test")
 
 
@@ -38,17 +46,27 @@ class Record:
         The unit that must not cross a split; the file's own path where no patient is known.
     split : str or None
         "train", "val" or "test" where the data set fixes it; else None.
+    frame : int or None
+        Which image of a file that holds several, counted from 0; None for a file of one.
 
     Examples
     --------
     >>> Record(Path("IM-0117-0001.png"), "NORMAL", "IM-0117", None).patient
     'IM-0117'
+    >>> Record(Path("cine.dcm"), None, "cine.dcm", None, frame=3).name
+    'cine.dcm#3'
     """
 
     path: Path
     label: str | None
     patient: str
     split: str | None
+    frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What tables and messages call the image: its path, with ``#frame`` where it has one."""
+        return str(self.path) if self.frame is None else f"{self.path}#{self.frame}"
 
 
 @dataclass(frozen=True)
@@ -115,8 +133,8 @@ class Manifest:
         """Write the manifest as CSV, which `read_manifest` reads back.
 
         Images below the CSV's folder are named relative to it, others by their absolute path.
-        The patient column is empty where no patient is known. The file appears whole or not at
-        all.
+        The patient column is empty where no patient is known; there is a column frame if an image
+        has one. The file appears whole or not at all.
 
         Parameters
         ----------
@@ -127,32 +145,56 @@ class Manifest:
         folder = os.path.abspath(path.parent)
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        with_frames = any(record.frame is not None for record in self.records)
+        columns = [name for name in _COLUMNS if name != "frame" or with_frames]
+        writer.writerow(columns)
         for record in self.records:
-            patient = record.patient if self.has_patients else ""
-            place = _relative(record.path, folder)
-            writer.writerow([place, record.label or "", patient, record.split or ""])
+            cells = {
+                "path": _relative(record.path, folder),
+                "frame": "" if record.frame is None else record.frame,
+                "label": record.label or "",
+                "patient": record.patient if self.has_patients else "",
+                "split": record.split or "",
+            }
+            writer.writerow([cells[name] for name in columns])
         write_atomically(path, table.getvalue())
 
 
-def read_manifest(source: str | Path, patient_regex: str | None = None) -> Manifest:
-    r"""List the images of a folder or of a CSV manifest.
+def read_manifest(
+    source: str | Path,
+    patient_regex: str | None = None,
+    plane: Plane = "axial",
+    may_cross: bool = False,
+) -> Manifest:
+    r"""List the images of a folder, of a CSV manifest or of a MedMNIST file.
 
     A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
-    ``path,label,patient,split``, of which only ``path`` is required; it is relative to the CSV's
-    folder. An empty label means unlabelled; a column that is empty throughout counts as absent.
+    ``path,frame,label,patient,split``, of which only ``path`` is required; it is relative to the
+    CSV's folder. An empty label means unlabelled; a column that is empty throughout counts as
+    absent.
+
+    A file that holds several images (pages, frames, slices) stands for all of them, unless a row
+    of a CSV names one by its frame, counted from 0. Where no patient is known, the images of one
+    file count as one patient, so that they never cross a split.
+
+    A MedMNIST ``.npz`` keeps its official split; each of its images counts as a patient, and its
+    classes are its label numbers. Where an image has several labels (ChestMNIST), it has none here.
 
     Parameters
     ----------
     source : str or Path
-        The folder or the CSV file.
+        The folder, the CSV file or the .npz file.
     patient_regex : str, optional
         Regular expression searched in each file's name; its first group (the whole match if it
         has none) is the patient. For the chest X-rays of Kermany et al., one expression finds
         the patients of ``person1018_virus_1706.png``, ``IM-0117-0001.png`` and
         ``NORMAL2-IM-0117-0001.png``: ``^(person\d+|(?:NORMAL\d+-)?IM-\d+)``.
+    plane : {"axial", "coronal", "sagittal"}
+        How NIfTI volumes are cut into slices.
+    may_cross : bool
+        Whether patients on two sides of the given split are let through, for an audit to report.
 
     Returns
     -------
@@ -162,9 +204,9 @@ def read_manifest(source: str | Path, patient_regex: str | None = None) -> Manif
     Raises
     ------
     UserError
-        The source is missing or holds no images, a class folder is empty, a CSV has missing
-        files, duplicates, unknown columns or gaps, a file name has no patient, or a patient is
-        on two sides of the given split.
+        The source is missing or holds no images, a folder cannot be listed, a class folder is
+        empty, a CSV has missing files, duplicates, unknown columns or gaps, a file name is no
+        text or has no patient, or a patient is on two sides of the given split.
 
     Examples
     --------
@@ -181,12 +223,17 @@ def read_manifest(source: str | Path, patient_regex: str | None = None) -> Manif
     source = Path(source)
     if not source.exists():
         raise UserError(f"{source} does not exist: give a folder of images or a CSV manifest.")
+    if source.suffix.lower() == ".npz":
+        return _read_medmnist(source)
     if source.is_dir():
         records, has_patients = _read_folder(source), False
     elif source.suffix.lower() == ".csv":
         records, has_patients = _read_csv(source)
     else:
-        raise UserError(f"{source} is no folder and no .csv file: give a folder or a manifest.")
+        raise UserError(
+            f"{source} is no folder and no .csv file (nor a MedMNIST .npz): give a folder or a "
+            "manifest."
+        )
     if patient_regex is not None:
         if has_patients:
             raise UserError(
@@ -197,11 +244,14 @@ def read_manifest(source: str | Path, patient_regex: str | None = None) -> Manif
     crossing = patients_on_two_sides(
         [record.patient for record in records], [record.split or "" for record in records]
     )
-    if crossing:
+    if crossing and not may_cross:
         raise UserError(
             f"{source} puts {len(crossing)} patient(s) on two sides of its split "
             f"({_first(crossing)}): give all images of a patient the same split."
         )
+    records = [single for record in records for single in _frames_of(record, plane)]
+    _check_names(records)
+    _check_listed_once(source, records)
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
     return Manifest(tuple(records), classes, has_patients)
 
@@ -234,16 +284,17 @@ def patients_on_two_sides(
 
 
 def _read_folder(folder: Path) -> list[Record]:
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = sorted(_visible(folder))
     subfolders = [entry for entry in entries if entry.is_dir()]
-    images = [entry for entry in entries if _is_image(entry)]
+    images = [entry for entry in entries if is_image(entry)]
     if subfolders and images:
         raise UserError(
-            f"{folder} holds images beside folders ({images[0].name} beside {subfolders[0].name}): "
-            "put every image into a class folder, or all of them into one folder."
+            f"{one_line(folder)} holds images beside folders ({one_line(images[0].name)} beside "
+            f"{one_line(subfolders[0].name)}): put every image into a class folder, or all of them "
+            "into one folder."
         )
     if not subfolders and not images:
-        raise UserError(f"{folder} holds no images: looked for {_suffixes()}.")
+        raise UserError(f"{one_line(folder)} holds no images: looked for {_suffixes()}.")
     if images:
         return [Record(image, None, str(image), None) for image in images]
     if {subfolder.name for subfolder in subfolders} <= set(_SPLITS):
@@ -259,8 +310,8 @@ def _read_class(folder: Path) -> list[Record]:
     images = sorted(_images_below(folder, seen={folder.parent.resolve()}))
     if not images:
         raise UserError(
-            f"{folder} is a class folder without images: looked for {_suffixes()}; fill it or "
-            "remove it."
+            f"{one_line(folder)} is a class folder without images: looked for {_suffixes()}; fill "
+            "it or remove it."
         )
     return [Record(image, folder.name, str(image), None) for image in images]
 
@@ -271,17 +322,75 @@ def _images_below(folder: Path, seen: set[Path]) -> Iterator[Path]:
     if real in seen:
         return
     seen.add(real)
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            continue
+    for entry in _visible(folder):
         if entry.is_dir():
             yield from _images_below(entry, seen)
-        elif _is_image(entry):
+        elif is_image(entry):
             yield entry
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(
+            f"{one_line(folder)} cannot be listed ({error.strerror}): grant access to it, or move "
+            "it out of the data set."
+        ) from error
+
+
+def _check_names(records: list[Record]) -> None:
+    """Refuse names that no table can hold: bytes that are no text in UTF-8."""
+    for record in records:
+        if not str(record.path).isprintable():  # else quickly told: nearly all names are
+            try:
+                str(record.path).encode()
+            except UnicodeEncodeError:
+                raise UserError(
+                    f"{one_line(record.path)} has a name that is no text in UTF-8: rename it."
+                ) from None
+
+
+def _read_medmnist(source: Path) -> Manifest:
+    """List the images of a MedMNIST file by their numbers, with its official split."""
+    labels = read_medmnist_labels(source)
+    tasks = max(of_split.shape[1] for of_split in labels.values())
+    digits = len(str(max(int(of_split.max()) for of_split in labels.values())))
+    rows = [
+        (split, f"{row[0]:0{digits}d}" if tasks == 1 else None)
+        for split, of_split in labels.items()
+        for row in of_split
+    ]
+    records = tuple(
+        Record(source, label, f"{source}#{frame}", split, frame)
+        for frame, (split, label) in enumerate(rows)
+    )
+    classes = tuple(sorted({label for _, label in rows if label is not None}))
+    return Manifest(records, classes, has_patients=False)
+
+
+def _frames_of(record: Record, plane: Plane) -> list[Record]:
+    """Name each image of a file that holds several."""
+    if record.frame is not None:
+        return [record]
+    try:
+        frames = count_frames(record.path, plane)
+    except UnreadableImage:
+        return [record]  # whoever reads it says what is wrong, or skips it
+    if frames == 1:
+        return [record]
+    return [replace(record, frame=frame) for frame in range(frames)]
+
+
+def _check_listed_once(source: Path, records: list[Record]) -> None:
+    listed = Counter((os.path.abspath(record.path), record.frame) for record in records)
+    twice = [image for image, count in listed.items() if count > 1]
+    if twice:
+        names = [place if frame is None else f"{place}#{frame}" for place, frame in twice]
+        raise UserError(
+            f"{source} lists {len(twice)} image(s) more than once ({_first(names)}): keep one row "
+            "for each."
+        )
 
 
 def _read_csv(source: Path) -> tuple[list[Record], bool]:
@@ -293,9 +402,15 @@ def _read_csv(source: Path) -> tuple[list[Record], bool]:
     _check_files(source, paths)
     has_patients = any(columns["patient"])
     records = [
-        Record(path, label or None, patient if has_patients else str(path), split or None)
-        for path, label, patient, split in zip(
-            paths, columns["label"], columns["patient"], columns["split"], strict=True
+        Record(
+            path,
+            label or None,
+            patient if has_patients else str(path),
+            split or None,
+            int(frame) if frame else None,
+        )
+        for path, frame, label, patient, split in zip(
+            paths, *(columns[name] for name in _COLUMNS[1:]), strict=True
         )
     ]
     return records, has_patients
@@ -345,6 +460,15 @@ def _check_cells(source: Path, columns: dict[str, list[str]]) -> None:
         raise UserError(
             f"{source} has unknown split names ({_first(unknown)}): use {', '.join(_SPLITS)}."
         )
+    wrong = sorted({cell for cell in columns["frame"] if cell and not _is_count(cell)})
+    if wrong:
+        raise UserError(
+            f"{source} has frames that are none ({_first(wrong)}): give whole numbers from 0."
+        )
+
+
+def _is_count(cell: str) -> bool:
+    return cell.isascii() and cell.isdecimal() and len(cell) < 10
 
 
 def _check_files(source: Path, paths: list[Path]) -> None:
@@ -353,13 +477,6 @@ def _check_files(source: Path, paths: list[Path]) -> None:
         raise UserError(
             f"{source} names {len(missing)} of {len(paths)} files that are missing "
             f"({_first(missing)}): paths are relative to the folder of the CSV."
-        )
-    places = Counter(os.path.abspath(path) for path in paths)
-    duplicates = [place for place, count in places.items() if count > 1]
-    if duplicates:
-        raise UserError(
-            f"{source} lists {len(duplicates)} file(s) more than once ({_first(duplicates)}): "
-            "keep one row for each."
         )
 
 
@@ -378,8 +495,8 @@ def _patient(path: Path, pattern: re.Pattern[str]) -> str:
     patient = match.group(1 if pattern.groups else 0) if match else None
     if not patient:
         raise UserError(
-            f"{path} has no patient in its name by data.patient_regex {pattern.pattern!r}: mend "
-            "the expression, or give a CSV with a patient column."
+            f"{one_line(path)} has no patient in its name by data.patient_regex "
+            f"{pattern.pattern!r}: mend the expression, or give a CSV with a patient column."
         )
     return patient
 
@@ -392,9 +509,9 @@ def _relative(path: Path, folder: str) -> str:
 
 
 def _suffixes() -> str:
-    return ", ".join(IMAGE_SUFFIXES)
+    return ", ".join(IMAGE_SUFFIXES) + " and DICOM of any name"
 
 
 def _first(names: Sequence[str], most: int = 3) -> str:
     """Join the first few names for an error message."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return ", ".join(map(one_line, names[:most])) + (", ..." if len(names) > most else "")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from glcm_mae.data.manifest import Manifest, patients_on_two_sides
 from glcm_mae.errors import UserError
 
-__all__ = ["Split", "grouped_folds", "holdout"]
+__all__ = ["Split", "grouped_folds", "holdout", "with_split"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Split:
     test: np.ndarray
 
 
-def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def grouped_folds(
+    labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, unit: str = "patient(s)"
+) -> np.ndarray:
     """Deal images into folds: classes in like shares, no group in two folds.
 
     Parameters
@@ -46,6 +48,8 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int)
         How many folds, 2 or more.
     seed : int
         The same seed and input give the same folds.
+    unit : str
+        What errors call a group.
 
     Returns
     -------
@@ -71,10 +75,10 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int)
         raise UserError(f"data.folds is {folds}: set it to 2 or more.")
     labels, groups = np.asarray(labels), np.asarray(groups)
     for name in np.unique(labels):
-        patients = len(np.unique(groups[labels == name]))
-        if patients < folds:
+        independent = len(np.unique(groups[labels == name]))
+        if independent < folds:
             raise UserError(
-                f"Class {name} has {patients} patient(s), too few for {folds} folds: set "
+                f"Class {name} has {independent} {unit}, too few for {folds} folds: set "
                 "data.folds lower, add images of other patients, or drop the class."
             )
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -86,12 +90,14 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int)
         if absent:
             raise UserError(
                 f"Class {name} is absent from fold {absent[0]} of {folds}, because its images come "
-                "from few patients: set data.folds lower or take another data.split_seed."
+                f"from few {unit}: set data.folds lower or take another data.split_seed."
             )
     return fold_of
 
 
-def holdout(manifest: Manifest, folds: int, fold: int, seed: int) -> Split:
+def holdout(
+    manifest: Manifest, folds: int, fold: int, seed: int, groups: np.ndarray | None = None
+) -> Split:
     """Split a data set into training, validation and test images.
 
     A split given by the manifest is used as it is; if it has no validation part, fold `fold` of
@@ -108,6 +114,9 @@ def holdout(manifest: Manifest, folds: int, fold: int, seed: int) -> Split:
         Which fold, 0 to folds - 1.
     seed : int
         Seed of the folds.
+    groups : np.ndarray, optional
+        Group (N,) of each image that must stay on one side, such as its patient joined with its
+        copies (`joined_groups`). Default: its patient.
 
     Returns
     -------
@@ -118,8 +127,7 @@ def holdout(manifest: Manifest, folds: int, fold: int, seed: int) -> Split:
     ------
     UserError
         A setting is out of range, only some images are labelled, the given split has no
-        training or no test images, a class has too few patients, or a patient would be on two
-        sides.
+        training or no test images, a class has too few groups, or a group would be on two sides.
 
     Examples
     --------
@@ -143,30 +151,69 @@ def holdout(manifest: Manifest, folds: int, fold: int, seed: int) -> Split:
             f"{unlabelled} of {len(manifest)} images have no label: label them or leave them out."
         )
     given = any(record.split for record in manifest.records)
-    sides = (
-        _given_sides(manifest, folds, fold, seed)
-        if given
-        else _drawn_sides(manifest, folds, fold, seed)
-    )
+    draw = _given_sides if given else _drawn_sides
+    sides = draw(manifest, folds, fold, seed, groups)
     crossing = patients_on_two_sides(manifest.patients, sides)
     if crossing:
         raise UserError(
             f"The split puts {len(crossing)} patient(s) on two sides ({', '.join(crossing[:3])}): "
             "give all images of a patient the same split."
         )
+    if groups is not None and (apart := patients_on_two_sides(groups, sides)):
+        raise UserError(
+            f"The given split puts {len(apart)} group(s) of copies on two sides: glcm-mae data "
+            "check shows them; remove them from one side, or remove the split to have it drawn."
+        )
     train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
     return Split(train, val, test)
 
 
-def _drawn_sides(manifest: Manifest, folds: int, fold: int, seed: int) -> np.ndarray:
-    fold_of = _manifest_folds(manifest, folds, seed)
+def with_split(manifest: Manifest, split: Split) -> Manifest:
+    """Write a split into a data set's records.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The data set.
+    split : Split
+        Positions in its records.
+
+    Returns
+    -------
+    Manifest
+        The same images, each with its side.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from glcm_mae.data.manifest import Record
+    >>> records = tuple(Record(Path(f"{n}.png"), None, str(n), None) for n in range(3))
+    >>> split = Split(train=np.array([1]), val=np.array([0]), test=np.array([2]))
+    >>> [r.split for r in with_split(Manifest(records, (), True), split).records]
+    ['val', 'train', 'test']
+    """
+    side_of = {
+        int(position): side
+        for side in ("train", "val", "test")
+        for position in getattr(split, side)
+    }
+    records = [replace(record, split=side_of[n]) for n, record in enumerate(manifest.records)]
+    return replace(manifest, records=tuple(records))
+
+
+def _drawn_sides(
+    manifest: Manifest, folds: int, fold: int, seed: int, groups: np.ndarray | None
+) -> np.ndarray:
+    fold_of = _manifest_folds(manifest, folds, seed, groups)
     sides = np.full(len(manifest), "train")
     sides[fold_of == fold] = "test"
     sides[fold_of == (fold + 1) % folds] = "val"
     return sides
 
 
-def _given_sides(manifest: Manifest, folds: int, fold: int, seed: int) -> np.ndarray:
+def _given_sides(
+    manifest: Manifest, folds: int, fold: int, seed: int, groups: np.ndarray | None
+) -> np.ndarray:
     sides = np.array([record.split or "" for record in manifest.records])
     if "" in sides:
         raise UserError("Only some images have a split: give it for all of them or for none.")
@@ -178,12 +225,17 @@ def _given_sides(manifest: Manifest, folds: int, fold: int, seed: int) -> np.nda
             )
     if "val" not in sides:
         train = np.flatnonzero(sides == "train")
-        fold_of = _manifest_folds(manifest.subset(train), folds, seed)
+        kept = None if groups is None else groups[train]
+        fold_of = _manifest_folds(manifest.subset(train), folds, seed, kept)
         sides[train[fold_of == fold]] = "val"
     return sides
 
 
-def _manifest_folds(manifest: Manifest, folds: int, seed: int) -> np.ndarray:
+def _manifest_folds(
+    manifest: Manifest, folds: int, seed: int, groups: np.ndarray | None
+) -> np.ndarray:
     # Names, not numbers, so that an error names the class.
     names = np.array([record.label or "(unlabelled)" for record in manifest.records])
-    return grouped_folds(names, manifest.patients, folds, seed)
+    if groups is None:
+        return grouped_folds(names, manifest.patients, folds, seed)
+    return grouped_folds(names, groups, folds, seed, unit="group(s) of patients and copies")

@@ -190,4 +190,3 @@ def _features(values: Sequence[float]) -> _Cells:
     # R knows NaN in this spelling alone; a float64's repr has all its digits.
     cells = ("NaN" if isnan(value) else repr(value) for value in values)
     return dict(zip(FEATURE_NAMES, cells, strict=True))
-

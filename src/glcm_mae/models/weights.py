@@ -37,8 +37,8 @@ class EncoderConfig:
         Per channel: images in [0, 1] are normalised to (image - mean) / std.
     resize, color : str
         How images were brought to that size and to those channels.
-    window : (float, float), optional
-        Stored values that became 0 and 1.
+    window : (float, float) or str, optional
+        Values that became 0 and 1, or a window's name.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class EncoderConfig:
     std: tuple[float, ...]
     resize: str
     color: str
-    window: tuple[float, float] | None
+    window: tuple[float, float] | str | None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -184,7 +184,8 @@ def _misfits(values: dict[str, Any]) -> list[str]:
         right[name] = are((int, float), name, values.get("in_chans"))
     for name in ("resize", "color"):
         right[name] = isinstance(values.get(name), str)
-    right["window"] = values.get("window", "") is None or are((int, float), "window", 2)
+    window = values.get("window", 0)
+    right["window"] = window is None or isinstance(window, str) or are((int, float), "window", 2)
     return [name for name in EncoderConfig.__dataclass_fields__ if not right[name]]
 
 

@@ -65,7 +65,7 @@ def read_images(
     UserError
         If they cannot be read as the settings say.
     """
-    manifest = manifest or read_manifest(data.images, data.patient_regex)
+    manifest = manifest or read_manifest(data.images, data.patient_regex, data.plane)
     with Meter("reading images", len(manifest), enabled=not quiet) as meter:
         loaded = load_images(
             manifest.records,
@@ -75,9 +75,11 @@ def read_images(
             data.window,
             data.on_error,
             progress=lambda _: meter.advance(images=1),
+            invert_monochrome1=data.invert_monochrome1,
+            plane=data.plane,
         )
-    for path, reason in () if quiet else loaded.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+    for name, reason in () if quiet else loaded.skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
     return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
 
 
@@ -98,7 +100,7 @@ def labelled(data: DataSettings) -> Manifest:
     UserError
         If an image has no label, or all have the same.
     """
-    manifest = read_manifest(data.images, data.patient_regex)
+    manifest = read_manifest(data.images, data.patient_regex, data.plane)
     unlabelled = int((manifest.labels < 0).sum())
     if unlabelled:
         raise UserError(
@@ -171,8 +173,16 @@ def encoder_config(
         std=tuple(std.tolist()),
         resize=data.resize,
         color=data.color,
-        window=data.window,
+        window=_window(data),
     )
+
+
+def _window(data: DataSettings) -> tuple[float, float] | str | None:
+    """Read a window's ends, which YAML may bring as a list."""
+    if data.window is None or isinstance(data.window, str):
+        return data.window
+    low, high = data.window
+    return low, high
 
 
 def build_encoder(config: EncoderConfig, drop_path: float = 0.0) -> Encoder:
@@ -252,7 +262,7 @@ def check_fits(config: EncoderConfig, data: DataSettings, images: Images, folder
 def _check_reading(config: EncoderConfig, data: DataSettings, folder: str) -> None:
     wanted: dict[str, tuple[object, object]] = {
         "image_size": (config.image_size, height_and_width(data.image_size)),
-        "window": (config.window, data.window and tuple(data.window)),
+        "window": (config.window, _window(data)),
     }
     # Where "none" reads an image at all, every other way leaves it as it is, too. As for color,
     # the number of channels tells all: gray and rgb differ in it, and auto is one of the two.

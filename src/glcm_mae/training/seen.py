@@ -105,7 +105,7 @@ def refuse_seen(
     if seen and not allow:
         raise UserError(
             f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
-            f"used in the training of {folder} (such as {images.manifest.records[seen[0]].path}): "
+            f"used in the training of {folder} (such as {images.manifest.records[seen[0]].name}): "
             "test on the fold that it left out (the same data.fold, folds, split_seed and "
             "patient_regex in both stages), or set --allow_seen true."
         )
@@ -115,13 +115,18 @@ def refuse_seen(
 def _fingerprints(images: Images) -> list[Fingerprint]:
     known = images.manifest.has_patients
     return [
-        Fingerprint(digest, _patient_digest(record) if known else "")
+        Fingerprint(digest, _patient_digest(record, known))
         for digest, record in zip(images.hashes, images.manifest.records, strict=True)
     ]
 
 
-def _patient_digest(record: Record) -> str:
-    return hashlib.sha256(record.patient.encode()).hexdigest()[:16]
+def _patient_digest(record: Record, known: bool) -> str:
+    patient = record.patient
+    if not known:
+        if record.frame is None or patient != str(record.path):
+            return ""
+        patient = str(record.path.resolve())  # the frames of one file are one patient
+    return hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
 def _read(weights: str | None) -> list[Fingerprint] | None:

@@ -32,7 +32,7 @@ def prediction_table(
     """
     records = [manifest.records[i] for i in rows]
     return Predictions(
-        paths=tuple(str(record.path) for record in records),
+        paths=tuple(record.name for record in records),
         patients=tuple(record.patient for record in records),
         labels=manifest.labels[rows],
         classes=manifest.classes,

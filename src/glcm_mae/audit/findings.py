@@ -1,0 +1,195 @@
+"""What is wrong with single images, and with the set as a whole, but for leaks and shortcuts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from glcm_mae.audit.inspection import Look
+from glcm_mae.data import Manifest
+
+__all__ = ["Finding", "class_findings", "image_findings"]
+
+_SMALLEST = 32  # pixels: below it there is no texture to learn
+_USUAL = 0.9  # share of the images that must agree for the others to be exceptions
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the user should know before training.
+
+    Parameters
+    ----------
+    kind : str
+        A short name that stays the same between versions.
+    level : {"error", "warning", "note"}
+        error: results would be wrong; warning: they would mislead; note: worth knowing.
+    text : str
+        What was found and what to do.
+    images : tuple of int
+        Positions of the images it is about; empty where it is about the set.
+    groups : tuple of tuple of int
+        Groups of images, where it is about groups.
+    leaks : bool
+        Whether a split made as asked would put the same picture or patient on two sides.
+
+    Examples
+    --------
+    >>> Finding("constant", "warning", "1 image is constant: remove it.", images=(3,)).level
+    'warning'
+    """
+
+    kind: str
+    level: Literal["error", "warning", "note"]
+    text: str
+    images: tuple[int, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = field(default=())
+    leaks: bool = False
+
+
+def image_findings(looks: Sequence[Look]) -> list[Finding]:
+    """Find images that cannot be used, or are not like the others.
+
+    Parameters
+    ----------
+    looks : sequence of Look
+        One per image.
+
+    Returns
+    -------
+    list of Finding
+
+    Examples
+    --------
+    >>> for finding in image_findings([Look("is empty: export it again."), Look("is damaged.")]):
+    ...     print(finding.kind, finding.images)
+    unreadable (1,)
+    empty (0,)
+    """
+    findings = []
+    empty = [n for n, look in enumerate(looks) if look.unreadable.startswith("is empty")]
+    unreadable = [n for n, look in enumerate(looks) if look.unreadable and n not in set(empty)]
+    for kind, images, what in (
+        ("unreadable", unreadable, "cannot be read: export them again or remove them."),
+        ("empty", empty, "are empty files: export them again or remove them."),
+        (
+            "constant",
+            [n for n, look in enumerate(looks) if look.constant],
+            "have the same value in every pixel: remove them.",
+        ),
+        (
+            "small",
+            [n for n, look in enumerate(looks) if look.shape and min(look.shape[1:]) < _SMALLEST],
+            f"are less than {_SMALLEST} pixels high or wide: remove them, or take the originals.",
+        ),
+    ):
+        if images:
+            level: Literal["error", "warning"] = "warning" if kind == "small" else "error"
+            findings.append(Finding(kind, level, f"{len(images)} image(s) {what}", tuple(images)))
+    return findings + _mixtures(looks)
+
+
+def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[Finding]:
+    """Find labels, patients and classes that do not allow a split.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The data set.
+    groups : np.ndarray
+        Group (N,) of each image that must stay on one side of a split.
+    folds : int
+        How many folds are wanted.
+
+    Returns
+    -------
+    list of Finding
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from glcm_mae.data import Record
+    >>> records = tuple(Record(Path(f"{n}.png"), "ab"[n > 5], f"p{n}", None) for n in range(8))
+    >>> manifest = Manifest(records, ("a", "b"), has_patients=True)
+    >>> [finding.kind for finding in class_findings(manifest, np.arange(8), folds=5)]
+    ['small class']
+    """
+    findings = []
+    labelled = manifest.labels >= 0
+    if not manifest.has_patients:
+        findings.append(
+            Finding(
+                "no patients",
+                "warning",
+                "No patients are known, so every image counts as one: if patients have several "
+                "images, give a column patient, patient_regex, or build a manifest with "
+                "glcm-mae data manifest.",
+            )
+        )
+    if labelled.any() and not labelled.all():
+        without = np.flatnonzero(~labelled)
+        text = f"{len(without)} of {len(manifest)} images have no label: label or remove them."
+        findings.append(Finding("unlabelled", "warning", text, tuple(without.tolist())))
+    if len(manifest.classes) == 1:
+        text = f"All labels are {manifest.classes[0]!r}: classification needs two classes."
+        findings.append(Finding("one class", "error", text))
+    for number, name in enumerate(manifest.classes):
+        images = np.flatnonzero(manifest.labels == number)
+        independent = len(np.unique(groups[images]))
+        if independent < folds:
+            text = (
+                f"Class {name!r} has {independent} independent group(s) of images, too few for "
+                f"{folds} folds: add patients, set folds lower, or drop the class."
+            )
+            findings.append(Finding("small class", "error", text, tuple(images.tolist())))
+    return findings
+
+
+def _mixtures(looks: Sequence[Look]) -> list[Finding]:
+    """Report what differs between images that a network would see as one kind."""
+    read = [(n, look) for n, look in enumerate(looks) if look.facts is not None]
+    traits: dict[str, dict[int, Hashable]] = defaultdict(dict)
+    for n, look in read:
+        assert look.facts is not None
+        traits["size"][n] = look.shape[1:]
+        traits["bit depth"][n] = (look.facts.bits, look.facts.dtype)
+        traits["channels"][n] = look.shape[0]
+        traits["polarity"][n] = look.facts.white_is_zero
+    advice = {
+        "size": "set data.resize to crop, pad or stretch",
+        "bit depth": "set data.window, or export all alike",
+        "channels": "set data.color to gray or rgb",
+        "polarity": "set data.invert_monochrome1",
+    }
+    findings = []
+    for trait, values in traits.items():
+        counts = Counter(values.values())
+        if len(counts) < 2:
+            continue
+        usual, most = counts.most_common(1)[0]
+        others = tuple(n for n, value in values.items() if value != usual)
+        exceptions = most >= _USUAL * len(values)
+        listed = ", ".join(
+            f"{count} {_named(trait, value)}" for value, count in counts.most_common(3)
+        )
+        text = (
+            f"Images differ in {trait} ({listed}{', ...' if len(counts) > 3 else ''}): "
+            f"{advice[trait]}" + ("; the exceptions may be other material." if exceptions else ".")
+        )
+        level: Literal["warning", "note"] = "note" if trait == "size" else "warning"
+        findings.append(Finding(f"mixed {trait}", level, text, others if exceptions else ()))
+    return findings
+
+
+def _named(trait: str, value: Hashable) -> str:
+    if trait == "size" and isinstance(value, tuple):
+        return f"of {value[0]} x {value[1]}"
+    if trait == "bit depth" and isinstance(value, tuple):
+        return f"of {value[0]} bits ({value[1]})"
+    if trait == "channels":
+        return "gray" if value == 1 else "RGB"
+    return "with white as 0" if value else "with black as 0"

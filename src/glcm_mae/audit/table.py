@@ -1,0 +1,122 @@
+"""The audit on a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from glcm_mae.audit.check import Audit
+
+__all__ = ["format_audit"]
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+_NARROWEST, _WIDEST = 60, 110
+
+
+def format_audit(audit: Audit, colour: bool = False) -> str:
+    """Lay out an audit as tables.
+
+    Parameters
+    ----------
+    audit : Audit
+        What `check` found.
+    colour : bool
+        Whether the terminal shows colours.
+
+    Returns
+    -------
+    str
+        The set in a line, a table of findings, one of shortcuts, and the verdict.
+
+    Examples
+    --------
+    >>> from glcm_mae.audit.check import Audit
+    >>> from glcm_mae.data import Manifest
+    >>> empty = Audit("images", Manifest((), (), False), (), (), (), (), {}, folds=5, seed=0)
+    >>> print(format_audit(empty).splitlines()[-1])
+    No leak found: no copies and no patient would stand on two sides of a split.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROWEST), _WIDEST)
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
+    )
+    console.print(Text(in_a_line(audit)))
+    if audit.findings:
+        findings = Table("", "finding", "what was found", box=SIMPLE_HEAD)
+        for finding in audit.findings:
+            level = Text(finding.level, style=_COLOURS[finding.level])
+            findings.add_row(level, Text(finding.kind), Text(finding.text))
+        console.print(findings)
+    if audit.shortcuts:
+        title = "AUROC [95%]"
+        shortcuts = Table("told from", title, box=SIMPLE_HEAD)
+        for shortcut in audit.shortcuts:
+            auroc = shortcut.auroc
+            interval = f"{auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
+            shortcuts.add_row(Text(shortcut.name), Text(interval))
+        console.print(shortcuts)
+    style = "bold red" if audit.leaks else "bold green"
+    console.print(Text(verdict(audit), style=style), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def in_a_line(audit: Audit) -> str:
+    """Say what a set holds.
+
+    Parameters
+    ----------
+    audit : Audit
+        What `check` found.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from glcm_mae.audit.check import Audit
+    >>> from glcm_mae.data import Manifest
+    >>> in_a_line(Audit("images", Manifest((), (), False), (), (), (), (), {}, folds=5, seed=0))
+    'images: 0 images, 0 readable'
+    """
+    summary = audit.summary()
+    parts = [f"{summary['images']} images", f"{summary['readable']} readable"]
+    if summary["patients"] is not None:
+        parts.append(f"{summary['patients']} patients")
+    parts += [f"{name} {count}" for name, count in summary["classes"].items()]
+    return f"{audit.source}: {', '.join(parts)}"
+
+
+def verdict(audit: Audit) -> str:
+    """Say whether a split would leak.
+
+    Parameters
+    ----------
+    audit : Audit
+        What `check` found.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from glcm_mae.audit.check import Audit
+    >>> from glcm_mae.data import Manifest
+    >>> verdict(Audit("images", Manifest((), (), False), (), (), (), (), {}, folds=5, seed=0))[:14]
+    'No leak found:'
+    """
+    if not audit.leaks:
+        return "No leak found: no copies and no patient would stand on two sides of a split."
+    given = any(record.split for record in audit.manifest.records)
+    drawn = "by patient" if audit.manifest.has_patients else "image by image"
+    split = "The given split leaks" if given else f"A split {drawn} would leak"
+    return f"{split}: the same picture or patient would be trained on and tested on."

@@ -1,0 +1,273 @@
+"""Reading one image of a file: its pixels exactly as stored, or an error that names the file."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+
+from . import arrays, dicom, hdf5, nifti, raster, tiff
+from .facts import Facts, Lookup, Window
+from .nifti import Plane
+from .quiet import quieten
+from .refusal import Refusal, UnreadableImage, one_line
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Facts",
+    "Lookup",
+    "Plane",
+    "UnreadableImage",
+    "Window",
+    "count_frames",
+    "is_image",
+    "one_line",
+    "read_image",
+    "read_medmnist_labels",
+]
+
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".dcm", ".dicom", ".nii", ".nii.gz", ".npy", ".npz", ".h5", ".hdf5"),
+)
+"""Endings (lower case) of the files that are looked for in folders, beside DICOM of any name."""
+
+_T = TypeVar("_T")
+_STORED = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
+
+
+class _Format(NamedTuple):
+    """A family of formats: how its files begin, and who reads them."""
+
+    starts: Callable[[bytes], bool]
+    read: Callable[..., tuple[np.ndarray, Facts]]
+    frames: Callable[..., int]
+    has_planes: bool = False
+
+
+def _begins(*magics: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(magics)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+_FORMATS = (
+    _Format(dicom.is_dicom, dicom.read, dicom.frames),  # first: its preamble may be a TIFF header
+    _Format(_begins(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"), raster.read, raster.frames),
+    _Format(_is_webp, raster.read, raster.frames),
+    _Format(_begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.read, tiff.frames),
+    _Format(nifti.is_nifti, nifti.read, nifti.frames, has_planes=True),
+    _Format(_begins(b"\x93NUMPY"), arrays.read_npy, arrays.frames_of_npy),
+    _Format(_begins(b"PK\3\4"), arrays.read_npz, arrays.frames_of_npz),
+    _Format(hdf5.is_hdf5, hdf5.read, hdf5.frames),
+)
+_HEAD = 4096
+
+
+def read_image(
+    path: str | Path, frame: int | None = None, plane: Plane = "axial"
+) -> tuple[np.ndarray, Facts]:
+    """Read one image without changing a stored value.
+
+    The format is told from the content, not from the file's ending.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    frame : int, optional
+        Which image of a file that holds several, counted from 0.
+    plane : {"axial", "coronal", "sagittal"}
+        How a NIfTI volume is cut into slices.
+
+    Returns
+    -------
+    np.ndarray
+        Pixels (C, H, W), C = 1 (gray) or 3 (RGB), of the stored type: an integer of 8 to 32 bits,
+        or floating-point.
+    Facts
+        What the file says about them.
+
+    Raises
+    ------
+    UnreadableImage
+        The file is missing, truncated, damaged, of another format, larger than 89 million
+        pixels or 512 MiB, holds several frames and none is named, or would need a choice that is
+        the user's: CMYK colour, transparency, another pixel type, NaN or infinity.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("L", (4, 3), color=7).save(f"{folder}/scan.png")
+    ...     pixels, facts = read_image(f"{folder}/scan.png")
+    >>> pixels.shape, str(pixels.dtype), int(pixels.max()), facts.format
+    ((1, 3, 4), 'uint8', 7, 'png')
+    """
+    return _with_reader(
+        Path(path),
+        lambda file, form: _checked(*form.read(file, frame, **_options(form, plane))),
+    )
+
+
+def count_frames(path: str | Path, plane: Plane = "axial") -> int:
+    """Count the images of a file without decoding them.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    plane : {"axial", "coronal", "sagittal"}
+        How a NIfTI volume is cut into slices.
+
+    Returns
+    -------
+    int
+        1 or more.
+
+    Raises
+    ------
+    UnreadableImage
+        The file is no image.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tifffile
+    >>> with tempfile.NamedTemporaryFile(suffix=".tif") as file:
+    ...     tifffile.imwrite(file.name, np.zeros((5, 8, 8), np.uint8), photometric="minisblack")
+    ...     count_frames(file.name)
+    5
+    """
+    return _with_reader(Path(path), lambda file, form: form.frames(file, **_options(form, plane)))
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a file of a folder is taken for an image.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+        Whether it is a file that has one of `IMAGE_SUFFIXES`, or, since scanners give none, one
+        that begins as DICOM does; the index of a DICOM medium is left out.
+
+    Examples
+    --------
+    >>> is_image(Path("nowhere.png"))
+    False
+    """
+    if not path.is_file() or path.name == "DICOMDIR":
+        return False
+    if path.name.lower().endswith(IMAGE_SUFFIXES):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_medmnist_labels(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the labels of a MedMNIST .npz (Yang et al., Scientific Data 2023).
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. `read_image` counts its images through "train", then "val", then "test".
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        For each of these parts, labels (n, tasks) of its n images.
+
+    Raises
+    ------
+    UnreadableImage
+        The file is no MedMNIST file, or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> arrays = {}
+    >>> for split in ("train", "val", "test"):
+    ...     arrays[f"{split}_images"] = np.zeros((2, 28, 28), np.uint8)
+    ...     arrays[f"{split}_labels"] = np.array([[0], [1]], np.uint8)
+    >>> with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+    ...     np.savez_compressed(file, **arrays)
+    ...     read_medmnist_labels(file.name)["test"].tolist()
+    [[0], [1]]
+    """
+    return _with_reader(Path(path), lambda file, form: arrays.medmnist_labels(file))
+
+
+def _options(form: _Format, plane: Plane) -> dict[str, Plane]:
+    return {"plane": plane} if form.has_planes else {}
+
+
+def _with_reader(path: Path, use: Callable[[BinaryIO, _Format], _T]) -> _T:
+    """Open a file, tell its format, and let every way in which it is bad name the file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never end
+            raise Refusal("cannot be opened (it is no file).")
+        file = path.open("rb")
+    except Refusal as refusal:
+        raise UnreadableImage(path, str(refusal)) from None
+    except OSError as error:
+        raise UnreadableImage(path, f"cannot be opened ({error.strerror}).") from error
+    quieten()
+    with file:
+        try:
+            return use(file, _format_of(file))
+        except Refusal as refusal:
+            raise UnreadableImage(path, str(refusal)) from None
+        except MemoryError:
+            raise UnreadableImage(
+                path, "needs more memory than there is: cut it into tiles or save it smaller."
+            ) from None
+        except Exception:
+            # Decoders raise errors of many kinds on a damaged file (zlib.error, struct.error, ...),
+            # which may quote what stands in it.
+            raise UnreadableImage(
+                path, "is truncated or damaged: export or copy it again."
+            ) from None
+
+
+def _format_of(file: BinaryIO) -> _Format:
+    head = file.read(_HEAD)
+    file.seek(0)
+    if not head:
+        raise Refusal("is empty: export or copy it again.")
+    for form in _FORMATS:
+        if form.starts(head):
+            return form
+    raise Refusal(
+        "is not a PNG, JPEG, TIFF, WebP, BMP, DICOM, NIfTI, NumPy or HDF5 file: convert it to one "
+        "of these, or remove it."
+    )
+
+
+def _checked(pixels: np.ndarray, facts: Facts) -> tuple[np.ndarray, Facts]:
+    """Bring pixels (H, W, samples) to (C, H, W), or refuse what `read_image` does not promise."""
+    if pixels.size == 0:
+        raise Refusal("has no pixels: export or copy it again.")
+    if pixels.shape[-1] not in (1, 3):
+        raise Refusal(f"has {pixels.shape[-1]} channels: save it in gray or RGB.")
+    if pixels.dtype.newbyteorder("=") not in [np.dtype(name) for name in _STORED]:
+        raise Refusal(
+            f"stores {pixels.dtype} values: save it as integers of 8 to 32 bits or floating-point."
+        )
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise Refusal("holds NaN or infinite values: replace them before you save it.")
+    stored = np.moveaxis(pixels, -1, 0)
+    return np.array(stored, dtype=pixels.dtype.newbyteorder("="), order="C"), facts

@@ -1,0 +1,159 @@
+"""The commands data check, data split and data manifest, as one types them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glcm_mae.cli import main
+from glcm_mae.data import read_manifest
+
+from .audit.sets import flipped_copy, write_dicom, write_set
+
+PATIENT = ["--patient_regex", r"^p\d+"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve distinct images and a mirrored copy that another patient is said to have."""
+    folder = write_set(tmp_path_factory.mktemp("leaking") / "set")
+    flipped_copy(folder / "benign/p1_a.png", folder / "benign/p90_a.png")
+    return folder
+
+
+def test_the_exit_code_says_whether_a_split_would_leak(leaking, tmp_path, capsys):
+    clean = write_set(tmp_path / "clean")
+    code, out, _ = run(capsys, "data", "check", clean, *PATIENT)
+    assert (code, "No leak found" in out) == (0, True)
+    code, out, _ = run(capsys, "data", "check", leaking, *PATIENT)
+    assert (code, "A split by patient would leak" in out) == (1, True)
+    code, out, err = run(capsys, "data", "check", tmp_path / "nowhere")
+    assert (code, out) == (2, "")
+    assert "nowhere does not exist" in err
+
+
+def test_check_writes_its_report(leaking, tmp_path, capsys):
+    code, out, _ = run(capsys, "data", "check", leaking, "-o", tmp_path / "audit")
+    assert code == 1
+    assert str(tmp_path / "audit/audit.html") in out
+    audit = json.loads((tmp_path / "audit/audit.json").read_text())
+    assert audit["source"] == str(leaking)
+    assert audit["leaks"]
+    (tmp_path / "file").touch()
+    code, _, err = run(capsys, "data", "check", leaking, "-o", tmp_path / "file")
+    assert (code, "is a file: choose a folder" in err) == (2, True)
+
+
+def test_a_split_made_here_passes_the_check(leaking, tmp_path, capsys):
+    out_csv = tmp_path / "split.csv"
+    code, out, _ = run(capsys, "data", "split", leaking, "-o", out_csv, "--folds", 3, *PATIENT)
+    assert code == 0
+    assert "13 images in 12 groups" in out
+    assert "1 images copies of others" in out
+    code, out, _ = run(capsys, "data", "check", out_csv, "--folds", 3)
+    assert (code, "No leak found" in out) == (0, True)
+    manifest = read_manifest(out_csv)
+    side = {record.path.stem: record.split for record in manifest.records}
+    assert side["p1_a"] == side["p90_a"]
+    assert set(side.values()) == {"train", "val", "test"}
+
+
+def test_check_reports_what_training_refuses(leaking, tmp_path, capsys):
+    """A manifest whose split parts copies and patients is audited, not refused."""
+    rows = ["path,label,patient,split"]
+    for number, path in enumerate(sorted(leaking.glob("*/*.png"))):
+        side = "test" if path.stem == "p90_a" else "train"
+        patient = "same" if path.stem in ("p0_a", "p90_a") else f"q{number}"
+        rows.append(f"{path},{path.parent.name},{patient},{side}")
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    code, out, _ = run(capsys, "data", "check", tmp_path / "m.csv")
+    assert code == 1
+    assert "The given split leaks" in out
+    assert "copies cross split" in out
+    assert "patients cross split" in out
+
+
+def test_folds_test_every_image_once(leaking, tmp_path, capsys):
+    words = ["data", "split", leaking, "-o", tmp_path / "m.csv", "--method", "kfold", *PATIENT]
+    assert run(capsys, *words, "--folds", 3)[0] == 0
+    files = sorted(tmp_path.glob("*.csv"))
+    assert [file.name for file in files] == [f"m-fold{n}.csv" for n in range(3)]
+    tested = [r.path.name for f in files for r in read_manifest(f).records if r.split == "test"]
+    assert sorted(tested) == sorted(path.name for path in leaking.glob("*/*.png"))
+    first = [file.read_bytes() for file in files]
+    assert run(capsys, *words, "--folds", 3)[0] == 0
+    assert [file.read_bytes() for file in files] == first
+    assert run(capsys, *words, "--folds", 3, "--seed", 1)[0] == 0
+    assert [file.read_bytes() for file in files] != first
+
+
+def test_a_given_split_is_kept(leaking, tmp_path, capsys):
+    csv = tmp_path / "m.csv"
+    run(capsys, "data", "split", leaking, "-o", csv, "--folds", 3, *PATIENT)
+    code, _, _ = run(capsys, "data", "split", csv, "-o", tmp_path / "n.csv", "--seed", 5)
+    assert code == 0
+    assert (tmp_path / "n.csv").read_bytes() == csv.read_bytes()
+    code, _, err = run(capsys, "data", "split", csv, "-o", tmp_path / "k.csv", "--method", "kfold")
+    assert (code, "gives a split, which folds would override" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--folds", "7"], r"Class \w+ has 6 group\(s\) of patients and copies, too few"),
+        (["--folds", "2"], "folds is 2: set it to 3 or more"),
+        (["--fold", "9"], "fold is 9"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--out", "split.txt"], "ends in .csv"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(leaking, tmp_path, capsys, words, sentence):
+    import re
+
+    given = ["data", "split", leaking, *PATIENT, "--out", tmp_path / "m.csv", *words]
+    code, out, err = run(capsys, *given)
+    assert (code, out) == (2, "")
+    assert re.search(sentence, err)
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_a_manifest_of_a_known_set_goes_on_to_the_split(tmp_path, capsys):
+    folder = write_set(tmp_path / "set", per_class=4)
+    (folder / "normal").mkdir()
+    for number, path in enumerate(sorted(folder.glob("benign/*.png"))):
+        flipped_copy(path, folder / f"normal/normal ({number})_mask.png")
+        path.rename(folder / f"normal/normal ({number}).png")
+    for path in sorted(folder.glob("malignant/*.png"))[:2]:
+        path.rename(folder / "benign" / path.name)
+    csv = tmp_path / "m.csv"
+    code, out, _ = run(capsys, "data", "manifest", folder, "-o", csv, "--layout", "busi")
+    assert code == 0
+    assert "lists 8 images: benign 2, malignant 2, normal 4. Next: glcm-mae data check" in out
+    assert len(read_manifest(csv)) == 8
+
+
+def test_a_manifest_of_dicom_headers_holds_no_identifier(tmp_path, capsys):
+    for number in range(4):
+        path = tmp_path / "set" / "ab"[number % 2] / f"{number}.dcm"
+        write_dicom(path, np.full((8, 8), number), PatientID=f"SECRET{number // 2}")
+    words = ["data", "manifest", tmp_path / "set", "-o", tmp_path / "study/m.csv"]
+    words += ["--dicom_patients", "true"]
+    code, _, err = run(capsys, *words)
+    assert (code, "--key_file" in err) == (2, True)
+    code, out, _ = run(capsys, *words, "--key_file", tmp_path / "key")
+    assert code == 0
+    assert "4 images of 2 patients" in out
+    text = (tmp_path / "study/m.csv").read_text()
+    assert "SECRET" not in text + out
+    patients = read_manifest(tmp_path / "study/m.csv").patients.tolist()
+    assert len(set(patients)) == 2
+    code, _, err = run(capsys, *words, "--key_file", tmp_path / "study/key")
+    assert (code, "would lie beside" in err) == (2, True)
