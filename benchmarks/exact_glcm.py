@@ -51,16 +51,27 @@ def textured(n: int, levels: int) -> NDArray[np.uint8]:
 
 
 def ours(
-    stack: NDArray[np.uint8], levels: int, offsets: Offsets, threads: int, sparse: bool, device: str
+    stack: NDArray[np.uint8],
+    levels: int,
+    offsets: Offsets,
+    threads: int,
+    sparse: bool,
+    device: str,
+    reuse: bool = False,
 ) -> Iterator[Tensor]:
-    """Run `graycomatrix` on a number of threads."""
+    """Run `graycomatrix` on a number of threads; if asked, always into the same memory."""
     torch.set_num_threads(threads)
     images = torch.from_numpy(stack).to(device)
     area = stack[0].size
     dtype = torch.int16 if area < 2**15 else torch.int32
-    at_once = _PAIRS // area if sparse else _CELLS // levels**2
-    for chunk in images.split(max(1, at_once // len(offsets))):
-        yield graycomatrix(chunk, levels, offsets, sparse=sparse, dtype=dtype)
+    at_once = _PAIRS // area if sparse else (16 * _CELLS if reuse else _CELLS) // levels**2
+    chunks = images.split(max(1, at_once // len(offsets)))
+    memory = (
+        torch.empty(len(chunks[0]), len(offsets), levels, levels, dtype=dtype) if reuse else None
+    )
+    for chunk in chunks:
+        out = None if memory is None else memory[: len(chunk)]
+        yield graycomatrix(chunk, levels, offsets, sparse=sparse, dtype=dtype, out=out)
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -136,6 +147,9 @@ def forms(threads: int, device: str) -> dict[str, Form]:
         for n in counts:
             name = f"glcm_mae{', sparse' if sparse else ''}, {n} thread{'s' if n > 1 else ''}"
             found[name] = partial(ours, threads=n, sparse=sparse, device="cpu")
+    for n in counts:
+        name = f"glcm_mae, out, {n} thread{'s' if n > 1 else ''}"
+        found[name] = partial(ours, threads=n, sparse=False, device="cpu", reuse=True)
     if device == "cuda":
         for sparse in (False, True):
             name = f"glcm_mae{', sparse' if sparse else ''}, cuda"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -279,3 +280,28 @@ def test_a_gpu_counts_as_the_cpu_does(dtype):
         assert torch.equal(found.cpu(), expected)
         found = graycomatrix(shown.cuda(), mask=on_gpu, sparse=True, dtype=dtype, **arguments)
         assert torch.equal(found.to_dense().cpu(), expected)
+
+
+@pytest.mark.usefixtures("form")
+def test_out_is_filled_anew():
+    out = torch.full((3, 2, 4, 4), 7, dtype=torch.int16)
+    for _ in range(2):
+        codes = torch.randint(0, 4, (3, 9, 9))
+        matrices = graycomatrix(codes, 4, out=out)
+        assert matrices.data_ptr() == out.data_ptr()
+        assert torch.equal(out, graycomatrix(codes, 4, dtype=torch.int16))
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "said"),
+    [
+        (torch.zeros(3, 2, 4, 5, dtype=torch.int32), {}, "it must be contiguous, (3, 2, 4, 4)"),
+        (torch.zeros(3, 2, 4, 4, dtype=torch.int32).mT, {}, "it must be contiguous"),
+        (torch.zeros(3, 2, 4, 4, dtype=torch.int32), {"sparse": True}, "leave sparse and normed"),
+        (torch.zeros(3, 2, 4, 4, dtype=torch.int8), {}, "int8"),
+        (torch.zeros(3, 2, 4, 4), {}, "float32"),
+    ],
+)
+def test_out_that_does_not_fit_is_refused(out, more, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        graycomatrix(torch.zeros(3, 30, 30, dtype=torch.int64), 4, out=out, **more)

@@ -104,6 +104,18 @@ def _fill_windows(values, binning, table, windows):
 
 
 @_compiled
+def _use_few_levels(p_start, t_start):
+    """Count both images' windows from the lowest bin on; return the number of first bins in use.
+
+    A patch has few of the gray levels: its matrix then fits into a faster cache.
+    """
+    lowest = min(p_start.min(), t_start.min())
+    p_start -= lowest
+    t_start -= lowest
+    return max(p_start.max(), t_start.max()) + 1
+
+
+@_compiled
 def _scatter(matrix, stride, first, second, windows, share, lanes):
     """Add the outer product of two pixels' windows to a flat matrix."""
     start, weight, _ = windows
@@ -208,7 +220,7 @@ def _settle_all(matrices, stride, first, step, both, totals, form, whole, lanes)
 def _clear_all(matrix, stride, first, step, both, whole, lanes):
     """Put zeros back."""
     if whole:
-        matrix[:] = 0.0
+        matrix[: stride * stride] = 0.0
         return
     for windows in both:
         for a in first:
@@ -223,8 +235,8 @@ def _groups_distance(
     n_groups, members, height, breadth = prediction.shape
     area = height * breadth
     levels = binning[1]
-    stride = levels + len(lanes)  # a window may reach beyond the last bin, with weight 0
-    matrices = np.zeros(stride * stride), np.zeros(stride * stride)
+    widest = levels + len(lanes)  # a window may reach beyond the last bin, with weight 0
+    matrices = np.zeros(widest * widest), np.zeros(widest * widest)
     p_matrix, t_matrix = matrices
     p = _empty_windows(members * area, len(lanes))
     t = _empty_windows(members * area, len(lanes))
@@ -238,6 +250,7 @@ def _groups_distance(
         used, share = counts[g] * area, 1.0 / counts[g]
         _fill_windows(flat_p[g, :used], binning, table, p)
         _fill_windows(flat_t[g, :used], binning, table, t)
+        stride = _use_few_levels(p[0][:used], t[0][:used]) + len(lanes)
         by_weight[:used] = 0.0
         total = 0.0
         for o in range(len(offsets)):
@@ -267,7 +280,7 @@ def _groups_distance(
                 for a in first:
                     value += _gather(p_matrix, stride, a, a + step, p, worth, by_weight, lanes)
                 if whole:
-                    total += np.square(p_matrix).sum() * parts[o]
+                    total += np.square(p_matrix[: stride * stride]).sum() * parts[o]
                 else:
                     for a in first:
                         value -= _inner(p_matrix, stride, a, a + step, t, worth, lanes)

@@ -25,6 +25,7 @@ def graycomatrix(
     mask: Tensor | None = None,
     sparse: bool = False,
     dtype: torch.dtype | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Count how often two gray levels stand one offset apart.
 
@@ -61,6 +62,10 @@ def graycomatrix(
     dtype : torch.dtype, optional
         Integer type of the counts. int32 if not given (int64 where an image has more than 2**30
         pairs). A narrower one saves memory where images are small.
+    out : Tensor, contiguous, (..., O, L, L), optional
+        Where the counts are written, in its own type: one tensor for many calls saves asking for
+        memory each time, which for small patches takes longer than counting. Not with ``sparse``
+        or ``normed``.
 
     Returns
     -------
@@ -72,8 +77,8 @@ def graycomatrix(
     Raises
     ------
     ValueError
-        If the images are not integers in range, offsets are missing or mixed, or a count might not
-        fit into ``dtype``.
+        If the images are not integers in range, offsets are missing or mixed, a count might not
+        fit into ``dtype``, or ``out`` does not fit the images.
 
     References
     ----------
@@ -89,19 +94,34 @@ def graycomatrix(
     [[[2, 0], [0, 0]]]
     """
     area = regions(images, levels, _offsets(offsets, distances, angles, convention), mask)
+    shape = (*area.lead, len(area.offsets), levels, levels)
+    if out is not None:
+        _check_out(out, shape, area, sparse or normed)
+        dtype = out.dtype
     dtype = _count_type(dtype, area, symmetric)
     if sparse:
         return _sparse(area, symmetric, normed, dtype)
     if area.compiled:
         from .hard_cpu import count_dense  # imports numba, which takes half a second
 
-        matrices = count_dense(area, symmetric, dtype)
+        matrices = count_dense(area, symmetric, dtype, out).view(shape)
     else:
-        matrices = scatter_dense(area, symmetric, dtype)
-    matrices = matrices.view(*area.lead, len(area.offsets), levels, levels)
+        matrices = scatter_dense(area, symmetric, dtype).view(shape)
+        matrices = matrices if out is None else out.copy_(matrices)
     if not normed:
         return matrices
     return matrices.double() / matrices.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
+
+
+def _check_out(out: Tensor, shape: tuple[int, ...], area: Regions, is_other: bool) -> None:
+    if is_other:
+        raise ValueError("out takes counts alone: leave sparse and normed out.")
+    same_place = out.device == area.codes.device
+    if out.shape != shape or not same_place or not out.is_contiguous():
+        raise ValueError(
+            f"out is {tuple(out.shape)} on {out.device}: it must be contiguous, {shape}, on "
+            f"{area.codes.device}."
+        )
 
 
 def scatter_dense(area: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:

@@ -190,11 +190,14 @@ def _write_entries(cells, counts, used, levels, grid, ends, indices, values):
             values[entry + k] = counts[m, k]
 
 
-def count_dense(regions: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:
+def count_dense(
+    regions: Regions, symmetric: bool, dtype: torch.dtype, out: Tensor | None = None
+) -> Tensor:
     """Count as `glcm_mae.texture.hard.scatter_dense`, on as many threads as torch uses."""
     n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
+    shape = n, len(offsets), regions.levels**2
     # numpy's memory lies on large pages, several times faster to touch first than torch's.
-    matrices = np.empty((n, len(offsets), regions.levels**2), _numpy_type(dtype))
+    matrices = np.empty(shape, _numpy_type(dtype)) if out is None else out.view(shape).numpy()
 
     def count(images: NDArray[np.int32], part: slice) -> None:
         _fill_matrices(*seen(regions, images), offsets, symmetric, matrices[part])
