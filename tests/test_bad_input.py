@@ -176,7 +176,7 @@ def test_mixed_channels(images, tmp_path, capsys):
         (["benign/0.png,a,p0,", "benign/0.png,a,p0,"], "lists 1 image(s) more than once ("),
         (
             ["benign/0.png,a,p0,train", "benign/1.png,a,p0,test"],
-            "puts 1 patient(s) on two sides of its split (p0)",
+            "puts 1 patient(s) on two sides of its split",
         ),
         (["benign/0.png,a,p0,teach"], "unknown split names (teach): use train, val, test"),
         (["benign/0.png,a"], "has 2 cells instead of 4 in row 1 below the header"),

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from glcm_mae.errors import UserError
-from glcm_mae.files import whole_file, write_atomically
+from glcm_mae.files import keep_inputs, whole_file, write_atomically
 
 
 def test_text_and_bytes(tmp_path):
@@ -45,3 +45,12 @@ def test_a_file_written_piece_by_piece_appears_when_it_is_complete(tmp_path):
         file.write(b"half" if 1 / 0 else b"")
     assert path.read_bytes() == b"new rows"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_an_input_is_not_written_over_by_any_name(tmp_path):
+    (tmp_path / "scan.png").write_bytes(b"pixels")
+    (tmp_path / "link.png").symlink_to("scan.png")
+    keep_inputs(tmp_path / "map.png", [tmp_path / "scan.png"])
+    for name in ("scan.png", "link.png", "../" + tmp_path.name + "/scan.png"):
+        with pytest.raises(UserError, match="which is read: give another name"):
+            keep_inputs(tmp_path / name, [tmp_path / "scan.png"])

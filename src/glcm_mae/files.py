@@ -1,7 +1,7 @@
 """Write a file whole or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -92,6 +92,32 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
         ) from error
     finally:
         _remove(temporary)
+
+
+def keep_inputs(out: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over what is read.
+
+    Parameters
+    ----------
+    out : str or Path
+        The file to write.
+    inputs : iterable of str or Path
+        The files that are read.
+
+    Raises
+    ------
+    UserError
+        If it is one of them, by whatever name.
+
+    Examples
+    --------
+    >>> keep_inputs("scans/../scan.png", ["scan.png"])
+    Traceback (most recent call last):
+    ...
+    glcm_mae.errors.UserError: out is scans/../scan.png, which is read: give another name.
+    """
+    if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
+        raise UserError(f"out is {out}, which is read: give another name.")
 
 
 def _remove(temporary: Path) -> None:

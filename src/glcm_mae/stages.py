@@ -14,6 +14,7 @@ from pathlib import Path
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
+from glcm_mae.files import keep_inputs
 
 
 def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
@@ -87,6 +88,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     check_encoder(s.run, settings.ModelSettings(), s.data)
     model = load_run(Path(s.run))
     manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)
+    keep_inputs(s.out, [s.data.images, *(record.path for record in manifest.records)])
     spread = np.linspace(0, len(manifest) - 1, min(s.n_images, len(manifest))).astype(int)
     images = read_images(s.data, manifest.subset(spread))
     check_fits(read_config(Path(s.run)), s.data, images, s.run)
@@ -142,6 +144,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
     _check_folds(s.folds, s.seed)
     out = _csv(s.out)
     manifest = read_manifest(s.images, s.patient_regex)
+    keep_inputs(out, [s.images, *(record.path for record in manifest.records)])
     given = any(record.split for record in manifest.records)
     if given and s.method == "kfold":
         raise UserError(
@@ -184,6 +187,7 @@ def features(s: settings.FeaturesSettings, recipe: str) -> str:
     from glcm_mae.training.progress import Meter
 
     manifest = images_to_measure(s)
+    keep_inputs(s.out, [s.images, *(record.path for record in manifest.records)])
     with Meter("measuring texture", len(manifest)) as meter:
         done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
     for name, reason in done.skipped:
@@ -198,6 +202,7 @@ def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:
     from glcm_mae.report.texture_map import MAP_ENDINGS, write_map
 
     check_out(s.out, MAP_ENDINGS)
+    keep_inputs(s.out, [s.image])
     write_map(feature_map(s), s)
     return f"The map of {s.feature} lies in {s.out}."
 

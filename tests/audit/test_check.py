@@ -145,6 +145,27 @@ def test_no_identifier_reaches_the_report(tmp_path: Path) -> None:
     assert "(0008,0050) AccessionNumber" in written
 
 
+def test_a_folder_for_each_patient_tells_nobody(tmp_path: Path) -> None:
+    source = tmp_path / "CURIE_MARIE"
+    for number, scene in enumerate(make_scenes(6, 64)):
+        name, patient = ("DOE^JOHN", "7711") if number % 2 else ("ROE_JANE", "SECRETID")
+        write_dicom(
+            source / name / f"{number}.dcm",
+            np.asarray(scene),
+            PatientName="Doe^John" if number % 2 else "Roe^Jane",
+            PatientID=patient,
+            OtherPatientIDs="Curie",
+        )
+    audit = check(str(source), read_manifest(source))
+    write_audit(audit, tmp_path)
+    written = format_audit(audit) + "".join(
+        (tmp_path / name).read_text() for name in ("audit.json", "audit.html")
+    )
+    for value in ("DOE", "JOHN", "ROE", "JANE", "SECRET", "7711", "CURIE"):
+        assert value not in written
+    assert audit.manifest.classes == ("class 1", "class 2")
+
+
 def test_why_a_file_cannot_be_read_names_nobody(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", np.zeros((8, 8)), PatientName="Curie^Marie")
     path.write_bytes(path.read_bytes()[:-20])

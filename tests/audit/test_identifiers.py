@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from glcm_mae.audit.identifiers import count_identifiers, read_identifiers
 
@@ -94,6 +97,40 @@ def test_damaged_and_missing_files_have_none(tmp_path: Path) -> None:
     (tmp_path / "cut.dcm").write_bytes(whole[:140])
     for name in ("cut.dcm", "missing.dcm"):
         assert read_identifiers(tmp_path / name, name).tags == ()
+
+
+def test_a_header_without_preamble_and_values_in_sequences(tmp_path: Path) -> None:
+    other = Dataset()
+    other.PatientID = "AB1234"
+    path = write_dicom(tmp_path / "a.dcm", PIXELS, OtherPatientIDsSequence=[other])
+    bare = tmp_path / "bare.dcm"
+    bare.write_bytes(path.read_bytes()[132:])
+    for file in (path, bare):
+        assert "(0010,0020) PatientID" in read_identifiers(file, "x").tags
+
+
+def test_one_damaged_element_hides_no_other(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", PIXELS, PatientName="Curie^Marie", KVP="80")
+    whole = path.read_bytes()
+    at = whole.index(b"\x18\x00\x60\x00DS")
+    path.write_bytes(whole[: at + 4] + b"FD" + whole[at + 6 :])  # 2 bytes cannot be a double
+    assert "(0010,0010) PatientName" in read_identifiers(path, "a.dcm").tags
+
+
+def test_a_header_that_inflates_without_end_is_not_read(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("glcm_mae.data.readers.dicom.MAX_BYTES", 2**16)
+    path = write_dicom(tmp_path / "a.dcm", PIXELS, PatientName="Curie^Marie")
+    header = pydicom.dcmread(path)
+    header.PixelData = bytes(2**20)
+    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    header.save_as(path)
+    assert path.stat().st_size < 2**13
+    assert read_identifiers(path, "a.dcm").tags == ()
+
+
+@pytest.mark.parametrize("name", ["14-03-2019/a.png", "20190314120000/a.png", "2019_03_14.png"])
+def test_dates_are_seen_in_either_order(name: str) -> None:
+    assert read_identifiers(Path("none.png"), name).in_name == ("date",)
 
 
 def test_counts_are_of_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from glcm_mae.data.listing import build_manifest
 from glcm_mae.data.pseudonyms import pseudonym, read_key
@@ -106,7 +107,7 @@ def test_a_header_without_a_patient_is_named(tmp_path: Path) -> None:
     key = str(tmp_path / "secret")
     with pytest.raises(UserError, match=r"0.dcm has no PatientID"):
         rows(folder, dicom_patients=True, key_file=key)
-    touch(folder, "ill/1.png")
+    Image.new("L", (4, 4)).save(folder / "ill" / "1.png")
     with pytest.raises(UserError, match=r"1.png is no DICOM file: leave it out"):
         rows(folder, dicom_patients=True, key_file=key, leave_out="0.dcm")
 

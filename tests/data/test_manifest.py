@@ -198,7 +198,10 @@ def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], words: s
         ("path,split\na.png,training\n", r"unknown split names \(training\): use train, val, test"),
         ("path\na.png\nx.png\ny.png\nz.png\nw.png\n", r"4 of 5 files .* missing .*z.png, \.\.\."),
         ("path\na.png\nb.png\n../{folder}/a.png\n", "1 image.* more than once .*a.png"),
-        ("path,patient,split\na.png,p7,train\nb.png,p7,test\n", r"1 patient.* two sides .*p7"),
+        (
+            "path,patient,split\na.png,p7,train\nb.png,p7,test\n",
+            r"1 patient.* two sides of its split: ",
+        ),
     ],
 )
 def test_csv_mistakes(tmp_path: Path, text: str, words: str) -> None:
@@ -231,7 +234,7 @@ def test_mistakes_with_patients(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="patient column and data"):
         read_manifest(write_csv(tmp_path, "path,patient\nx.png,p\n"), patient_regex="x")
     touch(tmp_path, *(f"tree/{s}/c/p{n}_{s}.png" for s in ("train", "test") for n in range(5)))
-    with pytest.raises(UserError, match=r"5 patient.* two sides .*\(p0, p1, p2, \.\.\.\)"):
+    with pytest.raises(UserError, match=r"5 patient.* two sides of its split: "):
         read_manifest(tmp_path / "tree", patient_regex=r"p\d+")
 
 

@@ -320,3 +320,19 @@ print(mib("VmHWM") - before - 2 * target.numel() * 4 / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) < 64  # beside the gradient kept and the gradient handed on
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.bool, torch.int64])
+def test_masks_of_whole_numbers(dtype):
+    p, t = torch.rand(2, 1, 1, 64, 64)  # 256 patches: one more than uint8 can count
+    mask = torch.ones(1, 256)
+    loss = GLCMLoss(patch_size=4, pool="image")
+    assert torch.equal(loss(p, t, mask.to(dtype)), loss(p, t, mask))
+
+
+def test_second_derivatives_are_refused_and_not_made_up():
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    p.requires_grad_()
+    (slope,) = torch.autograd.grad(GLCMLoss()(p, t) ** 2, p, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()

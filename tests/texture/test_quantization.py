@@ -22,7 +22,7 @@ def test_range_puts_what_lies_beyond_into_the_end_bins():
 def test_range_refuses_nan_and_empty_ranges():
     with pytest.raises(ValueError, match="NaN"):
         quantize(torch.tensor([NAN]), 4)
-    with pytest.raises(ValueError, match="its end must lie above"):
+    with pytest.raises(ValueError, match="the end above the start"):
         quantize(torch.zeros(1), 4, (1, 1))
     with pytest.raises(ValueError, match="at least 1"):
         quantize(torch.zeros(1), 0)
@@ -51,6 +51,15 @@ def test_whole_numbers_on_an_edge_fall_above_it(top, levels):
     expected = (whole * levels // top).clamp_max(levels - 1).int()
     assert torch.equal(fixed_bin_number(whole[None], levels)[0], expected)
     assert torch.equal(quantize(whole, levels, (0, top)), expected)
+
+
+def test_no_level_is_ever_out_of_range():
+    with pytest.raises(ValueError, match="more than float64 can hold"):
+        fixed_bin_number(torch.tensor([[-1.7e308, 0.0, 1.7e308]], dtype=torch.float64), 4)
+    with pytest.raises(ValueError, match="at most 65,536"):
+        quantize(torch.rand(3), 2**33)
+    with pytest.raises(ValueError, match="two finite numbers"):
+        quantize(torch.rand(3), 4, (0.0, float("inf")))
 
 
 def test_fixed_bin_number_looks_at_the_region_only():

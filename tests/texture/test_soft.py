@@ -26,3 +26,12 @@ def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels):
     binning = Binning(levels, kernel)
     exact = soft_glcm(patches.clone().requires_grad_(), binning)
     assert torch.allclose(soft_glcm(patches, binning), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("differentiable", [True, False])
+def test_nan_is_not_swallowed(differentiable):
+    patches = torch.rand(2, 8, 8)
+    patches[0, 3, 3] = float("nan")
+    matrices = soft_glcm(patches.requires_grad_(differentiable), Binning(4))
+    assert matrices[0].isnan().all()
+    assert matrices[1].isfinite().all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,11 @@ def check(
     >>> audit.leaks, [finding.kind for finding in audit.findings if finding.leaks]
     (True, ['copies cross patients'])
     """
-    looks = tuple(inspect(manifest, progress))
+    looks = tuple(inspect(manifest, progress, source))
+    names = tuple(_names(manifest, looks))
+    manifest = _with_neutral_labels(manifest, looks)
+    if any(look.identifiers.in_source for look in looks):
+        source = "the images"
     digests = [look.digest for look in looks]
     thumbnails = torch.stack([look.thumbnail for look in looks])
     copies = copy_groups(digests, near_duplicates(thumbnails))
@@ -204,7 +208,6 @@ def check(
         *_of_identifiers(identifiers),
     ]
     findings.sort(key=lambda finding: (not finding.leaks, _LEVELS.index(finding.level)))
-    names = tuple(_names(manifest, looks))
     return Audit(
         source, manifest, looks, names, tuple(findings), shortcuts, identifiers, folds, seed
     )
@@ -239,6 +242,18 @@ def write_audit(audit: Audit, folder: Path) -> None:
     text = json.dumps(audit.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(folder / "audit.json", text)
     write_atomically(folder / "audit.html", page(audit))
+
+
+def _with_neutral_labels(manifest: Manifest, looks: Sequence[Look]) -> Manifest:
+    """Give the classes numbers if names tell patients: a class is a folder's name as well."""
+    if not any(look.identifiers.in_name for look in looks):
+        return manifest
+    neutral: dict[str | None, str | None] = {None: None}
+    width = len(str(len(manifest.classes)))
+    neutral |= {name: f"class {k:0{width}}" for k, name in enumerate(manifest.classes, 1)}
+    records = tuple(replace(record, label=neutral[record.label]) for record in manifest.records)
+    classes = tuple(str(neutral[name]) for name in manifest.classes)
+    return replace(manifest, records=records, classes=classes)
 
 
 def _names(manifest: Manifest, looks: Sequence[Look]) -> list[str]:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glcm_mae.data.readers import UnreadableImage, read_dicom_header
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 __all__ = ["Identifiers", "count_identifiers", "no_identifiers", "read_identifiers"]
 
@@ -17,6 +24,7 @@ _KEYWORDS = (
     "IssuerOfPatientID",
     "PatientBirthDate",
     "PatientBirthTime",
+    "PatientAge",
     "OtherPatientIDs",
     "OtherPatientNames",
     "PatientBirthName",
@@ -31,7 +39,10 @@ _KEYWORDS = (
     "StudyDate",
     "SeriesDate",
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "ContentDate",
+    "StudyDescription",
+    "PerformedProcedureStepDescription",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "SOPInstanceUID",
@@ -46,11 +57,16 @@ _KEYWORDS = (
     "OperatorsName",
     "RequestingPhysician",
 )
+_BURNT_IN = "BurnedInAnnotation"
 # These tell a person apart in a file's or folder's name.
 _NAMING = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber")
 _SHORTEST = 4  # characters: "1" or "M" in a name is chance
 
-_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)")
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_DATE = re.compile(
+    rf"(?<!\d)(?:{_YEAR}([-_.]?){_MONTH}\1{_DAY}(?:[0-2]\d[0-5]\d[0-5]\d)?"
+    rf"|{_DAY}([-_.]){_MONTH}\2{_YEAR})(?!\d)"
+)
 
 
 @dataclass(frozen=True)
@@ -64,15 +80,18 @@ class Identifiers:
     in_name : tuple of str
         What stands in the names of file and folders: keywords of DICOM attributes whose values
         do, "date", or "name in DICOM form".
+    in_source : bool
+        Whether such a value stands in the name of the whole set.
 
     Examples
     --------
     >>> Identifiers(tags=("(0010,0020) PatientID",), in_name=())
-    Identifiers(tags=('(0010,0020) PatientID',), in_name=())
+    Identifiers(tags=('(0010,0020) PatientID',), in_name=(), in_source=False)
     """
 
     tags: tuple[str, ...]
     in_name: tuple[str, ...]
+    in_source: bool = False
 
 
 def no_identifiers() -> Identifiers:
@@ -90,7 +109,7 @@ def no_identifiers() -> Identifiers:
     return Identifiers((), ())
 
 
-def read_identifiers(path: Path, place: str) -> Identifiers:
+def read_identifiers(path: Path, place: str, source: str = "") -> Identifiers:
     """Find the identifiers in a DICOM header, and in the name of any file and of its folders.
 
     Parameters
@@ -99,6 +118,8 @@ def read_identifiers(path: Path, place: str) -> Identifiers:
         The file. One that cannot be read has none.
     place : str
         Its path as a report would show it.
+    source : str
+        What a report would call the whole set.
 
     Returns
     -------
@@ -111,15 +132,17 @@ def read_identifiers(path: Path, place: str) -> Identifiers:
     """
     tags: list[str] = []
     named: list[str] = []
+    in_source = "^" in source
     for keyword, tag, value in _header(path):
         tags.append(f"{tag} {keyword}")
         if keyword in _NAMING and _stands_in(value, place):
             named.append(keyword)
+        in_source = in_source or (keyword in _NAMING and _stands_in(value, source))
     if not named and _DATE.search(place):
         named.append("date")
     if "^" in place:
         named.append("name in DICOM form")
-    return Identifiers(tuple(tags), tuple(named))
+    return Identifiers(tuple(tags), tuple(named), in_source)
 
 
 def count_identifiers(found: Sequence[Identifiers]) -> dict[str, dict[str, int]]:
@@ -152,31 +175,38 @@ def _rank(keyword: str) -> int:
 
 def _header(path: Path) -> list[tuple[str, str, str]]:
     """Keyword, tag and value of the filled identifying attributes of a DICOM file."""
-    if not _is_dicom(path):
-        return []
-    import pydicom
-
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=False)
-        filled = [(keyword, header.get(keyword)) for keyword in _KEYWORDS]
-        found = [
-            (keyword, _tag(keyword), str(value)) for keyword, value in filled if str(value or "")
-        ]
-        if header.get("BurnedInAnnotation") == "YES":
-            found.append(("BurnedInAnnotation is YES", "(0028,0301)", ""))
-        if any(element.tag.is_private for element in header):
-            found.append(("private attributes", "(odd groups)", ""))
-    except Exception:  # a damaged header: that the image cannot be read is a finding of its own
+        header = read_dicom_header(path)
+    except UnreadableImage:  # a finding of its own
         return []
+    if header is None:
+        return []
+    values: dict[str, list[str]] = {keyword: [] for keyword in (*_KEYWORDS, _BURNT_IN)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values
+        _collect(header, values)
+    found = [(k, _tag(k), " ".join(values[k])) for k in _KEYWORDS if values[k]]
+    if "YES" in values[_BURNT_IN]:
+        found.append(("BurnedInAnnotation is YES", "(0028,0301)", ""))
+    if any(tag.is_private for tag in header.keys()):  # noqa: SIM118 (elements would be decoded)
+        found.append(("private attributes", "(odd groups)", ""))
     return found
 
 
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def _collect(header: Dataset, values: dict[str, list[str]]) -> None:
+    """Add the filled values of some attributes, here and in all sequences below."""
+    from pydicom.datadict import keyword_for_tag
+
+    for tag in header.keys():  # noqa: SIM118
+        try:
+            element = header[tag]
+        except Exception:  # a damaged element says nothing; the others do
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                _collect(item, values)
+        elif (keyword := keyword_for_tag(tag)) in values and str(element.value or ""):
+            values[keyword].append(str(element.value))
 
 
 def _tag(keyword: str) -> str:

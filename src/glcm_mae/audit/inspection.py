@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -57,7 +58,9 @@ class Look:
     identifiers: Identifiers = field(default_factory=no_identifiers)
 
 
-def inspect(manifest: Manifest, progress: Callable[[int], None] | None = None) -> list[Look]:
+def inspect(
+    manifest: Manifest, progress: Callable[[int], None] | None = None, source: str = ""
+) -> list[Look]:
     """Read every image of a data set once.
 
     Memory holds some 20 KB an image beside the one or two that are being read.
@@ -68,6 +71,8 @@ def inspect(manifest: Manifest, progress: Callable[[int], None] | None = None) -
         The data set.
     progress : callable, optional
         Called after each image with the number done.
+    source : str
+        What a report would call the set: it may hold an identifier as well.
 
     Returns
     -------
@@ -89,7 +94,7 @@ def inspect(manifest: Manifest, progress: Callable[[int], None] | None = None) -
     """
     looks = []
     with ThreadPoolExecutor(2) as pool:  # decoding holds no lock
-        for look in pool.map(_look, manifest.records, places(manifest)):
+        for look in pool.map(partial(_look, source), manifest.records, places(manifest)):
             looks.append(look)
             if progress is not None:
                 progress(len(looks))
@@ -123,8 +128,8 @@ def places(manifest: Manifest) -> list[str]:
     ]
 
 
-def _look(record: Record, place: str) -> Look:
-    identifiers = read_identifiers(record.path, place)
+def _look(source: str, record: Record, place: str) -> Look:
+    identifiers = read_identifiers(record.path, place, source)
     try:
         pixels, facts = read_image(record.path, record.frame)
     except UnreadableImage as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from glcm_mae.data.manifest import Manifest, Record, read_manifest
-from glcm_mae.data.readers import IMAGE_SUFFIXES
+from glcm_mae.data.readers import is_image
 from glcm_mae.errors import UserError
 
 __all__ = ["LAYOUTS", "read_layout"]
@@ -148,9 +148,7 @@ def _needed(folder: Path, layout: str) -> Path:
 
 def _images(folder: Path) -> list[Path]:
     found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        path for path in folder.iterdir() if not path.name.startswith(".") and is_image(path)
     )
     if not found:
         raise UserError(f"{folder} holds no images: unpack the whole set.")

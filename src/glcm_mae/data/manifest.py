@@ -246,8 +246,8 @@ def read_manifest(
     )
     if crossing and not may_cross:
         raise UserError(
-            f"{source} puts {len(crossing)} patient(s) on two sides of its split "
-            f"({_first(crossing)}): give all images of a patient the same split."
+            f"{source} puts {len(crossing)} patient(s) on two sides of its split: give all images "
+            "of a patient the same split (glcm-mae data check shows which)."
         )
     records = [single for record in records for single in _frames_of(record, plane)]
     _check_names(records)

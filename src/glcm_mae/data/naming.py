@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from glcm_mae.data.manifest import Record
-from glcm_mae.data.readers import IMAGE_SUFFIXES
+from glcm_mae.data.readers import IMAGE_SUFFIXES, is_image
 from glcm_mae.errors import UserError
 
 __all__ = ["left_out", "listed", "named_by"]
@@ -116,7 +116,7 @@ def listed(folder: Path) -> list[Record]:
         found += [
             Path(place, name)
             for name in names
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+            if not name.startswith(".") and is_image(Path(place, name))
         ]
     if not found:
         raise UserError(f"{folder} holds no images: looked for {', '.join(IMAGE_SUFFIXES)}.")

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from glcm_mae.data.manifest import Record
+from glcm_mae.data.readers import read_dicom_header
 from glcm_mae.errors import UserError
 
 __all__ = ["dicom_patient", "pseudonym", "read_key"]
@@ -118,18 +119,13 @@ def dicom_patient(record: Record) -> str:
     >>> dicom_patient(Record(path, None, "", None))
     '1CT1'
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        wanted = ["PatientID", "IssuerOfPatientID"]
-        header = pydicom.dcmread(record.path, stop_before_pixels=True, specific_tags=wanted)
-    except InvalidDicomError:
+    header = read_dicom_header(record.path)
+    if header is None:
         raise UserError(
             f"{record.path} is no DICOM file: leave it out with --leave_out, or take the patients "
             "from the file names with --pattern."
-        ) from None
-    parts = [str(header.get(keyword) or "").strip() for keyword in wanted]
+        )
+    parts = [str(header.get(k) or "").strip() for k in ("PatientID", "IssuerOfPatientID")]
     if not parts[0]:
         raise UserError(
             f"{record.path} has no PatientID in its header: fill it in, leave the file out with "

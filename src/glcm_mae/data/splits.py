@@ -156,8 +156,8 @@ def holdout(
     crossing = patients_on_two_sides(manifest.patients, sides)
     if crossing:
         raise UserError(
-            f"The split puts {len(crossing)} patient(s) on two sides ({', '.join(crossing[:3])}): "
-            "give all images of a patient the same split."
+            f"The split puts {len(crossing)} patient(s) on two sides: give all images of a patient "
+            "the same split (glcm-mae data check shows which)."
         )
     if groups is not None and (apart := patients_on_two_sides(groups, sides)):
         raise UserError(

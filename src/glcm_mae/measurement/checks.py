@@ -52,6 +52,11 @@ def check_settings(settings: MeasurementSettings) -> None:
             )
         if not (s.bin_width > 0 and isfinite(s.bin_width)):
             raise UserError(f"bin_width is {s.bin_width}: set it above 0.")
+        if s.window is not None and s.bin_width >= 1:
+            raise UserError(
+                f"bin_width is {s.bin_width:g}, but a window makes all values 0 to 1: give a share "
+                "of that, or --range in place of --window."
+            )
     elif s.bin_width is not None:
         raise UserError(
             f"bin_width is {s.bin_width:g}, which binning {s.binning} does not use: give --binning "

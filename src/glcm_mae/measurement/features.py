@@ -216,11 +216,15 @@ def _in_threads(
     This thread takes the items from their files; a few others work, with one torch thread each.
     """
     waiting: deque[tuple[_Item, Future[list[Measured]]]] = deque()
-    with ThreadPoolExecutor(_THREADS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > _AHEAD + 1:
-                first, result = waiting.popleft()
-                yield first, result.result()
-        for item, result in waiting:
-            yield item, result.result()
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(_THREADS, "", torch.set_num_threads, (1,)) as pool:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > _AHEAD + 1:
+                    first, result = waiting.popleft()
+                    yield first, result.result()
+            for item, result in waiting:
+                yield item, result.result()
+    finally:
+        torch.set_num_threads(before)  # what one thread sets holds for all that begin after it

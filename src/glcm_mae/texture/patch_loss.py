@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .offsets import Offset, check_offsets
 from .pooling import Pool, group_patches, place_of_patch
@@ -127,7 +128,8 @@ class PatchLoss(nn.Module, ABC):
         if mask is None:
             mask = prediction.new_ones(len(prediction), grid[0] * grid[1])
         place, n_groups = place_of_patch(grid, self.pool, mask.device)
-        removed = mask.new_zeros(len(mask), n_groups).index_add_(1, place, (mask != 0).to(mask))
+        removed = torch.zeros(len(mask), n_groups, dtype=torch.int64, device=mask.device)
+        removed.index_add_(1, place, (mask != 0).long())
         distance: Tensor = _Compared.apply(prediction, target, mask, self)  # (B, n_groups)
         if self.reduction == "none":
             return distance
@@ -188,6 +190,7 @@ class _Compared(torch.autograd.Function):
         return torch.cat(parts) if parts else prediction.new_zeros(0, 1, dtype=dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors  # (B, C, H, W)
         size = ctx.loss.patch_size

@@ -6,8 +6,13 @@ them from 1, and `glcm_mae.texture.glcm_features` adds that 1 where it matters.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+# Where level numbers end: pair codes are then of 32 bits.
+_MOST_LEVELS = 2**16
 
 
 def quantize(images: Tensor, levels: int, value_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
@@ -39,8 +44,10 @@ def quantize(images: Tensor, levels: int, value_range: tuple[float, float] = (0.
     [0, 0, 1, 1]
     """
     low, high = value_range
-    if not low < high:
-        raise ValueError(f"value_range is {value_range}: its end must lie above its start.")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(
+            f"value_range is {value_range}: give two finite numbers, the end above the start."
+        )
     _check_levels(levels)
     if images.isnan().any():
         raise ValueError("images hold NaN, which has no gray level: replace it first.")
@@ -98,6 +105,8 @@ def fixed_bin_number(
     high = x.masked_fill(~inside, -torch.inf).amax(dims, keepdim=True)
     low, high = (end.masked_fill(low > high, 0.0) for end in (low, high))  # an empty region
     span = (high - low).masked_fill(high == low, 1.0)
+    if (span * levels).isinf().any():
+        raise ValueError("images range over more than float64 can hold: scale them down first.")
     codes = ((x - low) * levels / span).floor().clamp(0, levels - 1)  # multiplied first: exact
     return codes.masked_fill(~inside, 0).int()
 
@@ -148,6 +157,8 @@ def fixed_bin_size(
     >>> codes.tolist(), levels
     ([0, 0, 43], 44)
     """
+    if not math.isfinite(minimum):
+        raise ValueError(f"minimum is {minimum}: give a finite number.")
     if not size > 0:
         raise ValueError(f"size is {size}: the width of a bin must be positive.")
     x, inside = _region(images, mask)
@@ -162,8 +173,8 @@ def fixed_bin_size(
 
 
 def _check_levels(levels: int) -> None:
-    if levels < 1:
-        raise ValueError(f"levels is {levels}: there must be at least 1.")
+    if not 1 <= levels <= _MOST_LEVELS:
+        raise ValueError(f"levels is {levels}: there must be at least 1 and at most 65,536.")
 
 
 def _region(images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

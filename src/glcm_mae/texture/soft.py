@@ -45,6 +45,7 @@ def soft_glcm(
     Returns
     -------
     Tensor, (..., O, L, L)
+        NaN where a patch holds NaN or infinity.
 
     Raises
     ------
@@ -66,12 +67,13 @@ def soft_glcm(
     else:
         phi = _looked_up(patches, binning, nodes)
     phi = phi.movedim(-1, -3)  # (..., L, p, q)
+    poison = patches.detach().sum(dim=(-2, -1))[..., None, None] * 0  # NaN has no gray level
     matrices = []
     for offset in offsets:
         first, second = pair_views(phi, offset)
         matrix = first.flatten(-2) @ second.flatten(-2).mT  # (..., L, L)
         pairs = first.shape[-2] * first.shape[-1]
-        matrices.append(matrix / pairs if normalized else matrix)
+        matrices.append((matrix / pairs if normalized else matrix) + poison)
     return torch.stack(matrices, dim=-3)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from .facts import Facts, Lookup, Window
 from .nifti import Plane
 from .quiet import quieten
 from .refusal import Refusal, UnreadableImage, one_line
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -25,6 +28,7 @@ __all__ = [
     "count_frames",
     "is_image",
     "one_line",
+    "read_dicom_header",
     "read_image",
     "read_medmnist_labels",
 ]
@@ -209,6 +213,40 @@ def read_medmnist_labels(path: str | Path) -> dict[str, np.ndarray]:
     [[0], [1]]
     """
     return _with_reader(Path(path), lambda file, form: arrays.medmnist_labels(file))
+
+
+def read_dicom_header(path: str | Path) -> Dataset | None:
+    """Read what a DICOM file says before its pixels, within the bounds of `read_image`.
+
+    Names and numbers of patients are among it: nothing of it may be written anywhere.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    pydicom.Dataset or None
+        None for a file of another format. An element is decoded, and may raise, when it is looked
+        at.
+
+    Raises
+    ------
+    UnreadableImage
+        The file cannot be opened, or is damaged.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> read_dicom_header(get_testdata_file("CT_small.dcm")).Modality
+    'CT'
+    """
+
+    def header_of(file: BinaryIO, form: _Format) -> Dataset | None:
+        return dicom.read_header(file, None) if form.starts is dicom.is_dicom else None
+
+    return _with_reader(Path(path), header_of)
 
 
 def _options(form: _Format, plane: Plane) -> dict[str, Plane]:

@@ -111,8 +111,16 @@ class _Image:
         return number_of(self.header, "BitsAllocated")
 
 
-def _open(file: BinaryIO) -> _Image:
-    """Read the header up to the pixels, and check that they can be there."""
+def read_header(file: BinaryIO, tags: list[BaseTag | int] | None) -> Dataset:
+    """Read the elements before the pixels, within bounds: those listed, or all.
+
+    Elements are decoded when they are looked at, each by itself.
+    """
+    return _header(file, tags)[1]
+
+
+def _header(file: BinaryIO, tags: list[BaseTag | int] | None) -> tuple[CappedFile, Dataset, str]:
+    """Read the header: the file, inflated and open behind it, the elements, and the syntax."""
     from pydicom.filereader import read_dataset, read_preamble
 
     capped = CappedFile(file)
@@ -125,8 +133,14 @@ def _open(file: BinaryIO) -> _Image:
         is_implicit_VR=syntax == _IMPLICIT,
         is_little_endian=syntax != _BIG_ENDIAN,
         stop_when=lambda tag, vr, length: tag in _PIXEL_KEYWORDS,
-        specific_tags=_tags(),
+        specific_tags=tags,
     )
+    return capped, header, syntax
+
+
+def _open(file: BinaryIO) -> _Image:
+    """Read the header up to the pixels, and check that they can be there."""
+    capped, header, syntax = _header(file, _tags())
     keyword, vr, length = _pixel_element(capped, is_little_endian=syntax != _BIG_ENDIAN)
     image = _Image(
         file=capped,
@@ -219,6 +233,9 @@ def _check_room(image: _Image) -> None:
         raise Refusal(f"stores {samples} samples of {bits} bits a pixel: save it in gray or RGB.")
     if not 1 <= number_of(image.header, "BitsStored", default=bits) <= bits:
         raise Refusal("stores more bits than its type has: export it again.")
+    stored = number_of(image.header, "BitsStored", default=bits)
+    if number_of(image.header, "HighBit", default=stored - 1) != stored - 1:
+        raise Refusal("stores its bits shifted (HighBit): export it again with the lowest bit 0.")
     if samples == 1 and photometric_of(image.header) not in (*GRAY, "PALETTE COLOR"):
         raise Refusal("has one sample a pixel and a photometric interpretation of three: export "
                       "it again.")  # fmt: skip
