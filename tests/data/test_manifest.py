@@ -231,7 +231,7 @@ def test_mistakes_with_patients(tmp_path: Path) -> None:
         read_manifest(tmp_path, patient_regex=r"p\d+")
     with pytest.raises(UserError, match="no regular expression"):
         read_manifest(tmp_path, patient_regex="(")
-    with pytest.raises(UserError, match="patient column and data"):
+    with pytest.raises(UserError, match="patient column and patient_regex"):
         read_manifest(write_csv(tmp_path, "path,patient\nx.png,p\n"), patient_regex="x")
     touch(tmp_path, *(f"tree/{s}/c/p{n}_{s}.png" for s in ("train", "test") for n in range(5)))
     with pytest.raises(UserError, match=r"5 patient.* two sides of its split: "):

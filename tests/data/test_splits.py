@@ -67,7 +67,7 @@ def test_folds_hold_like_shares_of_each_class() -> None:
 def test_a_class_of_too_few_patients_is_named() -> None:
     labels = np.array(["a"] * 6 + ["rare"] * 6)
     groups = np.array([*range(6), 6, 6, 6, 7, 7, 7])
-    with pytest.raises(UserError, match=r"Class rare has 2 .* too few for 3 folds: set data"):
+    with pytest.raises(UserError, match=r"Class rare has 2 .* too few for 3 folds: set folds"):
         grouped_folds(labels, groups, folds=3, seed=0)
     with pytest.raises(UserError, match="Class b has 1 patient"):
         grouped_folds(np.array(["a", "a", "b"]), np.arange(3), folds=2, seed=0)

@@ -51,7 +51,7 @@ def test_it_says_what_it_shows(figures):
     draw_map(made(20, 24), SETTINGS)
     image, drawn, bar = figures[0].axes[0], figures[0].axes[1], figures[0].axes[-1]
     words = [axes.get_title("left") + axes.get_ylabel() for axes in figures[0].axes]
-    assert "joint entropy, 15 × 15 pixels, 32 levelsy (pixels)" in words
+    assert "joint entropy, 15 × 15 pixels\nfixed bin number, 32 levelsy (pixels)" in words
     assert "bits" in words
     assert image.get_xlabel() == drawn.get_xlabel() == "x (pixels)"
     assert bar is not image

@@ -237,8 +237,7 @@ def read_manifest(
     if patient_regex is not None:
         if has_patients:
             raise UserError(
-                f"{source} has a patient column and data.patient_regex is set too: remove one of "
-                "them."
+                f"{source} has a patient column and patient_regex is set too: remove one of them."
             )
         records, has_patients = _with_patients(records, patient_regex), True
     crossing = patients_on_two_sides(
@@ -484,9 +483,7 @@ def _with_patients(records: list[Record], patient_regex: str) -> list[Record]:
     try:
         pattern = re.compile(patient_regex)
     except re.error as error:
-        raise UserError(
-            f"data.patient_regex is no regular expression ({error}): mend it."
-        ) from error
+        raise UserError(f"patient_regex is no regular expression ({error}): mend it.") from error
     return [replace(record, patient=_patient(record.path, pattern)) for record in records]
 
 
@@ -495,7 +492,7 @@ def _patient(path: Path, pattern: re.Pattern[str]) -> str:
     patient = match.group(1 if pattern.groups else 0) if match else None
     if not patient:
         raise UserError(
-            f"{one_line(path)} has no patient in its name by data.patient_regex "
+            f"{one_line(path)} has no patient in its name by patient_regex "
             f"{pattern.pattern!r}: mend the expression, or give a CSV with a patient column."
         )
     return patient

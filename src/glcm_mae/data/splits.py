@@ -72,14 +72,14 @@ def grouped_folds(
     from sklearn.model_selection import StratifiedGroupKFold
 
     if folds < 2:
-        raise UserError(f"data.folds is {folds}: set it to 2 or more.")
+        raise UserError(f"folds is {folds}: set it to 2 or more.")
     labels, groups = np.asarray(labels), np.asarray(groups)
     for name in np.unique(labels):
         independent = len(np.unique(groups[labels == name]))
         if independent < folds:
             raise UserError(
                 f"Class {name} has {independent} {unit}, too few for {folds} folds: set "
-                "data.folds lower, add images of other patients, or drop the class."
+                "folds lower, add images of other patients, or drop the class."
             )
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold_of = np.empty(len(labels), dtype=np.int64)
@@ -90,7 +90,7 @@ def grouped_folds(
         if absent:
             raise UserError(
                 f"Class {name} is absent from fold {absent[0]} of {folds}, because its images come "
-                f"from few {unit}: set data.folds lower or take another data.split_seed."
+                f"from few {unit}: set folds lower or take another seed of the split."
             )
     return fold_of
 
@@ -140,11 +140,9 @@ def holdout(
     (4, 4, 4)
     """
     if folds < 3:
-        raise UserError(
-            f"data.folds is {folds}: set it to 3 or more (one to test, one to validate)."
-        )
+        raise UserError(f"folds is {folds}: set it to 3 or more (one to test, one to validate).")
     if not 0 <= fold < folds:
-        raise UserError(f"data.fold is {fold}: with {folds} folds set it to 0 to {folds - 1}.")
+        raise UserError(f"fold is {fold}: with {folds} folds set it to 0 to {folds - 1}.")
     unlabelled = int((manifest.labels < 0).sum())
     if 0 < unlabelled < len(manifest):
         raise UserError(

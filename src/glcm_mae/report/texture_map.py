@@ -133,7 +133,7 @@ def draw_map(found: FeatureMap, settings: TextureMapSettings) -> bytes:
     drawn = grid[1].imshow(values, cmap=viridis, vmin=ends[0], vmax=ends[1])
     feature, size = settings.feature.replace("_", " "), settings.window_size
     grid[1].set_title(
-        f"{feature}, {size} × {size} pixels, {found.levels} levels", fontsize=9, loc="left"
+        f"{feature}, {size} × {size} pixels\n{_binning(found, settings)}", fontsize=8, loc="left"
     )
     for axes in grid:
         axes.set_xlabel("x (pixels)", fontsize=8)
@@ -145,3 +145,13 @@ def draw_map(found: FeatureMap, settings: TextureMapSettings) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=300, bbox_inches="tight")
     return buffer.getvalue()
+
+
+def _binning(found: FeatureMap, settings: TextureMapSettings) -> str:
+    """Say how gray levels were made: maps of other levels do not compare."""
+    parts = [settings.binning.replace("_", " "), f"{found.levels} levels"]
+    if settings.range is not None:
+        parts.append(f"{settings.range[0]:g} to {settings.range[1]:g}")
+    if settings.bin_width is not None:
+        parts.append(f"{settings.bin_width:g} wide")
+    return ", ".join(parts)
