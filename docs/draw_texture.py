@@ -96,7 +96,7 @@ def gradients() -> Figure:
         "pair kernel, 0.1": PairKernelLoss(0.1),
         "transport": TransportLoss(),
     }
-    figure, axes = plt.subplots(1, 7, figsize=(14.5, 2.45), layout="constrained")
+    figure, axes = plt.subplots(1, 7, figsize=(14.5, 2.8), layout="constrained")
     view = slice(60, 124), slice(60, 124)
     for ax, image, name in zip(axes, (target, blurred), ("target", "blurred"), strict=False):
         ax.imshow(image[view], cmap="gray", vmin=0, vmax=1)
@@ -143,7 +143,9 @@ def main() -> None:
     """Write every picture."""
     for draw in (from_image_to_glcm, kernels, gradients, reach):
         figure = draw()
-        figure.savefig(HERE / f"texture-{draw.__name__.replace('_', '-')}.png", dpi=110)
+        figure.savefig(
+            HERE / f"texture-{draw.__name__.replace('_', '-')}.png", dpi=110, bbox_inches="tight"
+        )
         plt.close(figure)
 
 
