@@ -17,7 +17,7 @@ from glcm_mae.audit.findings import Finding, class_findings, image_findings
 from glcm_mae.audit.identifiers import count_identifiers
 from glcm_mae.audit.inspection import Look, inspect, places
 from glcm_mae.audit.leaks import leak_findings
-from glcm_mae.audit.shortcuts import Shortcut, rank_shortcuts
+from glcm_mae.audit.shortcuts import SUSPICIOUS, Shortcut, rank_shortcuts
 from glcm_mae.data import Manifest, one_line
 from glcm_mae.data.duplicates import copy_groups, near_duplicates
 from glcm_mae.data.groups import joined_groups
@@ -26,7 +26,6 @@ from glcm_mae.files import write_atomically
 __all__ = ["Audit", "check", "write_audit"]
 
 _LEVELS = ("error", "warning", "note")
-_SUSPICIOUS = 0.6  # AUROC: a shortcut whose whole interval lies above it is reported
 
 
 @dataclass(frozen=True)
@@ -265,7 +264,7 @@ def _names(manifest: Manifest, looks: Sequence[Look]) -> list[str]:
 
 
 def _of_shortcuts(shortcuts: Sequence[Shortcut]) -> list[Finding]:
-    strong = [s for s in shortcuts if s.auroc.low > _SUSPICIOUS and s.name != "all together"]
+    strong = [s for s in shortcuts if s.auroc.low > SUSPICIOUS and s.name != "all together"]
     if not strong:
         return []
     listed = ", ".join(f"{s.name} {s.auroc.value:.2f}" for s in strong)

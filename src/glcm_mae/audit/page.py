@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import glcm_mae
+from glcm_mae.audit.shortcuts import SUSPICIOUS
 from glcm_mae.audit.table import verdict
 from glcm_mae.data import Record, UnreadableImage, read_image
+from glcm_mae.data.duplicates import AGREEMENT
 
 if TYPE_CHECKING:
     from glcm_mae.audit.check import Audit
@@ -71,6 +73,7 @@ def page(audit: Audit) -> str:
         summary=audit.summary(),
         verdict=verdict(audit),
         version=glcm_mae.__version__,
+        agreement=AGREEMENT,
         classes=_samples(audit, picture),
         findings=[_shown(finding, picture) for finding in audit.findings],
         shortcuts=[_bar(shortcut) for shortcut in audit.shortcuts],
@@ -121,7 +124,7 @@ def _bar(shortcut: Any) -> dict[str, Any]:
         "value": place(auroc.value),
         "low": place(auroc.low) if known else 0.0,
         "width": place(auroc.high) - place(auroc.low) if known else 0.0,
-        "strong": known and auroc.low > 0.6,
+        "strong": known and auroc.low > SUSPICIOUS,
     }
 
 

@@ -14,7 +14,10 @@ from glcm_mae.errors import UserError
 from glcm_mae.evaluation import Interval, patient_bootstrap, weighted_metrics
 from glcm_mae.evaluation.metrics import FloatArray, IntArray
 
-__all__ = ["Shortcut", "rank_shortcuts"]
+__all__ = ["SUSPICIOUS", "Shortcut", "rank_shortcuts"]
+
+SUSPICIOUS = 0.6
+"""AUROC: a shortcut whose whole interval lies above it is reported."""
 
 _KNOTS = (0.2, 0.4, 0.6, 0.8)
 _RESAMPLES = 1000

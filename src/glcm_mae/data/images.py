@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 _THREADS = 2
 _CHUNK = 32
 
-_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def _load(
 
 def _colored(pixels: Tensor, color: Color) -> Tensor:
     if color == "gray" and len(pixels) == 3:
-        return torch.einsum("c,chw->hw", torch.tensor(_LUMINANCE), pixels)[None]
+        return torch.einsum("c,chw->hw", torch.tensor(LUMINANCE), pixels)[None]
     if color == "rgb" and len(pixels) == 1:
         return pixels.expand(3, -1, -1)
     return pixels

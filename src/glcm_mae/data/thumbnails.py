@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from glcm_mae.data.images import LUMINANCE
+
 __all__ = ["SIDE", "band", "luminance", "thumbnail"]
 
 SIDE = 64
 """Height and width of a thumbnail in pixels."""
-
-_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 _FLOOR = 0.1  # of the image's own deviation: what varies less than this counts as flat
 
@@ -38,7 +38,7 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
     if len(pixels) == 1:
         return pixels[0].astype(np.float32)
     gray: np.ndarray = np.einsum(
-        "c,chw->hw", np.array(_LUMINANCE, np.float32), pixels.astype(np.float32)
+        "c,chw->hw", np.array(LUMINANCE, np.float32), pixels.astype(np.float32)
     )
     return gray
 
