@@ -247,3 +247,23 @@ def test_others_may_read_what_was_written(tmp_path):
     table().write(tmp_path / "p.csv")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "p.csv")}
     assert len(modes) == 1
+
+
+def test_one_class_against_the_rest():
+    p = np.array([[0.5, 0.2, 0.3], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
+    classes = ("benign", "malignant", "normal")
+    three = table(classes=classes, probabilities=p, patients="123", labels=[0, 1, 2])
+    two = three.one_against_rest("malignant")
+    assert two.classes == ("not malignant", "malignant")
+    assert two.labels.tolist() == [0, 1, 0]
+    np.testing.assert_allclose(two.probabilities, [[0.8, 0.2], [0.9, 0.1], [0.3, 0.7]])
+    assert (two.paths, two.patients) == (three.paths, three.patients)
+
+
+def test_one_of_two_classes_against_the_other_keeps_both_names():
+    turned = table().one_against_rest("benign")
+    assert turned.classes == ("malignant", "benign")
+    assert turned.labels.tolist() == [1, 1, 0]
+    assert_same(turned.one_against_rest("malignant"), table())
+    with pytest.raises(UserError, match="'cyst' is not a class: choose one of 'benign', 'maligna"):
+        table().one_against_rest("cyst")

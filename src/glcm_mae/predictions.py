@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -144,6 +144,48 @@ class Predictions:
             probabilities=np.stack([self.probabilities[r].mean(0) for r in rows_of.values()]),
             folds=None if self.folds is None else self.folds[first],
             seeds=None if self.seeds is None else self.seeds[first],
+        )
+
+    def one_against_rest(self, name: str) -> "Predictions":
+        """Ask only whether each image is of one class, adding up the probabilities of the others.
+
+        Parameters
+        ----------
+        name : str
+            The class.
+
+        Returns
+        -------
+        Predictions
+            Of two classes, ``not <name>`` and then `name`. A table of two classes keeps its names
+            and is put in that order.
+
+        Raises
+        ------
+        UserError
+            If there is no such class.
+
+        Examples
+        --------
+        >>> classes = ("benign", "malignant", "normal")
+        >>> table = Predictions(["a.png"], ["a"], [2], classes, [[0.5, 0.2, 0.3]])
+        >>> malignant = table.one_against_rest("malignant")
+        >>> malignant.classes, malignant.labels, malignant.probabilities
+        (('not malignant', 'malignant'), array([0]), array([[0.8, 0.2]]))
+        """
+        if name not in self.classes:
+            raise UserError(
+                f"{name!r} is not a class: choose one of {', '.join(map(repr, self.classes))}."
+            )
+        index = self.classes.index(name)
+        others = [other for other in self.classes if other != name]
+        case = self.probabilities[:, index]
+        rest = np.delete(self.probabilities, index, axis=1).sum(1)
+        return replace(
+            self,
+            labels=(self.labels == index).astype(np.int64),
+            classes=(others[0] if len(others) == 1 else f"not {name}", name),
+            probabilities=np.stack([rest, case], axis=1),
         )
 
     def write(self, path: str | Path) -> None:

@@ -71,6 +71,47 @@ def test_same_seed_same_interval_in_any_order_and_any_chunk(monkeypatch):
     assert other != first
 
 
+def test_patients_are_drawn_within_their_folds():
+    strata = np.array([3, 0, 3, 0, 3, 1])
+    counts = np.concatenate([*bootstrap.patient_counts(strata, 500, seed=0, chunk=7)])
+    for stratum, size in ((0, 2), (1, 1), (3, 3)):
+        assert set(counts[:, strata == stratum].sum(1)) == {size}
+    assert counts.mean(0) == pytest.approx(np.ones(6), abs=0.15)
+    again = np.concatenate([*bootstrap.patient_counts(strata, 500, seed=0, chunk=500)])
+    assert np.array_equal(counts, again)
+
+
+def test_folds_narrow_what_differs_only_between_folds():
+    folds = np.repeat([0, 1], 30)
+    probabilities = np.eye(2)[folds]  # right in fold 0, wrong in fold 1
+    labels, patients = np.zeros(60, int), np.arange(60).astype(str)
+    pooled = patient_bootstrap(labels, probabilities, patients)["accuracy"]
+    within = patient_bootstrap(labels, probabilities, patients, folds=folds)["accuracy"]
+    assert width(pooled) == pytest.approx(4 * (0.25 / 60) ** 0.5, rel=0.15)
+    assert within == Interval(0.5, 0.5, 0.5)
+
+
+def test_patients_of_several_folds_are_drawn_without_folds():
+    data = clustered(np.random.default_rng(6), 20, 2)
+    folds = np.arange(40) % 2  # both images of a patient, in two folds
+    assert patient_bootstrap(*data, n_resamples=50, folds=folds) == patient_bootstrap(
+        *data, n_resamples=50
+    )
+
+
+def test_interval_of_the_calibration_error_holds_its_value():
+    """Percentiles alone would lie above it, since every resample adds noise."""
+    rng = np.random.default_rng(7)
+    p = rng.random(400)
+    labels = (rng.random(400) < p).astype(int)
+    probabilities = np.stack([1 - p, p], axis=1)
+    ece = patient_bootstrap(labels, probabilities, np.arange(400).astype(str), n_resamples=500)[
+        "ece"
+    ]
+    assert 0 < ece.low < ece.value < ece.high < 0.1
+    assert ece.high - ece.value == pytest.approx(ece.value - ece.low, rel=0.5)
+
+
 def test_value_is_the_metric_of_the_sample():
     data = clustered(np.random.default_rng(5), 20, 2)
     values = {name: i.value for name, i in patient_bootstrap(*data, n_resamples=5).items()}

@@ -13,6 +13,7 @@ from glcm_mae.evaluation import (
     evaluate,
     format_table,
     patient_bootstrap,
+    youden_threshold,
 )
 
 CLASSES = ("benign", "malignant", "normal")
@@ -82,6 +83,7 @@ def test_writes_what_it_returns_with_all_that_made_it(file):
     assert metrics["settings"] == {
         "predictions": "predictions.csv",
         "positive": None,
+        "threshold": None,
         "interval": "percentiles of a bootstrap that resamples patients",
         "confidence": 0.95,
         "n_resamples": 20,
@@ -152,13 +154,13 @@ def test_positive_class_is_chosen_and_recorded(file):
 
 
 def test_seeds_are_averaged_and_folds_counted(file):
-    one = predictions()
+    of_each = np.repeat(np.arange(40) % 5, 3)
+    one = predictions(folds=of_each)
     double = {
         name: np.concatenate([getattr(one, name)] * 2).tolist()
         for name in ("paths", "patients", "labels", "probabilities")
     }
-    folds = np.tile(np.repeat(np.arange(40) % 5, 3), 2)
-    predictions(**double, seeds=np.repeat([0, 1], 120), folds=folds).write(file)
+    predictions(**double, seeds=np.repeat([0, 1], 120), folds=np.tile(of_each, 2)).write(file)
     both = evaluate(file, n_resamples=50)
     one.write(file)
     single = evaluate(file, n_resamples=50)
@@ -168,6 +170,64 @@ def test_seeds_are_averaged_and_folds_counted(file):
         for name, number in single[unit]["overall"].items():
             assert both[unit]["overall"][name] == pytest.approx(number), name
         assert both[unit]["class_counts"] == single[unit]["class_counts"]
+
+
+def validated(file, n_patients=40, **changes):
+    """Write images of two folds, each tested by one model and validating the other."""
+    folds = np.repeat(np.arange(n_patients) % 2, 3)
+    predictions(folds=folds, **changes).write(file)
+    predictions(folds=1 - folds, **changes).write(file.with_name("validation.csv"))
+    return folds
+
+
+def test_thresholds_come_from_validation_images_of_the_same_fold(file):
+    folds = validated(file)
+    metrics = evaluate(file, n_resamples=50)
+    table = predictions()
+    for unit, rows in (("by_image", table), ("by_patient", table.by_patient())):
+        of_rows = folds if unit == "by_image" else folds[::3]
+        at_threshold = metrics[unit]["at_threshold"]
+        assert [*at_threshold] == list(CLASSES)
+        for c, name in enumerate(CLASSES):
+            case, score = rows.labels == c, rows.probabilities[:, c]
+            by_hand = [youden_threshold(case[of_rows != f], score[of_rows != f]) for f in (0, 1)]
+            called = score >= np.array(by_hand)[of_rows]
+            of_class = at_threshold[name]
+            assert [row["threshold"] for row in of_class["thresholds"]] == by_hand
+            assert of_class["metrics"]["sensitivity"]["value"] == called[case].mean()
+            assert of_class["metrics"]["specificity"]["value"] == (~called)[~case].mean()
+            assert of_class["metrics"]["sensitivity"]["low"] <= called[case].mean()
+    assert (
+        metrics["settings"]["threshold"] == "Youden's J on validation.csv, for each fold and seed"
+    )
+    text = format_table(json.loads(json.dumps(metrics)))
+    assert "malignant, at the threshold of validation images" in text
+    assert "or at a threshold: Youden's J on validation.csv" in text
+    assert "auroc and auprc rank images within folds; pooled_auroc ranks all of them." in text
+
+
+def test_two_classes_have_one_threshold_and_without_validation_none(file):
+    labels = np.repeat(np.arange(40) % 2, 3)
+    p = np.random.default_rng(1).random(120)
+    two = {"labels": labels, "classes": CLASSES[:2], "probabilities": np.stack([1 - p, p], 1)}
+    validated(file, **two)
+    assert [*evaluate(file, n_resamples=9)["by_image"]["at_threshold"]] == ["malignant"]
+    chosen = evaluate(file, n_resamples=9, positive="benign")
+    assert [*chosen["by_image"]["at_threshold"]] == ["benign"]
+    file.with_name("validation.csv").unlink()
+    metrics = evaluate(file, n_resamples=9)
+    assert metrics["by_image"]["at_threshold"] is None
+    assert "no validation.csv gives a threshold" in format_table(metrics)
+
+
+def test_mixed_patients_in_validation_leave_no_metrics_by_patient(file):
+    predictions().write(file)
+    changes = {"labels": np.arange(120) % 3, "patients": [f"v{i // 3}" for i in range(120)]}
+    predictions(**changes).write(file.with_name("validation.csv"))
+    metrics = evaluate(file, n_resamples=9)
+    assert metrics["by_patient"] is None
+    assert metrics["patients"].startswith("40 of those in the validation table have images of more")
+    assert metrics["by_image"]["at_threshold"]["benign"]["thresholds"][0]["threshold"] > 0
 
 
 def test_table_for_the_terminal(file):

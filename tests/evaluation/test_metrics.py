@@ -23,6 +23,16 @@ def tables(draw, k_min=2, k_max=4):
     return labels, scores / scores.sum(1, keepdims=True)
 
 
+def ece_by_loop(confidences, correct):
+    """Ten bins of equal mass, equal probabilities together, one image at a time."""
+    n = len(confidences)
+    bins = [[] for _ in range(10)]
+    for p, y in zip(confidences, correct, strict=True):
+        below, level = np.sum(confidences < p), np.sum(confidences == p)
+        bins[min(int(10 * ((below + level / 2) / n)), 9)].append(p - y)
+    return sum(abs(sum(gaps)) for gaps in bins) / n
+
+
 def of_class_by_sklearn(case, score, called):
     return {
         "auroc": sk.roc_auc_score(case, score),
@@ -32,6 +42,8 @@ def of_class_by_sklearn(case, score, called):
         "sensitivity": sk.recall_score(case, called),
         "specificity": sk.recall_score(~case, ~called),
         "f1": sk.f1_score(case, called),
+        "brier": sk.brier_score_loss(case, score, pos_label=True),
+        "ece": ece_by_loop(score, case),
     }
 
 
@@ -48,6 +60,10 @@ def test_equals_scikit_learn(table):
     expected["accuracy"] = sk.accuracy_score(labels, called)
     expected["balanced_accuracy"] = sk.balanced_accuracy_score(labels, called)
     expected["macro_f1"] = sk.f1_score(labels, called, average="macro")
+    expected["brier"] = sk.brier_score_loss(
+        labels, probabilities, scale_by_half=False, labels=range(k)
+    )
+    expected["ece"] = ece_by_loop(probabilities.max(1), labels == called)
 
     assert compute_metrics(labels, probabilities) == pytest.approx(expected, abs=1e-12)
 
@@ -75,7 +91,10 @@ def test_weights_equal_repeated_rows(table, seed):
 
 def test_one_class_only_is_nan_and_not_an_error():
     metrics = compute_metrics(np.zeros(5, int), np.tile([0.7, 0.2, 0.1], (5, 1)))
-    assert np.isnan([metrics[m] for m in OVERALL_METRICS if m != "accuracy"]).all()
+    defined = ("accuracy", "brier", "ece")
+    assert np.isnan([metrics[m] for m in OVERALL_METRICS if m not in defined]).all()
+    assert metrics["brier"] == pytest.approx(0.3**2 + 0.2**2 + 0.1**2)
+    assert metrics["ece"] == pytest.approx(0.3)
     assert metrics["accuracy"] == metrics["sensitivity/0"] == metrics["auprc/0"] == 1
     assert metrics["specificity/1"] == metrics["accuracy/1"] == 1
     for name in ("auroc/0", "auroc/1", "specificity/0", "sensitivity/1", "f1/1", "auprc/1"):
@@ -117,7 +136,7 @@ def test_two_classes_report_both_and_overall_is_the_positive_one():
 def test_names_are_flat_and_in_order():
     names = list(compute_metrics(np.array([0, 1]), np.eye(2), classes=("a", "b/c")))
     assert names[: len(OVERALL_METRICS)] == list(OVERALL_METRICS)
-    assert names[-1] == "f1/b/c"
+    assert names[-1] == "ece/b/c"
     assert len(names) == len(OVERALL_METRICS) + 2 * len(CLASS_METRICS)
 
 
@@ -129,6 +148,57 @@ def test_seeds_are_averaged_and_never_ranked_against_each_other():
     weights = np.ones((1, 4))
     assert weighted_metrics(labels, probabilities, weights)["auroc"] == [0.75]
     assert weighted_metrics(labels, probabilities, weights, seeds=seeds)["auroc"] == [1.0]
+
+
+def random_folds(n=90, k=3, n_folds=4):
+    rng = np.random.default_rng(0)
+    labels, folds = rng.integers(0, k, n), rng.integers(0, n_folds, n)
+    scores = rng.integers(1, 6, (n, k)) + 2 * np.eye(k)[labels] + 3 * folds[:, None] * np.eye(k)[0]
+    return labels, scores / scores.sum(1, keepdims=True), folds
+
+
+def test_auroc_within_folds_counts_only_pairs_of_one_fold():
+    labels, probabilities, folds = random_folds()
+    metrics = weighted_metrics(labels, probabilities, np.ones((1, 90)), folds=folds)
+    for c in range(3):
+        scores, case = probabilities[:, c], labels == c
+        pairs = (case[:, None] & ~case) & (folds[:, None] == folds)
+        won = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
+        assert metrics[f"auroc/{c}"][0] == pytest.approx(won[pairs].mean()), c
+    pooled = sk.roc_auc_score(labels, probabilities, multi_class="ovr")
+    assert metrics["pooled_auroc"][0] == pytest.approx(pooled)
+    assert metrics["auroc"][0] != pytest.approx(pooled, abs=0.01)
+    no_folds = compute_metrics(labels, probabilities)
+    for name in ("accuracy", "macro_f1", "brier", "ece"):
+        assert metrics[name][0] == pytest.approx(no_folds[name]), name
+
+
+def test_in_equal_folds_the_auroc_is_the_mean_over_folds():
+    labels = np.tile([0, 0, 1], 20)
+    folds = np.repeat([0, 1, 2, 3], 15)
+    case = np.random.default_rng(1).random(60) + folds  # each fold's model has a scale of its own
+    probabilities = np.stack([4 - case, case], axis=1) / 4
+    metrics = weighted_metrics(labels, probabilities, np.ones((1, 60)), folds=folds)
+    of_folds = [(sk.roc_auc_score(labels[folds == f], case[folds == f])) for f in range(4)]
+    assert metrics["auroc"][0] == pytest.approx(np.mean(of_folds))
+    precision = [sk.average_precision_score(labels[folds == f], case[folds == f]) for f in range(4)]
+    assert metrics["auprc"][0] == pytest.approx(np.mean(precision))
+
+
+def test_a_fold_that_lacks_a_class_has_no_say():
+    labels, folds = np.array([0, 1, 0, 1, 0, 0]), np.array([0, 0, 0, 0, 1, 1])
+    case = np.array([0.1, 0.6, 0.7, 0.8, 0.95, 0.9])
+    probabilities = np.stack([1 - case, case], axis=1)
+    metrics = weighted_metrics(labels, probabilities, np.ones((1, 6)), folds=folds)
+    assert metrics["auroc"][0] == pytest.approx(3 / 4)
+    assert metrics["pooled_auroc"][0] == pytest.approx(3 / 8)
+
+
+def test_two_classes_have_half_the_brier_score_each():
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6]])
+    metrics = compute_metrics(np.array([0, 0]), probabilities)
+    assert metrics["brier/1"] == pytest.approx((0.01 + 0.36) / 2)
+    assert metrics["brier"] == pytest.approx(2 * metrics["brier/1"])
 
 
 @pytest.mark.parametrize(

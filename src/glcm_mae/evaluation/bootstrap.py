@@ -62,6 +62,7 @@ def patient_bootstrap(
     statistic: Statistic = weighted_metrics,
     n_resamples: int = 2000,
     seed: int = 0,
+    folds: IntArray | None = None,
 ) -> dict[str, Interval]:
     """95% percentile intervals from a bootstrap that resamples patients with replacement.
 
@@ -75,6 +76,14 @@ def patient_bootstrap(
     it, and stays defined where some resamples lack a class. BCa's acceleration needs the metric
     with each patient left out in turn, which is undefined where a class has one patient, and its
     bias correction is undefined where every replicate lies on one side of the value.
+
+    The patients of a cross-validation fold are judged by that fold's model, so each resample draws
+    from each fold as many patients as it has.
+
+    Calibration error leans upwards, in a resample more than in the sample, since images drawn
+    twice add noise: percentiles would lie above the value. So its replicates are first shifted to
+    the mean of the value. The interval then covers what another sample of this size would show
+    (simulated, 100 to 800 images: 94 to 100 times in 100) and not the error without the lean.
 
     What is lost: with few patients the interval is too narrow (simulated patients of four images,
     40% diseased: it covered the truth 87 to 92 times in 100 with 20 patients, depending on the
@@ -98,6 +107,9 @@ def patient_bootstrap(
     seed : int
         Seed of the resampling, >= 0. Two calls with the same patients, `n_resamples` and `seed`
         draw the same resamples, in whatever order the images are.
+    folds : ndarray of int, shape (N,), optional
+        Fold of each image. Ignored unless each patient has one fold: over several training seeds,
+        a patient may be tested by folds of different make-up.
 
     Returns
     -------
@@ -124,46 +136,126 @@ def patient_bootstrap(
     >>> f"{auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}], {auroc.undefined} undefined"
     '0.889 [0.000, 1.000], 239 undefined'
     """
-    if n_resamples < 1:
-        raise UserError(f"n_resamples={n_resamples} is too small: 2000 is the default.")
-    if seed < 0:
-        raise UserError(f"seed={seed} is negative: choose 0 or more.")
+    check_resampling(n_resamples, seed)
     values = statistic(labels, probabilities, np.ones((1, len(labels))))
-    known, patient_of_image = np.unique(np.asarray(patients), return_inverse=True)
-    chunk = max(1, _CHUNK_ELEMENTS // max(1, len(labels)))
+    known, first, patient_of_image = np.unique(
+        np.asarray(patients), return_index=True, return_inverse=True
+    )
+    strata = np.zeros(len(known), dtype=np.int64)
+    if folds is not None and np.array_equal(folds[first][patient_of_image], folds):
+        strata = folds[first]
     chunks = [
         statistic(labels, probabilities, counts[:, patient_of_image])
-        for counts in _patient_counts(len(known), n_resamples, seed, chunk)
+        for counts in patient_counts(strata, n_resamples, seed, chunk_of(len(labels)))
     ]
     intervals = {}
     for name, value in values.items():
         replicates = np.concatenate([replicate[name] for replicate in chunks])
-        low, high, undefined = _percentiles(replicates)
-        if len(known) < 2:  # every resample is the sample: no width, and no information
-            low = high = np.nan
-        intervals[name] = Interval(float(value[0]), low, high, undefined)
+        replicates = without_lean(name, float(value[0]), replicates)
+        intervals[name] = interval(float(value[0]), replicates, len(known))
     return intervals
 
 
-def _patient_counts(
-    n_patients: int, n_resamples: int, seed: int, chunk: int
+def check_resampling(n_resamples: int, seed: int) -> None:
+    """Refuse settings of a bootstrap that make no sense.
+
+    Raises
+    ------
+    UserError
+        If `n_resamples` is less than 1 or `seed` less than 0.
+    """
+    if n_resamples < 1:
+        raise UserError(f"n_resamples={n_resamples} is too small: 2000 is the default.")
+    if seed < 0:
+        raise UserError(f"seed={seed} is negative: choose 0 or more.")
+
+
+def chunk_of(n_images: int) -> int:
+    """Say how many resamples of so many images to hold at once."""
+    return max(1, _CHUNK_ELEMENTS // max(1, n_images))
+
+
+def patient_counts(
+    strata: IntArray, n_resamples: int, seed: int, chunk: int
 ) -> Iterator[FloatArray]:
-    """How often each patient is drawn, (<= chunk, n_patients) at a time; the same for any chunk."""
+    """Draw resamples of patients: from each stratum, with replacement, as many as it has.
+
+    Parameters
+    ----------
+    strata : ndarray of int, shape (P,)
+        Stratum of each patient; a fold, usually.
+    n_resamples, seed : int
+        As for `patient_bootstrap`.
+    chunk : int
+        Resamples given at a time. The draws do not depend on it.
+
+    Yields
+    ------
+    ndarray of float, shape (<= chunk, P)
+        How often each patient is drawn.
+
+    Examples
+    --------
+    >>> for counts in patient_counts(np.array([0, 0, 1]), n_resamples=4, seed=0, chunk=3):
+    ...     print(counts.tolist())
+    [[0.0, 2.0, 1.0], [1.0, 1.0, 1.0], [2.0, 0.0, 1.0]]
+    [[2.0, 0.0, 1.0]]
+    """
+    n_patients = len(strata)
+    by_stratum = np.argsort(strata, kind="stable")
+    _, starts, sizes = np.unique(strata[by_stratum], return_index=True, return_counts=True)
+    start_of, size_of = np.repeat(starts, sizes), np.repeat(sizes, sizes)
     rng = np.random.default_rng(seed)
     for done in range(0, n_resamples, chunk):
         rows = min(chunk, n_resamples - done)
-        drawn = rng.integers(n_patients, size=(rows, n_patients))
+        drawn = by_stratum[start_of + rng.integers(size_of, size=(rows, n_patients))]
         cells = drawn + n_patients * np.arange(rows)[:, None]
         counts = np.bincount(cells.ravel(), minlength=rows * n_patients)
         yield counts.reshape(rows, n_patients).astype(np.float64)
 
 
-def _percentiles(replicates: FloatArray) -> tuple[float, float, int]:
-    """Low and high end, and how many replicates are NaN; no ends if those are more than half."""
+def without_lean(name: str, value: float, replicates: FloatArray) -> FloatArray:
+    """Shift the replicates of a calibration error to the mean of the value; leave others alone.
+
+    Parameters
+    ----------
+    name : str
+        Name of the metric.
+    value : float
+        The metric on the sample.
+    replicates : ndarray of float, shape (R,)
+        The metric on the resamples.
+
+    Returns
+    -------
+    ndarray of float, shape (R,)
+    """
+    if name.split("/")[0] != "ece" or np.isnan(replicates).all():
+        return replicates
+    return np.maximum(replicates - np.nanmean(replicates) + value, 0)
+
+
+def interval(value: float, replicates: FloatArray, n_patients: int) -> Interval:
+    """Put the 2.5th and 97.5th percentile of the replicates beside the value.
+
+    Parameters
+    ----------
+    value : float
+        The metric on the sample.
+    replicates : ndarray of float, shape (R,)
+        The metric on the resamples, NaN where undefined.
+    n_patients : int
+        Patients in the sample. One patient gives no ends: every resample is the sample.
+
+    Returns
+    -------
+    Interval
+        Without ends where more than half of the replicates are undefined.
+    """
     defined = replicates[~np.isnan(replicates)]
     undefined = len(replicates) - len(defined)
-    if undefined > len(replicates) / 2:
-        return np.nan, np.nan, undefined
+    if undefined > len(replicates) / 2 or n_patients < 2:
+        return Interval(value, np.nan, np.nan, undefined)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high), undefined
+    return Interval(value, float(low), float(high), undefined)

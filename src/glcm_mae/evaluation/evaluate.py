@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 import glcm_mae
-from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
+from glcm_mae.evaluation.bootstrap import CONFIDENCE, Statistic, patient_bootstrap
 from glcm_mae.evaluation.metrics import (
     CLASS_METRICS,
-    OVERALL_METRICS,
+    FloatArray,
+    IntArray,
     positive_class,
     weighted_metrics,
 )
+from glcm_mae.evaluation.thresholds import ThresholdCalls, calls_at_threshold, threshold_metrics
 from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 
+_THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
 
 
@@ -30,10 +33,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a table of predictions by image and by patient, and write `metrics.json`.
 
-    By patient, the probabilities of a patient's images are averaged first. Predictions of several
-    folds are pooled, which takes the scores of the folds' models to be on one scale; with several
-    training seeds, each metric is the mean over seeds. Every interval resamples patients
-    (`patient_bootstrap`).
+    By patient, the probabilities of a patient's images are averaged first. With several folds,
+    AUROC and AUPRC rank images within their fold only (`weighted_metrics` says why) and
+    ``pooled_auroc`` ranks all of them; with several training seeds, each metric is the mean over
+    seeds. Every interval resamples patients (`patient_bootstrap`).
+
+    An image is given the class of the highest probability. Where a ``validation.csv`` lies beside
+    the predictions, which holds validation images in the same columns, sensitivity and
+    specificity are also given at a threshold chosen there, for each fold and seed by itself
+    (`calls_at_threshold`). The intervals take these thresholds as part of the models.
 
     Parameters
     ----------
@@ -57,9 +65,14 @@ def evaluate(
           tells.
         - ``patients``: a sentence on what patients are here.
         - ``by_image`` and ``by_patient``, each with ``overall`` (metric to number), ``per_class``
-          (class to metric to number), ``class_counts``, and ``confusion_matrix`` (a row per true
-          class, a column per predicted class, summed over seeds). ``by_patient`` is None where
-          it would repeat ``by_image`` or patients have no one label; ``patients`` says which.
+          (class to metric to number), ``at_threshold``, ``class_counts``, and
+          ``confusion_matrix`` (a row per true class, a column per predicted class, summed over
+          seeds). ``by_patient`` is None where it would repeat ``by_image`` or patients have no
+          one label; ``patients`` says which.
+
+        ``at_threshold`` is None without validation images. Else it maps the positive class, or
+        with more than two classes each class, to its ``metrics`` (metric to number) and its
+        ``thresholds`` (a list of ``fold``, ``seed``, ``threshold``).
 
         A number is a dict of ``value``, ``low``, ``high``, ``n_images``, ``n_patients``, and
         ``undefined`` where some resamples could not define it. None stands for undefined. The
@@ -90,15 +103,21 @@ def evaluate(
     source = Path(predictions_csv)
     target = source.with_name("metrics.json") if out is None else Path(out)
     predictions = read_predictions(source)
+    beside = source.with_name("validation.csv")
+    validation = read_predictions(beside) if beside.exists() else None
     measure = partial(
         _measure, images=predictions, positive=positive, n_resamples=n_resamples, seed=seed
     )
-    about_patients = _about_patients(predictions)
+    about_patients = about_patients_of(predictions, validation)
+    by_patient = None
+    if not about_patients:
+        by_patient = measure(predictions.by_patient(), validation and validation.by_patient())
     metrics: dict[str, Any] = {
         "glcm_mae": glcm_mae.__version__,
         "settings": {
             "predictions": source.name,
             "positive": positive_class(predictions.classes, positive),
+            "threshold": _THRESHOLD if validation else None,
             "interval": "percentiles of a bootstrap that resamples patients",
             "confidence": CONFIDENCE,
             "n_resamples": n_resamples,
@@ -110,8 +129,8 @@ def evaluate(
         **_n_different("n_folds", predictions.folds),
         **_n_different("n_seeds", predictions.seeds),
         "patients": about_patients or "probabilities are averaged over the images of a patient",
-        "by_image": measure(predictions),
-        "by_patient": None if about_patients else measure(predictions.by_patient()),
+        "by_image": measure(predictions, validation),
+        "by_patient": by_patient,
     }
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(target, text)
@@ -137,11 +156,21 @@ def format_table(metrics: dict[str, Any]) -> str:
     --------
     >>> number = {"value": 0.812, "low": 0.761, "high": 0.858, "n_images": 80, "n_patients": 80}
     >>> metrics = {
-    ...     "settings": {"confidence": 0.95, "n_resamples": 2000, "seed": 0, "positive": "cyst"},
+    ...     "settings": {
+    ...         "confidence": 0.95,
+    ...         "n_resamples": 2000,
+    ...         "seed": 0,
+    ...         "positive": "cyst",
+    ...         "threshold": None,
+    ...     },
     ...     "n_images": 80,
     ...     "n_patients": 80,
     ...     "patients": "every patient has one image",
-    ...     "by_image": {"overall": {"auroc": number}, "per_class": {"cyst": {"f1": number}}},
+    ...     "by_image": {
+    ...         "overall": {"auroc": number},
+    ...         "per_class": {"cyst": {"f1": number}},
+    ...         "at_threshold": None,
+    ...     },
     ...     "by_patient": None,
     ... }
     >>> print(format_table(metrics))
@@ -154,22 +183,32 @@ def format_table(metrics: dict[str, Any]) -> str:
     80 images, 80 patients: every patient has one image.
     Intervals: 95%, 2000 resamples of patients, seed 0.
     Overall auroc, auprc, sensitivity and specificity are those of class 'cyst'.
+    Decisions are for the class of the highest probability: no validation.csv gives a threshold.
     """
     units = {title: metrics[unit] for unit, title in _UNITS.items() if metrics[unit]}
     first = metrics["by_image"]
     rows = [["", *units]]
     for name in first["overall"]:
         rows.append([name, *(_cell(unit["overall"][name]) for unit in units.values())])
-    for class_name, of_class in first["per_class"].items():
-        rows += [[], [" ".join(class_name.split())]]
-        for name in of_class:
-            cells = (_cell(unit["per_class"][class_name][name]) for unit in units.values())
-            rows.append([f"  {name}", *cells])
+    for class_name in first["at_threshold"] or ():
+        rows += _rows_of_group(
+            f"{class_name}, at the threshold of validation images",
+            [unit["at_threshold"][class_name]["metrics"] for unit in units.values()],
+        )
+    for class_name in first["per_class"]:
+        rows += _rows_of_group(class_name, [u["per_class"][class_name] for u in units.values()])
     return "\n".join([*_aligned(rows), "", *_notes(metrics, list(units.values()))])
+
+
+def _rows_of_group(title: str, of_units: list[dict[str, Any]]) -> list[list[str]]:
+    """Lay out a heading and a row per metric, with a column per unit."""
+    rows = [[f"  {name}", *(_cell(numbers[name]) for numbers in of_units)] for name in of_units[0]]
+    return [[], [" ".join(title.split())], *rows]
 
 
 def _measure(
     table: Predictions,
+    validation: Predictions | None,
     *,
     images: Predictions,
     positive: str | None,
@@ -177,29 +216,77 @@ def _measure(
     seed: int,
 ) -> dict[str, Any]:
     """Everything that is reported for one table, by image or by patient."""
-    statistic = partial(
-        weighted_metrics, classes=table.classes, positive=positive, seeds=table.seeds
-    )
-    intervals = patient_bootstrap(
-        table.labels, table.probabilities, table.patients, statistic, n_resamples, seed
-    )
     sizes = {"n_images": images.n_images, "n_patients": images.n_patients}
-    numbers = {name: {**i.to_json(), **sizes} for name, i in intervals.items()}
+
+    def measured(statistic: Statistic) -> dict[str, Any]:
+        intervals = patient_bootstrap(
+            table.labels,
+            table.probabilities,
+            table.patients,
+            statistic,
+            n_resamples,
+            seed,
+            table.folds,
+        )
+        return {name: {**i.to_json(), **sizes} for name, i in intervals.items()}
+
+    numbers = measured(
+        partial(
+            weighted_metrics,
+            classes=table.classes,
+            positive=positive,
+            folds=table.folds,
+            seeds=table.seeds,
+        )
+    )
+    at_threshold = None
+    if validation is not None:
+        case = positive_class(table.classes, positive)
+        asked = table.classes if case is None else (case,)
+        calls = {name: calls_at_threshold(table, validation, name) for name in asked}
+        at_threshold = {
+            name: {
+                "metrics": measured(partial(_at_threshold, calls=calls[name], table=table)),
+                "thresholds": calls[name].to_json(),
+            }
+            for name in asked
+        }
     k = len(table.classes)
     cells = table.labels * k + table.probabilities.argmax(1)
     label_of = dict(zip(table.paths, table.labels.tolist(), strict=True))
     counts = np.bincount(list(label_of.values()), minlength=k).tolist()
     return {
-        "overall": {name: numbers[name] for name in OVERALL_METRICS},
+        "overall": {name: numbers[name] for name in numbers if "/" not in name},
         "per_class": {
             c: {name: numbers[f"{name}/{c}"] for name in CLASS_METRICS} for c in table.classes
         },
+        "at_threshold": at_threshold,
         "class_counts": dict(zip(table.classes, counts, strict=True)),
         "confusion_matrix": np.bincount(cells, minlength=k * k).reshape(k, k).tolist(),
     }
 
 
-def _about_patients(predictions: Predictions) -> str | None:
+def _at_threshold(
+    labels: IntArray,
+    probabilities: FloatArray,
+    weights: FloatArray,
+    *,
+    calls: ThresholdCalls,
+    table: Predictions,
+) -> dict[str, FloatArray]:
+    """Metrics of the calls, the mean over seeds; labels and probabilities are in the calls."""
+    is_case = labels == table.classes.index(calls.class_name)
+    seeds = np.zeros(len(labels)) if table.seeds is None else table.seeds
+    of_seeds = [
+        threshold_metrics(is_case[rows], calls.is_called[rows], weights[:, rows])
+        for rows in (seeds == seed for seed in np.unique(seeds))
+    ]
+    return {name: np.mean([m[name] for m in of_seeds], axis=0) for name in of_seeds[0]}
+
+
+def about_patients_of(
+    predictions: Predictions, validation: Predictions | None = None
+) -> str | None:
     """Say why there are no separate metrics by patient, or None where there are."""
     if predictions.patients == predictions.paths:
         return (
@@ -212,6 +299,11 @@ def _about_patients(predictions: Predictions) -> str | None:
         return (
             f"{predictions.n_mixed_patients} of them have images of more than one class, "
             "so there are no metrics by patient"
+        )
+    if validation is not None and validation.n_mixed_patients:
+        return (
+            f"{validation.n_mixed_patients} of those in the validation table have images of more "
+            "than one class, so there are no metrics by patient"
         )
     return None
 
@@ -250,6 +342,14 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
         f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}."
         if positive
         else "Overall auroc, auprc, sensitivity, specificity and macro_f1 are means over classes."
+    )
+    if metrics.get("n_folds", 1) > 1:
+        notes.append("auroc and auprc rank images within folds; pooled_auroc ranks all of them.")
+    notes.append(
+        f"Decisions are for the class of the highest probability, or at a threshold: {threshold}."
+        if (threshold := settings["threshold"])
+        else "Decisions are for the class of the highest probability: no validation.csv gives a "
+        "threshold."
     )
     numbers = [
         number

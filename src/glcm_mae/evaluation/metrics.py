@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glcm_mae.errors import UserError
+from glcm_mae.evaluation.calibration import calibration_error
+from glcm_mae.evaluation.ties import sum_ties, tie_starts
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,6 +25,8 @@ OVERALL_METRICS = (
     "sensitivity",
     "specificity",
     "macro_f1",
+    "brier",
+    "ece",
 )
 CLASS_METRICS = (
     "auroc",
@@ -32,6 +36,8 @@ CLASS_METRICS = (
     "sensitivity",
     "specificity",
     "f1",
+    "brier",
+    "ece",
 )
 
 
@@ -61,7 +67,13 @@ def compute_metrics(
     ``sensitivity``       share of cases found                  as for ``auroc``
     ``specificity``       share of non-cases left alone         as for ``auroc``
     ``f1``, ``macro_f1``  2 TP / (2 TP + FP + FN)               macro mean, also for K = 2
+    ``brier``             mean of (p - y)^2, 0 to 1; y is 1 for mean of the sum of (p_k - y_k)^2
+                          a case and 0 for others               over classes, 0 to 2 [4]_
+    ``ece``               calibration error of the class's      of the highest probability, as a
+                          probability (`calibration_error`)     claim that its class is right
     ===================== ===================================== ===============================
+
+    For two classes, the overall Brier score is thus twice that of either class.
 
     A metric that the sample cannot define is NaN, never an error: sensitivity, F1 and AUPRC where
     the class does not occur, specificity where nothing else occurs, AUROC and balanced accuracy
@@ -73,8 +85,9 @@ def compute_metrics(
     labels : ndarray of int, shape (N,)
         True classes, 0 to K - 1.
     probabilities : ndarray of float, shape (N, K)
-        Scores of the classes; only their order within a column (AUROC, AUPRC) and within a row
-        (the others) matters. No NaN.
+        Scores of the classes. Brier score and calibration error take them for probabilities; for
+        the other metrics only their order within a column (AUROC, AUPRC) or a row matters. No
+        NaN.
     classes : sequence of str, length K, optional
         Names of the classes. Default: ``"0"``, ``"1"``, ...
     positive : str, optional
@@ -103,6 +116,8 @@ def compute_metrics(
        for why not interpolated.
     .. [3] Brodersen, Ong, Stephan, Buhmann, "The balanced accuracy and its posterior
        distribution", ICPR 2010.
+    .. [4] Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather
+       Review 78 (1950) 1-3.
 
     Examples
     --------
@@ -126,9 +141,19 @@ def weighted_metrics(
     *,
     classes: Sequence[str] | None = None,
     positive: str | None = None,
+    folds: IntArray | None = None,
     seeds: IntArray | None = None,
 ) -> dict[str, FloatArray]:
     """Compute the metrics of `compute_metrics` for R resamples at once.
+
+    Each fold of a cross-validation has a model of its own, and models share no scale of scores: an
+    order of all out-of-fold scores mixes the models' offsets into the AUROC and makes it too low
+    [1]_. So AUROC and AUPRC look within folds: the AUROC is the chance that a case scores above a
+    non-case *of the same fold*, and the AUPRC the mean over cases of the precision within the fold.
+    Each fold thus counts by its pairs (its cases), where the cross-validated AUROC of LeDell and
+    others [2]_ counts all folds alike: the same in folds of equal make-up, steadier where a fold
+    has few cases, and still defined where a fold lacks a class, which then has no say. All other
+    metrics judge one image at a time and pool the folds.
 
     Parameters
     ----------
@@ -140,6 +165,9 @@ def weighted_metrics(
         How often each image counts in each resample, >= 0.
     classes, positive
         As for `compute_metrics`.
+    folds : ndarray of int, shape (N,), optional
+        Fold in which each row was tested. With two or more, ``pooled_auroc`` is given beside
+        ``auroc``: that of all folds' scores in one order.
     seeds : ndarray of int, shape (N,), optional
         Training seed of the model behind each row. If given, each metric is computed within each
         seed and then averaged over seeds, since scores of different models share no scale.
@@ -154,6 +182,15 @@ def weighted_metrics(
     UserError, ValueError
         As for `compute_metrics`.
 
+    References
+    ----------
+    .. [1] Airola, Pahikkala, Waegeman, De Baets, Salakoski, "An experimental comparison of
+       cross-validation techniques for estimating the area under the ROC curve", Computational
+       Statistics & Data Analysis 55 (2011) 1828-1844.
+    .. [2] LeDell, Petersen, van der Laan, "Computationally efficient confidence intervals for
+       cross-validated area under the ROC curve estimates", Electronic Journal of Statistics 9
+       (2015) 1583-1607.
+
     Examples
     --------
     >>> labels = np.array([0, 1, 1])
@@ -161,6 +198,16 @@ def weighted_metrics(
     >>> weights = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
     >>> weighted_metrics(labels, probabilities, weights)["auroc"]
     array([0.5, 1. , nan])
+
+    Two folds, each of which ranks its own images well:
+
+    >>> labels = np.array([0, 1, 0, 1])
+    >>> case = np.array([0.1, 0.2, 0.8, 0.9])
+    >>> metrics = weighted_metrics(
+    ...     labels, np.stack([1 - case, case], 1), np.ones((1, 4)), folds=np.array([0, 0, 1, 1])
+    ... )
+    >>> metrics["auroc"], metrics["pooled_auroc"]
+    (array([1.]), array([0.75]))
     """
     _check_arrays(labels, probabilities)
     k = probabilities.shape[1]
@@ -168,11 +215,12 @@ def weighted_metrics(
     if len(names) != k:
         raise ValueError(f"{k} columns of probabilities need {k} names of classes, not {names}")
     positive = positive_class(names, positive)
+    folds = np.zeros(len(labels), dtype=np.int64) if folds is None else folds
     if seeds is None:
-        return _metrics(labels, probabilities, weights, names, positive)
+        return _metrics(labels, probabilities, weights, names, positive, folds)
     groups = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
     of_seeds = [
-        _metrics(labels[rows], probabilities[rows], weights[:, rows], names, positive)
+        _metrics(labels[rows], probabilities[rows], weights[:, rows], names, positive, folds[rows])
         for rows in groups
     ]
     return {name: np.mean([m[name] for m in of_seeds], axis=0) for name in of_seeds[0]}
@@ -219,39 +267,96 @@ def positive_class(classes: Sequence[str], positive: str | None = None) -> str |
     return positive
 
 
+def decision_metrics(
+    is_class: FloatArray, is_called: FloatArray, weights: FloatArray
+) -> dict[str, FloatArray]:
+    """Compute the metrics of C yes-or-no decisions on each image, for R resamples at once.
+
+    Parameters
+    ----------
+    is_class : ndarray of float, shape (N, C)
+        1 where the image is a case, else 0.
+    is_called : ndarray of float, shape (N, C)
+        1 where it is called one, else 0.
+    weights : ndarray of float, shape (R, N)
+        How often each image counts in each resample.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (R, C)
+        ``accuracy``, ``balanced_accuracy``, ``sensitivity``, ``specificity`` and ``f1``, as
+        `compute_metrics` describes them for one class against the rest.
+
+    Examples
+    --------
+    >>> is_class, is_called = np.array([[1.0], [1.0], [0.0]]), np.array([[1.0], [0.0], [0.0]])
+    >>> decision_metrics(is_class, is_called, np.ones((1, 3)))["sensitivity"]
+    array([[0.5]])
+    """
+    total = weights.sum(1, keepdims=True)
+    # (R, C): weight of the cases, of what is called one, and of both
+    actual, called, hit = weights @ is_class, weights @ is_called, weights @ (is_class * is_called)
+    left_alone = total - actual - called + hit
+    sensitivity = _ratio(hit, actual)
+    specificity = _ratio(left_alone, total - actual)
+    return {
+        "accuracy": _ratio(hit + left_alone, total),
+        "balanced_accuracy": (sensitivity + specificity) / 2,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "f1": _ratio(2 * hit, np.where(actual > 0, actual + called, 0)),
+    }
+
+
 def _metrics(
     labels: IntArray,
     probabilities: FloatArray,
     weights: FloatArray,
     names: tuple[str, ...],
     positive: str | None,
+    folds: IntArray,
 ) -> dict[str, FloatArray]:
     k = len(names)
-    is_class = np.eye(k)[labels]
-    is_called = np.eye(k)[probabilities.argmax(1)]
+    predicted = probabilities.argmax(1)
+    is_class, is_called = np.eye(k)[labels], np.eye(k)[predicted]
+    squared_errors = (probabilities - is_class) ** 2
     total = weights.sum(1, keepdims=True)
-    # (R, K): weight of the images of each class, called each class, and both
-    actual, called, hit = weights @ is_class, weights @ is_called, weights @ (is_class * is_called)
-    left_alone = total - actual - called + hit
 
-    ranked = [_auroc_auprc(is_class[:, c] > 0, probabilities[:, c], weights) for c in range(k)]
-    of_class = {
+    ranked = [
+        _auroc_auprc(is_class[:, c] > 0, probabilities[:, c], weights, folds) for c in range(k)
+    ]
+    of_class = decision_metrics(is_class, is_called, weights) | {
         "auroc": np.stack([auroc for auroc, _ in ranked], axis=1),
         "auprc": np.stack([auprc for _, auprc in ranked], axis=1),
-        "accuracy": _ratio(hit + left_alone, total),
-        "sensitivity": _ratio(hit, actual),
-        "specificity": _ratio(left_alone, total - actual),
-        "f1": _ratio(2 * hit, np.where(actual > 0, actual + called, 0)),
+        "brier": _ratio(weights @ squared_errors, total),
+        "ece": np.stack(
+            [calibration_error(probabilities[:, c], is_class[:, c], weights) for c in range(k)],
+            axis=1,
+        ),
     }
-    of_class["balanced_accuracy"] = (of_class["sensitivity"] + of_class["specificity"]) / 2
-    summary = {
-        name: values.mean(1) if positive is None else values[:, names.index(positive)]
-        for name, values in of_class.items()
+
+    def over_classes(values: FloatArray) -> FloatArray:
+        return values.mean(1) if positive is None else values[:, names.index(positive)]
+
+    is_right = (predicted == labels).astype(np.float64)
+    overall = {
+        "auroc": over_classes(of_class["auroc"]),
+        "auprc": over_classes(of_class["auprc"]),
+        "accuracy": _ratio(weights @ is_right, total[:, 0]),
+        "balanced_accuracy": of_class["sensitivity"].mean(1),
+        "sensitivity": over_classes(of_class["sensitivity"]),
+        "specificity": over_classes(of_class["specificity"]),
+        "macro_f1": of_class["f1"].mean(1),
+        "brier": of_class["brier"].sum(1),
+        "ece": calibration_error(probabilities.max(1), is_right, weights),
     }
-    summary["accuracy"] = _ratio(hit.sum(1), total[:, 0])
-    summary["balanced_accuracy"] = of_class["sensitivity"].mean(1)
-    summary["macro_f1"] = of_class["f1"].mean(1)
-    overall = {name: summary[name] for name in OVERALL_METRICS}
+    if len(np.unique(folds)) > 1:
+        as_one = np.zeros_like(folds)
+        pooled = [
+            _auroc_auprc(is_class[:, c] > 0, probabilities[:, c], weights, as_one)[0]
+            for c in range(k)
+        ]
+        overall["pooled_auroc"] = over_classes(np.stack(pooled, axis=1))
     per_class = {
         f"{metric}/{name}": of_class[metric][:, c]
         for c, name in enumerate(names)
@@ -261,30 +366,31 @@ def _metrics(
 
 
 def _auroc_auprc(
-    is_case: NDArray[np.bool_], scores: FloatArray, weights: FloatArray
+    is_case: NDArray[np.bool_], scores: FloatArray, weights: FloatArray, folds: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """AUROC and average precision (R,) of one class, equal scores forming one threshold."""
-    if not len(scores):
-        nothing = np.full(len(weights), np.nan)
-        return nothing, nothing
-    order = np.argsort(-scores, kind="stable")
-    falling = scores[order]
-    starts = np.flatnonzero(np.r_[True, falling[1:] != falling[:-1]])
-    by_score = weights[:, order]
-    # (R, T): weight at each of T thresholds, from the highest score down
-    everyone = np.add.reduceat(by_score, starts, axis=1)
-    cases = np.add.reduceat(by_score * is_case[order], starts, axis=1)
-    others = everyone - cases
-    cases_above = np.cumsum(cases, axis=1)
-    others_above = np.cumsum(others, axis=1)
-    n_cases, n_others = cases_above[:, -1], others_above[:, -1]
+    """AUROC and average precision (R,) of one class within folds, equal scores one threshold."""
+    pairs_won, n_pairs, precision_sum, n_cases = np.zeros((4, len(weights)))
+    for fold in np.unique(folds):
+        rows = np.flatnonzero(folds == fold)
+        order = rows[np.argsort(-scores[rows], kind="stable")]
+        falling = scores[order]
+        starts = tie_starts(falling)
+        by_score = weights[:, order]
+        # (R, T): weight at each of T thresholds, from the highest score down
+        everyone = sum_ties(by_score, starts)
+        cases = sum_ties(by_score * is_case[order], starts)
+        others = everyone - cases
+        cases_above = np.cumsum(cases, axis=1)
+        others_above = np.cumsum(others, axis=1)
 
-    others_below = n_others[:, None] - others_above + others / 2  # ties count half
-    auroc = _ratio(np.einsum("rt,rt->r", cases, others_below), n_cases * n_others)
-    flagged = cases_above + others_above
-    precision = np.divide(cases_above, flagged, out=np.zeros_like(flagged), where=flagged > 0)
-    auprc = _ratio(np.einsum("rt,rt->r", cases, precision), n_cases)
-    return auroc, auprc
+        others_below = others_above[:, -1:] - others_above + others / 2  # ties count half
+        pairs_won += np.einsum("rt,rt->r", cases, others_below)
+        n_pairs += cases_above[:, -1] * others_above[:, -1]
+        flagged = cases_above + others_above
+        precision = np.divide(cases_above, flagged, out=np.zeros_like(flagged), where=flagged > 0)
+        precision_sum += np.einsum("rt,rt->r", cases, precision)
+        n_cases += cases_above[:, -1]
+    return _ratio(pairs_won, n_pairs), _ratio(precision_sum, n_cases)
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

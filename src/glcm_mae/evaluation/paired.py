@@ -71,7 +71,13 @@ def paired_difference(
     a, b = _table(predictions_a), _table(predictions_b)
     _check_same_images(a, b)
     of_arm_a, of_arm_b = (
-        partial(weighted_metrics, classes=arm.classes, positive=positive, seeds=arm.seeds)
+        partial(
+            weighted_metrics,
+            classes=arm.classes,
+            positive=positive,
+            folds=arm.folds,
+            seeds=arm.seeds,
+        )
         for arm in (a, b)
     )
     n_a = len(a.paths)
@@ -96,6 +102,7 @@ def paired_difference(
         of_both,
         n_resamples,
         seed,
+        None if a.folds is None or b.folds is None else np.concatenate([a.folds, b.folds]),
     )
     return {
         "glcm_mae": glcm_mae.__version__,

@@ -1,0 +1,219 @@
+"""A threshold on one class's probability, chosen on validation images and used on test images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation.metrics import decision_metrics
+from glcm_mae.predictions import Predictions
+
+THRESHOLD_METRICS = ("sensitivity", "specificity", "balanced_accuracy", "f1", "accuracy")
+
+Model = tuple[int | None, int | None]
+"""Fold and seed, which name the model that made a row; None where the table does not tell."""
+
+
+def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Choose the threshold with the largest sensitivity + specificity - 1.
+
+    This is Youden's index J [1]_. An image counts as a case from the threshold upwards. Thresholds
+    lie half-way between neighbouring scores, so that no image lies on one; of several that are
+    equally good the lowest is taken, since a missed case mostly costs more than a false alarm.
+
+    Parameters
+    ----------
+    is_case : ndarray of bool, shape (N,)
+        Whether each image is a case.
+    scores : ndarray of float, shape (N,)
+        Probabilities of being a case, in [0, 1].
+
+    Returns
+    -------
+    float
+        0, which calls every image a case, where that is as good as anything else. NaN where there
+        are no cases, or nothing else.
+
+    References
+    ----------
+    .. [1] Youden, "Index for rating diagnostic tests", Cancer 3 (1950) 32-35.
+
+    Examples
+    --------
+    >>> youden_threshold(np.array([False, True, False, True]), np.array([0.1, 0.2, 0.3, 0.4]))
+    0.15000000000000002
+    """
+    if is_case.all() or not is_case.any():
+        return np.nan
+    levels, level_of_image = np.unique(scores, return_inverse=True)
+    cases = np.bincount(level_of_image, is_case, len(levels)) / is_case.sum()
+    others = np.bincount(level_of_image, ~is_case, len(levels)) / (~is_case).sum()
+    # Below threshold t lie the levels 0 to t - 1: what is missed, and what is rightly left alone.
+    index = np.concatenate([[0], np.cumsum(others - cases)])
+    best = int(np.argmax(index >= index.max() - 1e-12))  # equal but for rounding
+    return 0.0 if best == 0 else float((levels[best - 1] + levels[best]) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdCalls:
+    """Which test images are called a case, each at the threshold of its model.
+
+    Parameters
+    ----------
+    class_name : str
+        The class that is a case.
+    thresholds : dict
+        From model (fold, seed) to threshold.
+    is_called : ndarray of float, shape (N,)
+        1 where a row is called a case, 0 where not, NaN where its model has no threshold.
+    """
+
+    class_name: str
+    thresholds: dict[Model, float]
+    is_called: NDArray[np.float64]
+
+    def to_json(self) -> list[dict[str, float | int | None]]:
+        """List the thresholds for JSON.
+
+        Returns
+        -------
+        list of dict
+            ``fold``, ``seed`` and ``threshold``, in the order of seeds and folds. The threshold is
+            None where the model's validation images are all cases, or none is.
+        """
+        return [
+            {"fold": fold, "seed": seed, "threshold": None if np.isnan(threshold) else threshold}
+            for (fold, seed), threshold in self.thresholds.items()
+        ]
+
+
+def calls_at_threshold(
+    test: Predictions, validation: Predictions, class_name: str
+) -> ThresholdCalls:
+    """Choose a threshold for each fold and seed on its validation images, and use it on its test.
+
+    Every model has a scale of its own, so a threshold serves only the fold and seed that it was
+    chosen for. Test images have no part in the choice.
+
+    Parameters
+    ----------
+    test : Predictions
+        The rows to call.
+    validation : Predictions
+        Validation images, each under the fold and seed of the model that it validated.
+    class_name : str
+        The class that is a case; all others are not.
+
+    Returns
+    -------
+    ThresholdCalls
+
+    Raises
+    ------
+    UserError
+        If the tables have other classes, if a fold and seed of the test rows has no validation
+        rows, or if a model's test patients are among its validation patients.
+
+    Examples
+    --------
+    >>> def table(names, labels, malignant):
+    ...     p = np.array(malignant)
+    ...     return Predictions(names, names, labels, ("b", "m"), np.stack([1 - p, p], 1))
+    >>> validation = table(["1", "2", "3"], [0, 1, 1], [0.1, 0.2, 0.3])
+    >>> calls = calls_at_threshold(table(["4", "5"], [0, 1], [0.1, 0.25]), validation, "m")
+    >>> calls.is_called
+    array([0., 1.])
+    """
+    if test.classes != validation.classes:
+        raise UserError(
+            f"the validation table has other classes than the test table, {validation.classes} "
+            f"and {test.classes}: write both from one run."
+        )
+    index = test.classes.index(class_name)
+    rows_of_test, rows_of_validation = _rows_of_models(test), _rows_of_models(validation)
+    thresholds = {}
+    is_called = np.empty(len(test.paths))
+    for model, rows in rows_of_test.items():
+        chosen_on = rows_of_validation.get(model)
+        if chosen_on is None:
+            raise UserError(
+                f"the validation table has no rows for {_words(model)}, which the test table has: "
+                "write both from one run."
+            )
+        _check_apart(test, rows, validation, chosen_on, model)
+        scores = validation.probabilities[chosen_on, index]
+        threshold = youden_threshold(validation.labels[chosen_on] == index, scores)
+        thresholds[model] = threshold
+        is_called[rows] = test.probabilities[rows, index] >= threshold
+        if np.isnan(threshold):
+            is_called[rows] = np.nan
+    return ThresholdCalls(class_name, thresholds, is_called)
+
+
+def threshold_metrics(
+    is_case: NDArray[np.bool_], is_called: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Compute what the calls of one training seed are worth, for R resamples at once.
+
+    Parameters
+    ----------
+    is_case : ndarray of bool, shape (N,)
+        Whether each image is a case.
+    is_called : ndarray of float, shape (N,)
+        As in `ThresholdCalls`.
+    weights : ndarray of float, shape (R, N)
+        How often each image counts in each resample.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (R,)
+        `THRESHOLD_METRICS`, as `compute_metrics` describes them for one class against the rest.
+        All NaN where a model has no threshold: to judge the others alone would flatter.
+
+    Examples
+    --------
+    >>> is_case, is_called = np.array([True, True, False]), np.array([1.0, 0.0, 0.0])
+    >>> threshold_metrics(is_case, is_called, np.ones((1, 3)))["specificity"]
+    array([1.])
+    """
+    of_calls = decision_metrics(is_case[:, None].astype(np.float64), is_called[:, None], weights)
+    undefined = np.isnan(is_called).any()
+    return {
+        name: np.full(len(weights), np.nan) if undefined else of_calls[name][:, 0]
+        for name in THRESHOLD_METRICS
+    }
+
+
+def _rows_of_models(table: Predictions) -> dict[Model, list[int]]:
+    """Row numbers of each fold and seed, in the order of seed and fold."""
+    n = len(table.paths)
+    folds = [None] * n if table.folds is None else table.folds.tolist()
+    seeds = [None] * n if table.seeds is None else table.seeds.tolist()
+    rows_of: dict[Model, list[int]] = {}
+    for row in sorted(range(n), key=lambda row: (seeds[row] or 0, folds[row] or 0)):
+        rows_of.setdefault((folds[row], seeds[row]), []).append(row)
+    return rows_of
+
+
+def _check_apart(
+    test: Predictions,
+    test_rows: list[int],
+    validation: Predictions,
+    validation_rows: list[int],
+    model: Model,
+) -> None:
+    tested = {test.patients[row] for row in test_rows}
+    shared = len(tested & {validation.patients[row] for row in validation_rows})
+    if shared:
+        raise UserError(
+            f"{shared} patients are both in the validation and in the test table of "
+            f"{_words(model)}, so a threshold would be chosen on what it is tested on: split by "
+            "patient."
+        )
+
+
+def _words(model: Model) -> str:
+    fold, seed = model
+    words = [f"fold {fold}"] * (fold is not None) + [f"seed {seed}"] * (seed is not None)
+    return ", ".join(words) or "a model without fold and seed"

@@ -1,0 +1,263 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glcm_mae.errors import UserError
+from glcm_mae.evaluation import (
+    Predictions,
+    calls_at_threshold,
+    compare_arms,
+    format_comparison,
+    weighted_metrics,
+)
+
+CLASSES = ("benign", "malignant", "normal")
+N, FOLDS = 90, 3
+
+
+def arm(strength=1.0, seeds=(0, 1, 2), k=2, images_each=1, shift=0, **changes):
+    """Images are as hard in every arm; validation images of a fold are its test images, shifted."""
+    rng = np.random.default_rng(0)
+    n_patients = N // images_each
+    patients = np.repeat(np.arange(n_patients), images_each)
+    labels = rng.integers(0, k, n_patients)[patients]
+    hard = rng.normal(size=(N, k))
+    scores = np.concatenate(
+        [
+            strength * np.eye(k)[labels]
+            + hard
+            + 0.3 * np.random.default_rng([int(100 * strength), s]).normal(size=(N, k))
+            for s in seeds
+        ]
+    )
+    n_seeds = len(seeds)
+    columns = {
+        "paths": [f"{i}.png" for i in range(N)] * n_seeds,
+        "patients": [f"p{p}" for p in patients] * n_seeds,
+        "labels": np.tile(labels, n_seeds),
+        "classes": CLASSES[:k],
+        "probabilities": np.exp(scores) / np.exp(scores).sum(1, keepdims=True),
+        "folds": np.tile((patients + shift) % FOLDS, n_seeds),
+        "seeds": np.repeat(seeds, N),
+    }
+    return Predictions(**(columns | changes))
+
+
+def shuffled(table, seed):
+    rows = np.random.default_rng(seed).permutation(len(table.paths))
+    return Predictions(
+        paths=[table.paths[row] for row in rows],
+        patients=[table.patients[row] for row in rows],
+        labels=table.labels[rows],
+        classes=table.classes,
+        probabilities=table.probabilities[rows],
+        folds=table.folds[rows],
+        seeds=table.seeds[rows],
+    )
+
+
+def arms_of(result, comparison=0):
+    return result["comparisons"][comparison]["arms"]
+
+
+@pytest.fixture(scope="module")
+def result():
+    tables = {"mse": arm(0.5), "texture": arm(1.5), "features": arm(1.0, seeds=(0,))}
+    validation = {"mse": arm(0.5, shift=1), "texture": arm(1.5, shift=1)}
+    return compare_arms(tables, validation, "mse", n_resamples=300)
+
+
+def test_values_are_the_mean_over_seeds_of_the_metrics_within_folds(result):
+    table = arm(1.5)
+    expected = weighted_metrics(
+        table.labels,
+        table.probabilities,
+        np.ones((1, len(table.paths))),
+        classes=table.classes,
+        folds=table.folds,
+        seeds=table.seeds,
+    )
+    texture = arms_of(result)["texture"]
+    for name in ("auroc", "pooled_auroc", "accuracy", "macro_f1", "brier", "ece", "sensitivity"):
+        assert texture["metrics"][name]["value"] == pytest.approx(expected[name][0]), name
+    assert texture["metrics"]["f1"]["value"] == pytest.approx(expected["f1/malignant"][0])
+    for number in texture["metrics"].values():
+        assert number["low"] <= number["value"] <= number["high"]
+    calls = calls_at_threshold(table, arm(1.5, shift=1), "malignant")
+    found = np.mean(
+        [calls.is_called[(table.seeds == s) & (table.labels == 1)].mean() for s in range(3)]
+    )
+    assert texture["metrics"]["sensitivity_at_threshold"]["value"] == pytest.approx(found)
+    assert texture["thresholds"] == calls.to_json()
+
+
+def test_differences_and_tests_are_about_the_same_numbers(result):
+    arms = arms_of(result)
+    for name in ("texture", "features"):
+        for metric, number in arms[name]["differences"].items():
+            values = [arms[a]["metrics"][metric]["value"] for a in (name, "mse")]
+            assert number["value"] == pytest.approx(values[0] - values[1])
+            assert number["smallest"] == pytest.approx(2.8 * number["standard_error"])
+        test = arms[name]["tests"]["auroc"]
+        assert test["difference"] == pytest.approx(arms[name]["differences"]["auroc"]["value"])
+        assert test["n_tests"] == 2
+        assert test["p"] <= test["p_holm"] <= 2 * test["p"]
+    texture = arms["texture"]["differences"]["auroc"]
+    assert 0 < texture["low"] < texture["value"] < texture["high"]
+    width = texture["high"] - texture["low"]
+    assert width == pytest.approx(2 * 1.96 * texture["standard_error"], rel=0.2)
+    assert arms["texture"]["tests"]["auroc"]["p"] < 0.01
+    assert "differences" not in arms["mse"]
+    assert "tests" not in arms["mse"]
+
+
+def test_sizes_and_settings_are_told(result):
+    assert (result["n_images"], result["n_patients"]) == (90, 90)
+    assert (result["n_folds"], result["n_seeds"]) == (3, 3)
+    assert [arm["n_seeds"] for arm in arms_of(result).values()] == [3, 3, 1]
+    assert result["settings"] == {
+        "reference": "mse",
+        "positive": "malignant",
+        "n_resamples": 300,
+        "seed": 0,
+        "confidence": 0.95,
+    }
+    assert result["patients"] == "every patient has one image"
+    assert [(c["task"], c["unit"]) for c in result["comparisons"]] == [
+        ("malignant against benign", "image")
+    ]
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_an_arm_without_validation_has_no_threshold(result):
+    features = arms_of(result)["features"]
+    assert features["thresholds"] is None
+    assert "sensitivity_at_threshold" not in features["metrics"]
+    assert "sensitivity_at_threshold" not in features["differences"]
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None)
+def test_the_order_of_rows_does_not_matter(seed):
+    tables = {"mse": arm(0.5), "texture": arm(1.5)}
+    first = compare_arms(tables, {}, "mse", n_resamples=30)
+    turned = {name: shuffled(table, seed) for name, table in tables.items()}
+    assert compare_arms(turned, {}, "mse", n_resamples=30) == first
+
+
+def test_an_arm_against_itself_differs_by_exactly_nothing():
+    result = compare_arms({"a": arm(), "b": arm()}, {}, "a", n_resamples=50)
+    other = arms_of(result)["b"]
+    for number in other["differences"].values():
+        assert (number["value"], number["low"], number["high"], number["smallest"]) == (0, 0, 0, 0)
+    assert {test["p_holm"] for test in other["tests"].values()} == {1}
+
+
+def test_the_other_reference_turns_the_signs():
+    tables = {"a": arm(0.5), "b": arm(1.0)}
+    forward = arms_of(compare_arms(tables, {}, "a", n_resamples=100))["b"]
+    backward = arms_of(compare_arms(tables, {}, "b", n_resamples=100))["a"]
+    for metric, number in forward["differences"].items():
+        turned = backward["differences"][metric]
+        assert turned["value"] == pytest.approx(-number["value"])
+        assert (turned["low"], turned["high"]) == pytest.approx((-number["high"], -number["low"]))
+    for metric, test in forward["tests"].items():
+        assert backward["tests"][metric]["p"] == pytest.approx(test["p"])
+
+
+def test_three_classes_are_also_compared_as_one_against_the_rest():
+    tables = {"mse": arm(0.5, k=3), "texture": arm(1.5, k=3)}
+    validation = {name: arm(s, k=3, shift=1) for name, s in (("mse", 0.5), ("texture", 1.5))}
+    result = compare_arms(tables, validation, "mse", positive="malignant", n_resamples=30)
+    everything, malignant = result["comparisons"]
+    assert (everything["task"], everything["positive"]) == ("all classes", None)
+    assert malignant["task"] == "malignant against the rest"
+    assert malignant["classes"] == ["not malignant", "malignant"]
+    assert everything["class_counts"]["malignant"] == malignant["class_counts"]["malignant"]
+    assert everything["arms"]["mse"]["thresholds"] is None
+    assert len(malignant["arms"]["mse"]["thresholds"]) == 9
+    two = {name: table.one_against_rest("malignant") for name, table in tables.items()}
+    alone = compare_arms(two, {}, "mse", n_resamples=30)
+    assert arms_of(alone)["texture"]["tests"] == malignant["arms"]["texture"]["tests"]
+    assert len(compare_arms(tables, {}, "mse", n_resamples=5)["comparisons"]) == 1
+
+
+def test_by_patient_where_patients_have_several_images():
+    tables = {"mse": arm(0.5, images_each=3), "texture": arm(1.5, images_each=3)}
+    validation = {"mse": arm(0.5, images_each=3, shift=1), "texture": None}
+    result = compare_arms(tables, validation, "mse", n_resamples=30)
+    assert [comparison["unit"] for comparison in result["comparisons"]] == ["image", "patient"]
+    assert result["patients"] == "probabilities are averaged over the images of a patient"
+    averaged = {name: table.by_patient() for name, table in tables.items()}
+    alone = compare_arms(averaged, {}, "mse", n_resamples=30)
+    for metric, number in arms_of(alone)["texture"]["differences"].items():
+        assert arms_of(result, 1)["texture"]["differences"][metric] == number
+    assert sum(result["comparisons"][1]["class_counts"].values()) == 30
+
+
+def test_one_seed_and_no_folds():
+    tables = {name: arm(s, seeds=(0,), folds=None) for name, s in (("a", 0.5), ("b", 1.5))}
+    result = compare_arms(tables, {}, "a", n_resamples=30)
+    assert (result["n_folds"], result["n_seeds"]) == (None, 1)
+    assert "pooled_auroc" not in arms_of(result)["b"]["metrics"]
+    text = format_comparison(result)
+    assert "One seed: nothing here tells how far another training would differ." in text
+    assert "within folds" not in text
+
+
+def test_a_class_missing_everywhere_is_none_and_no_error():
+    labels = np.zeros(270, int)
+    tables = {"a": arm(0.5, labels=labels), "b": arm(1.5, labels=labels)}
+    result = json.loads(json.dumps(compare_arms(tables, {}, "a", n_resamples=20), allow_nan=False))
+    other = arms_of(result)["b"]
+    assert other["metrics"]["auroc"]["value"] is None
+    assert other["differences"]["auroc"]["smallest"] is None
+    assert other["tests"]["auroc"]["p_holm"] is None
+    assert other["differences"]["accuracy"]["low"] is not None
+    text = format_comparison(result)
+    assert "- 3 folds have no malignant and no say in its AUROC." in text
+    assert "- Not valid: a class is missing in every fold." in text
+
+
+def test_errors_name_the_arm_and_the_setting():
+    tables = {"mse": arm(), "texture": arm(1.5)}
+    with pytest.raises(UserError, match="arm 'texture': 30 patients are both in the validation"):
+        compare_arms(tables, {"texture": arm(1.5, folds=arm().folds)}, "mse", n_resamples=5)
+    with pytest.raises(UserError, match="positive='cyst' is not a class: choose one of 'benign'"):
+        compare_arms(tables, {}, "mse", positive="cyst")
+    with pytest.raises(UserError, match="n_resamples=0 is too small"):
+        compare_arms(tables, {}, "mse", n_resamples=0)
+
+
+def test_tables_hold_every_arm_and_number(result):
+    text = format_comparison(json.loads(json.dumps(result)))
+    lines = text.splitlines()
+    assert lines[0] == "### malignant against benign, by image (38 benign, 52 malignant)"
+    assert lines[2] == "Difference to mse:"
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    for table in tables:
+        assert len({len(line) for line in table}) == 1
+        assert len({line.count("|") for line in table}) == 1
+    values = [table for table in tables if table[2].startswith("| mse")]
+    assert all(len(table) == 5 for table in values)
+    assert all(len(table) == 4 for table in tables if table not in values)
+    number = arms_of(result)["texture"]["metrics"]["auroc"]
+    assert f"{number['value']:.3f} [{number['low']:.3f}, {number['high']:.3f}]" in values[0][3]
+    assert "no threshold" in text
+    for note in (
+        "- 90 images of 90 patients (every patient has one image); 3 folds; 3 seeds.",
+        "- In brackets: 95% intervals, 300 resamples of patients and seeds together, within folds,",
+        "- 3 seeds tell only roughly how far seeds spread.",
+        "- One seed stands for all in: features.",
+    ):
+        assert note in text
+
+
+def test_names_do_not_break_the_table():
+    result = compare_arms({"a|b": arm(), "c\nd": arm(1.5)}, {}, "a|b", n_resamples=5)
+    lines = format_comparison(result).splitlines()
+    assert any(line.startswith("| c d ") for line in lines)
+    assert any(line.startswith("| a/b ") for line in lines)
