@@ -18,7 +18,7 @@ from glcm_mae.models import (
     unpatchify,
 )
 from glcm_mae.models import objective as objective_module
-from glcm_mae.texture import Binning, GLCMLoss, soft_glcm
+from glcm_mae.texture import Binning, GLCMLoss
 
 PATCH, GRID, SIZE, WIDTH = 8, (3, 4), (24, 32), 16
 OFFSETS = ((0, 1), (1, 0))
@@ -29,7 +29,8 @@ ALL = {"mse": 1.0, "ssim": 0.5, "glcm": 0.25, "glcm_prediction": 2.0}
 
 def texture_head(**changes):
     settings = {"width": WIDTH, "binning": Binning(4), "offsets": OFFSETS}
-    return TextureHead(**(settings | {"in_chans": CHANNELS, "patch_size": PATCH} | changes))
+    settings |= {"in_chans": CHANNELS, "patch_size": PATCH, "grid": GRID}
+    return TextureHead(**(settings | changes))
 
 
 def objective(by_term, **settings):
@@ -168,43 +169,6 @@ def test_kept_patches_do_not_count(by_term):
     assert (out.patches.grad[out.mask == 1] != 0).any(dim=-1).all()
 
 
-def test_texture_targets_are_standardised_on_the_sample():
-    head, x = texture_head(), images(50)
-    head.fit(x)
-    everything = torch.ones(50, 12).bool()
-    target = (head.describe(x, everything) - head.mean) / head.deviation
-    assert target.shape == (600, CHANNELS * 2 * 4 * 4)
-    torch.testing.assert_close(target.mean(dim=0), torch.zeros(64), atol=1e-4, rtol=0)
-    spread = target.std(dim=0)
-    floor = 0.1 * head.describe(x, everything).std(dim=0).max()
-    common = head.deviation > 1.01 * floor
-    assert common.float().mean() > 0.9
-    torch.testing.assert_close(spread[common], torch.ones(int(common.sum())), atol=1e-2, rtol=0)
-    assert spread.max() < 1.01
-
-
-def test_a_cell_that_is_hardly_filled_gets_no_target_of_hundreds():
-    head = texture_head(binning=Binning(8, "linear"))
-    x = images(20) * 0.5
-    x[0, 0, 0, 0] = 1.0
-    head.fit(x)
-    rare = head.describe(x, torch.ones(20, 12).bool()).std(dim=0) < 0.01
-    assert rare.any()
-    assert head.deviation.min() >= 0.1 * head.deviation.max()
-
-
-def test_describe_is_the_root_of_the_glcm_of_each_removed_patch_and_channel():
-    head, x, removed = texture_head(), images(), mask().bool()
-    described = iter(head.describe(x, removed))
-    for i in range(2):
-        for n in removed[i].nonzero().flatten().tolist():
-            row, column = divmod(n, 4)
-            patch = x[i, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-            expected = torch.stack([soft_glcm(patch[c], Binning(4), OFFSETS) for c in (0, 1)])
-            torch.testing.assert_close(next(described), expected.sqrt().flatten())
-    assert next(described, None) is None
-
-
 def test_glcm_prediction_by_hand_and_only_removed_patches_count():
     head, x, out = texture_head(), images(), reconstruction()
     head.fit(images(8))
@@ -334,13 +298,6 @@ def test_nothing_removed_costs_nothing():
     loss = objective(ALL)(images(), out)
     assert {name: term.item() for name, term in loss.terms.items()} == dict.fromkeys(ALL, 0.0)
     loss.total.backward()
-
-
-def test_a_head_fitted_on_a_single_patch_is_finite():
-    head = texture_head()
-    head.fit(torch.rand(1, CHANNELS, PATCH, PATCH))
-    assert head.deviation.isfinite().all()
-    assert (head.deviation > 0).all()
 
 
 @pytest.mark.parametrize("name", list(ALL))

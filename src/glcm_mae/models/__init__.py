@@ -2,8 +2,9 @@
 
 from .classifier import Classifier, pool_tokens
 from .mae import MaskedAutoencoder, Reconstruction
-from .objective import Loss, Objective, TextureHead, Weights
+from .objective import Loss, Objective, Weights
 from .patches import patchify, spread_mask, unpatchify
+from .texture_head import TextureHead
 from .vit import SIZES, Encoder
 from .weights import (
     EncoderConfig,

@@ -8,97 +8,14 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from glcm_mae.texture import Binning, PatchLoss, soft_glcm
-from glcm_mae.texture.offsets import Offset, check_offsets
+from glcm_mae.texture import PatchLoss
 
 from .mae import Reconstruction
 from .patches import patchify, spread_mask, unpatchify
+from .texture_head import TextureHead
 
 TERMS = ("mse", "ssim", "glcm", "glcm_prediction")
-
-
-class TextureHead(nn.Module):
-    """Predicts the texture of each patch from its decoder token: its soft GLCM.
-
-    The target is the square root of the patch's GLCM (which evens out the variance of counts),
-    standardised entry by entry with the mean and deviation of the training images' patches.
-    Asking for a hand-made feature of the hidden patch follows Wei et al. 2022 (MaskFeat, with
-    HOG).
-
-    Parameters
-    ----------
-    width : int
-        Width of the decoder's tokens.
-    binning : Binning
-        Levels, kernel, bandwidth and range of the GLCM.
-    offsets : tuple of (dy, dx)
-        Pixel offsets.
-    in_chans : int
-        Channels of the images, each with GLCMs of its own.
-    patch_size : int
-        Side of a patch.
-
-    References
-    ----------
-    Wei, Fan, Xie, Wu, Yuille, Feichtenhofer, "Masked Feature Prediction for Self-Supervised Visual
-    Pre-Training", CVPR 2022, arXiv 2112.09133.
-
-    Examples
-    --------
-    >>> images = torch.rand(2, 1, 32, 32)
-    >>> head = TextureHead(64, Binning(levels=8), ((0, 1), (1, 0)), in_chans=1, patch_size=8)
-    >>> head.fit(images)
-    >>> mask = torch.ones(2, 16)  # all 16 patches of both were removed
-    >>> head.loss(torch.rand(2, 16, 64), images, mask).shape
-    torch.Size([])
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(
-        self,
-        width: int,
-        binning: Binning,
-        offsets: tuple[Offset, ...],
-        in_chans: int,
-        patch_size: int,
-    ) -> None:
-        super().__init__()
-        check_offsets(offsets, patch_size, patch_size)
-        self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
-        entries = in_chans * len(offsets) * binning.levels**2
-        self.linear = nn.Linear(width, entries)
-        self.register_buffer("mean", torch.zeros(entries))
-        self.register_buffer("deviation", torch.ones(entries))
-
-    def describe(self, images: Tensor, removed: Tensor) -> Tensor:
-        """Root of the soft GLCM of the removed patches: (B, C, H, W), (B, N) to (R, entries)."""
-        size = self.patch_size
-        patches = patchify(images, size)[removed].unflatten(-1, (size, size, -1))  # (R, p, p, C)
-        return soft_glcm(patches.movedim(-1, 1), self.binning, self.offsets).sqrt().flatten(1)
-
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        """Take mean and deviation of the entries from a sample of training images (B, C, H, W)."""
-        patches = images.shape[-2] * images.shape[-1] // self.patch_size**2
-        texture = torch.cat(  # image by image: soft bins take 30 times the memory of their pixels
-            [self.describe(i, i.new_ones(1, patches).bool()) for i in images.split(1)]
-        )
-        self.mean.copy_(texture.mean(dim=0))
-        deviation = texture.std(dim=0, correction=0)
-        # A cell that is hardly ever filled would get a target of hundreds where it once is.
-        self.deviation.copy_(deviation.clamp_min(0.1 * float(deviation.max()) + 1e-6))
-
-    def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error of the removed patches' standardised textures; 0 if there are none."""
-        removed = mask.bool()
-        with torch.no_grad():
-            target = (self.describe(images, removed) - self.mean) / self.deviation
-        prediction = self.linear(tokens[removed].float())
-        return F.mse_loss(prediction, target, reduction="sum") / max(1, target.numel())
 
 
 @dataclass(frozen=True)

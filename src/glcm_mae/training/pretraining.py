@@ -202,7 +202,16 @@ def _texture_head(
     binning = Binning(
         target.levels, target.kernel, target.bandwidth, target.value_range or value_range
     )
-    return TextureHead(width, binning, tuple(target.offsets), config.in_chans, config.patch_size)
+    return TextureHead(
+        width,
+        binning,
+        tuple(target.offsets),
+        config.in_chans,
+        config.patch_size,
+        config.grid,
+        scope=target.scope,
+        descriptor=target.descriptor,
+    )
 
 
 def weights_of(objective: ObjectiveSettings) -> Weights:

@@ -1,0 +1,306 @@
+"""The targets of texture prediction against loops over patches and the exact features."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from glcm_mae.models import TextureHead
+from glcm_mae.models.texture_head import haralick
+from glcm_mae.texture import FEATURE_NAMES, Binning, image_features, quantize, soft_glcm
+
+PATCH, GRID, SIZE, WIDTH, CHANNELS = 8, (3, 4), (24, 32), 16, 2
+OFFSETS = ((0, 1), (1, 0))
+SCOPES = ("patch", 3, "image")
+DESCRIPTORS = ("glcm", "haralick", "both")
+EVERY_FORM = list(product(SCOPES, DESCRIPTORS))
+
+# Haralick's order by IBSI's names, each with what brings it to one scale at L levels.
+BY_HAND = {
+    "angular_second_moment": lambda x, L: math.sqrt(x),
+    "contrast": lambda x, L: math.sqrt(x) / (L - 1),
+    "correlation": lambda x, L: x,
+    "joint_variance": lambda x, L: math.sqrt(x) / ((L - 1) / 2),
+    "inverse_difference_moment": lambda x, L: x,
+    "sum_average": lambda x, L: x / (2 * L),
+    "sum_variance": lambda x, L: math.sqrt(x) / (L - 1),
+    "sum_entropy": lambda x, L: x / math.log2(2 * L - 1),
+    "joint_entropy": lambda x, L: x / math.log2(L * L),
+    "difference_variance": lambda x, L: math.sqrt(x) / ((L - 1) / 2),
+    "difference_entropy": lambda x, L: x / math.log2(L),
+    "information_correlation_1": lambda x, L: x,
+    "information_correlation_2": lambda x, L: x,
+}
+
+
+def texture_head(**changes):
+    settings = {"width": WIDTH, "binning": Binning(4), "offsets": OFFSETS}
+    settings |= {"in_chans": CHANNELS, "patch_size": PATCH, "grid": GRID}
+    return TextureHead(**(settings | changes))
+
+
+def images(n=2):
+    return torch.rand(n, CHANNELS, *SIZE)
+
+
+def mask(n=2):
+    removed = (torch.rand(n, 12) < 0.6).float()
+    removed[:, 0], removed[:, 1] = 1, 0
+    return removed
+
+
+def patch_at(x, n):
+    row, column = divmod(n, GRID[1])
+    return x[..., PATCH * row : PATCH * (row + 1), PATCH * column : PATCH * (column + 1)]
+
+
+def block(n, side):
+    """The patches of a block around one, as far as the image reaches."""
+    row, column = divmod(n, GRID[1])
+    far = side // 2
+    return [
+        r * GRID[1] + c
+        for r in range(row - far, row + far + 1)
+        for c in range(column - far, column + far + 1)
+        if 0 <= r < GRID[0] and 0 <= c < GRID[1]
+    ]
+
+
+@pytest.mark.parametrize("scope", ["patch", 1, 3, "image"])
+def test_the_target_is_the_root_of_the_mean_glcm_over_the_scope_of_each_removed_patch(scope):
+    head, x, removed = texture_head(scope=scope), images(), mask().bool()
+    described = iter(head.describe(x, removed))
+    for i in range(2):
+        for n in removed[i].nonzero().flatten().tolist():
+            around = range(12) if scope == "image" else block(n, 1 if scope == "patch" else scope)
+            matrices = torch.stack(
+                [soft_glcm(patch_at(x[i], m), Binning(4), OFFSETS) for m in around]
+            )  # (patches, C, O, L, L)
+            torch.testing.assert_close(next(described), matrices.mean(dim=0).sqrt().flatten())
+    assert next(described, None) is None
+
+
+def test_the_scope_image_asks_the_same_of_every_patch_and_another_thing_of_another_image():
+    first, second = (
+        texture_head(scope="image").describe(images(), torch.ones(2, 12).bool()).split(12)
+    )
+    assert torch.equal(first, first[:1].expand_as(first))
+    assert torch.equal(second, second[:1].expand_as(second))
+    assert (first[0] - second[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
+def test_an_image_is_described_as_it_is_alone(scope, descriptor):
+    head, x, removed = texture_head(scope=scope, descriptor=descriptor), images(3), mask(3).bool()
+    alone = [head.describe(x[i : i + 1], removed[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(head.describe(x, removed), torch.cat(alone))
+
+
+def test_a_wider_scope_scatters_less():
+    x, every = torch.rand(20, CHANNELS, *SIZE), torch.ones(20, 12).bool()
+    variance = {}
+    for scope in SCOPES:
+        described = texture_head(scope=scope).describe(x, every).square()  # the mean GLCMs
+        variance[scope] = (
+            described.unflatten(0, (20, 12))[:, 5].var(dim=0).mean()
+        )  # not at the edge
+    assert variance["patch"] / variance[3] == pytest.approx(9, rel=0.35)
+    assert variance["patch"] / variance["image"] == pytest.approx(12, rel=0.35)
+
+
+@pytest.mark.parametrize("levels", [2, 8])
+def test_haralick_of_hard_bins_is_what_the_exact_features_say(levels):
+    x = images() * 0.6 + torch.linspace(0, 0.4, SIZE[1])
+    gray = quantize(x, levels=levels, value_range=(0.0, 1.0))
+    centres = (gray + 0.5) / levels  # there a narrow kernel has one bin
+    head = texture_head(binning=Binning(levels, "linear"), descriptor="haralick")
+    removed = mask().bool()
+    described = iter(head.describe(centres, removed).unflatten(1, (CHANNELS, len(OFFSETS), -1)))
+    for i in range(2):
+        for n in removed[i].nonzero().flatten().tolist():
+            patch = patch_at(gray[i], n)
+            exact = image_features(patch, levels, OFFSETS, aggregation="separate")  # (C, O, 25)
+            expected = [
+                [
+                    [
+                        of(f[FEATURE_NAMES.index(name)].item(), levels)
+                        for name, of in BY_HAND.items()
+                    ]
+                    for f in channel
+                ]
+                for channel in exact
+            ]
+            torch.testing.assert_close(
+                next(described), torch.tensor(expected), atol=1e-5, rtol=1e-5
+            )
+
+
+def test_haralick_is_that_of_the_mean_glcm_over_the_scope():
+    x, removed = images(), mask().bool()
+    wide = {d: texture_head(scope=3, descriptor=d).describe(x, removed) for d in DESCRIPTORS}
+    matrices = wide["glcm"].square().unflatten(1, (CHANNELS, len(OFFSETS), 4, 4))
+    torch.testing.assert_close(
+        wide["haralick"], haralick(matrices).flatten(1), atol=1e-4, rtol=1e-4
+    )
+    assert torch.equal(wide["both"], torch.cat((wide["glcm"], wide["haralick"]), dim=1))
+
+
+@given(st.integers(2, 9), st.floats(0.1, 8), st.integers(0, 2**20))
+def test_haralick_stays_on_its_scale(levels, sharpness, seed):
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.rand(levels, levels, generator=generator) ** sharpness
+    values = haralick(matrix)
+    assert values.abs().max() <= 1 + 1e-6
+    assert torch.equal(values, haralick(matrix.mT))
+
+
+def test_the_scales_are_reached():
+    reached = torch.zeros(len(BY_HAND))
+    ends = torch.zeros(4, 4)
+    ends[0, 0] = ends[3, 3] = 1  # half of the pairs black, half white
+    across = torch.zeros(4, 4)
+    across[0, 3] = 1  # every pair from black to white
+    edge = torch.zeros(4, 4)
+    edge[0, 0] = edge[0, 3] = 1  # half of the pairs an edge
+    white = torch.zeros(4, 4)
+    white[3, 3] = 1
+    for matrix in (ends, across, edge, white, torch.ones(4, 4)):
+        reached = torch.maximum(reached, haralick(matrix).abs())
+    names = [name for name, most in zip(BY_HAND, reached, strict=True) if most > 1 - 1e-6]
+    # Entropies of sums and gaps are full only where no GLCM of that size can bring them.
+    assert set(BY_HAND) - set(names) <= {
+        "sum_entropy",
+        "difference_entropy",
+        "information_correlation_2",
+    }
+    assert reached[-1] > 0.8
+
+
+@pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
+def test_targets_are_standardised_on_the_sample(scope, descriptor):
+    head, x = texture_head(scope=scope, descriptor=descriptor), images(50)
+    x = x * torch.rand(50, CHANNELS, 1, 1)  # of many contrasts
+    head.fit(x)
+    every = torch.ones(50, 12).bool()
+    target = (head.describe(x, every) - head.mean) / head.deviation
+    torch.testing.assert_close(target.mean(dim=0), torch.zeros(target.shape[1]), atol=1e-3, rtol=0)
+    for part, spread in zip(
+        head.describe(x, every).std(dim=0).split(head.entries),
+        target.std(dim=0).split(head.entries),
+        strict=True,
+    ):
+        common = part > 0.101 * part.max()
+        assert common.float().mean() > 0.7  # noise has no correlation to speak of
+        torch.testing.assert_close(
+            spread[common], torch.ones_like(spread[common]), atol=1e-2, rtol=0
+        )
+        assert spread.max() < 1.01
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_an_entry_that_hardly_ever_changes_gets_no_target_of_hundreds(descriptor):
+    head = texture_head(binning=Binning(8, "linear"), descriptor=descriptor)
+    x = torch.full((40, CHANNELS, *SIZE), 0.45)
+    x[0, 0, 0, 0] = 1.0  # in one patch of 480
+    head.fit(x)
+    every = torch.ones(40, 12).bool()
+    described = head.describe(x, every)
+    for part, spread in zip(
+        head.deviation.split(head.entries),
+        described.std(dim=0, correction=0).split(head.entries),
+        strict=True,
+    ):
+        assert (spread < 0.1 * spread.max()).any()
+        assert part.min() >= 0.1 * spread.max()
+        assert part.min() > 0
+    # As many deviations as a single one of 480 values can be away.
+    assert ((described - head.mean) / head.deviation).abs().max() < 480**0.5
+
+
+@pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("kernel", ["gaussian", "linear", "bspline", "sigmoid"])
+@pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
+def test_constant_images_give_finite_targets(scope, descriptor, kernel, gray):
+    head = texture_head(scope=scope, descriptor=descriptor, binning=Binning(4, kernel))
+    x = torch.full((2, CHANNELS, *SIZE), gray)
+    head.fit(x)
+    assert (head.deviation > 0).all()
+    assert head.describe(x, torch.ones(2, 12).bool()).isfinite().all()
+    assert head.loss(torch.randn(2, 12, WIDTH), x, mask()).isfinite()
+    assert head.describe(images(), torch.ones(2, 12).bool()).isfinite().all()
+
+
+@pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
+def test_a_head_learns_what_fixed_tokens_stand_for(scope, descriptor):
+    head, x, removed = texture_head(scope=scope, descriptor=descriptor), images(2), mask()
+    head.fit(x)
+    tokens = torch.randn(2, 12, 64)[..., :WIDTH]
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-2)
+    losses = []
+    for _ in range(150):
+        loss = head.loss(tokens, x, removed)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 5
+
+
+def test_of_both_each_descriptor_counts_half():
+    heads = {d: texture_head(descriptor=d) for d in DESCRIPTORS}
+    x, tokens, removed = images(), torch.randn(2, 12, WIDTH), mask()
+    for head in heads.values():
+        head.fit(x)
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            parts = [getattr(heads[d].linear, name) for d in ("glcm", "haralick")]
+            getattr(heads["both"].linear, name).copy_(torch.cat(parts))
+    losses = {d: head.loss(tokens, x, removed).item() for d, head in heads.items()}
+    assert losses["both"] == pytest.approx((losses["glcm"] + losses["haralick"]) / 2, rel=1e-5)
+    assert losses["glcm"] != pytest.approx(losses["haralick"], rel=1e-2)
+
+
+@pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
+def test_nothing_removed_costs_nothing(scope, descriptor):
+    head, tokens = texture_head(scope=scope, descriptor=descriptor), torch.randn(2, 12, WIDTH)
+    loss = head.loss(tokens.requires_grad_(), images(), torch.zeros(2, 12))
+    assert loss.item() == 0
+    loss.backward()
+
+
+def test_a_head_fitted_on_a_single_patch_is_finite():
+    head = texture_head(grid=(1, 1))
+    head.fit(torch.rand(1, CHANNELS, PATCH, PATCH))
+    assert head.deviation.isfinite().all()
+    assert (head.deviation > 0).all()
+
+
+def test_the_default_has_the_weights_that_it_always_had():
+    """Initial weights of a seed, and the checkpoint's entries, are those of the plain head."""
+    torch.manual_seed(3)
+    head = texture_head()
+    torch.manual_seed(3)
+    plain = nn.Linear(WIDTH, CHANNELS * 2 * 4 * 4)
+    assert set(head.state_dict()) == {"mean", "deviation", "linear.weight", "linear.bias"}
+    assert torch.equal(head.linear.weight, plain.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"scope": 2}, "scope is 2: choose patch, image, or an odd number of patches."),
+        ({"scope": 0}, "scope is 0: choose patch, image, or an odd"),
+        ({"scope": -3}, "scope is -3: choose patch, image, or an odd"),
+        ({"scope": "neighbourhood"}, "scope is 'neighbourhood': choose patch, image"),
+        ({"scope": 5}, "scope is 5, but the image has 3 x 4 patches: choose image."),
+        ({"descriptor": "hog"}, "descriptor is 'hog': choose one of glcm, haralick, both."),
+        ({"offsets": ((0, 8),)}, "offset .0, 8. leaves no pixel pair"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(changes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        texture_head(**changes)
