@@ -29,6 +29,9 @@ COMMANDS: dict[str, type] = {
     "pretrain": settings.PretrainSettings,
     "finetune": settings.FinetuneSettings,
     "probe": settings.ProbeSettings,
+    "baseline": settings.BaselineSettings,
+    "crossval": settings.CrossvalSettings,
+    "compare": settings.CompareSettings,
     "evaluate": settings.EvaluateSettings,
     "reconstruct": settings.ReconstructSettings,
     "demo": settings.DemoSettings,
@@ -38,6 +41,9 @@ COMMANDS: dict[str, type] = {
     "features": settings.FeaturesSettings,
     "texture-map": settings.TextureMapSettings,
 }
+
+# Commands that run others: to them a recipe may say only what those others shall do.
+_STUDIES = ("crossval", "compare")
 
 # Settings that one wants to say without naming their group, or with a letter.
 _SHORT = {"on_error": "data.on_error", "o": "out"}
@@ -80,7 +86,10 @@ def parse(words: Sequence[str]) -> tuple[str, Any, str]:
             f"glcm-mae {command} --help says what {'it is' if len(missing) == 1 else 'they are'}."
         )
     parser = _parser(command)
-    line = [*flags, *(f"--{name}={text}" for name, (text, _) in given.items())]
+    line = [
+        *flags,
+        *(f"--{name}={_value(text, known[name][0])}" for name, (text, _) in given.items()),
+    ]
     try:
         values = parser.parse_args(line).as_dict()
     except Exception as error:  # jsonargparse's own kinds: names are checked, so it is a value
@@ -167,17 +176,61 @@ def _given(
     return every, flags
 
 
+def sections(name: str) -> set[str]:
+    """List the commands for which a recipe has a section.
+
+    Parameters
+    ----------
+    name : str
+        A YAML file or a recipe of the package.
+
+    Returns
+    -------
+    set of str
+
+    Raises
+    ------
+    UserError
+        If there is no such recipe, or its settings stand in no section.
+
+    Examples
+    --------
+    >>> sorted(sections("small"))
+    ['finetune', 'pretrain', 'probe']
+    """
+    path, content = _read_recipe(name, _recipes("pretrain"))
+    if not set(content) & set(COMMANDS):
+        raise UserError(
+            f"{path} has no sections: put its settings under pretrain, probe, finetune."
+        )
+    return set(content)
+
+
 def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
     """Read a YAML file or a recipe of the package; return the command's part of it.
 
     A recipe serves several commands: it holds a section for each, named as the command.
     """
+    path, content = _read_recipe(name, _recipes(command))
+    if set(content) & set(COMMANDS):
+        strays = set(content) - set(COMMANDS)
+        if strays:
+            raise UserError(f"{path}: {min(strays)} stands beside sections: move it into one.")
+        if command not in content and command not in _STUDIES:
+            raise UserError(f"{path} has no section for {command}: it has {', '.join(content)}.")
+        content = content.get(command) or {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a mapping of settings to values, as in `seed: 0`.")
+    # The settings.yaml of a run can be given, too: it tells the version that wrote it.
+    return path, {key: value for key, value in content.items() if key != "version"}
+
+
+def _read_recipe(name: str, recipes: Sequence[str]) -> tuple[Path, dict[str, Any]]:
     path = Path(name)
     packaged = Path(str(files("glcm_mae") / "recipes" / f"{name}.yaml"))
     if not path.is_file() and packaged.is_file():
         path = packaged
     if not path.is_file():
-        recipes = _recipes(command)
         raise UserError(
             f"--config {name} is no file and no recipe{_nearest(name, recipes)}: give a YAML file"
             + (f" or one of {', '.join(recipes)}." if recipes else ".")
@@ -187,17 +240,9 @@ def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
         content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not a YAML file ({' '.join(str(error).split())}).") from error
-    if isinstance(content, dict) and set(content) & set(COMMANDS):
-        strays = set(content) - set(COMMANDS)
-        if strays:
-            raise UserError(f"{path}: {min(strays)} stands beside sections: move it into one.")
-        if command not in content:
-            raise UserError(f"{path} has no section for {command}: it has {', '.join(content)}.")
-        content = content[command] or {}
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a mapping of settings to values, as in `seed: 0`.")
-    # The settings.yaml of a run can be given, too: it tells the version that wrote it.
-    return path, {key: value for key, value in content.items() if key != "version"}
+    return path, content
 
 
 def _flat(
@@ -215,6 +260,12 @@ def _flat(
             yield name, _text(value)
         else:
             raise UserError(f"{path}: {_unknown(name, known)}")
+
+
+def _value(text: str, annotation: Any) -> str:
+    """Put brackets around a list of words: a shell would read them as a pattern of file names."""
+    bare = get_origin(annotation) is list and not text.startswith("[")
+    return f"[{text}]" if bare else text
 
 
 def _text(value: Any) -> str:

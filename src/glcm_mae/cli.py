@@ -12,6 +12,14 @@ from typing import Any
 from glcm_mae.arguments import parse
 from glcm_mae.errors import UserError
 
+_HOW_TO_GO_ON = {
+    **dict.fromkeys(
+        ("pretrain", "finetune"),
+        "; the same command with --resume goes on from the last checkpoint",
+    ),
+    **dict.fromkeys(("crossval", "compare"), "; the same command goes on"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -42,12 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        trains = words[:1] in (["pretrain"], ["finetune"])
-        print(
-            "glcm-mae: stopped"
-            + ("; the same command with --resume goes on from the last checkpoint" * trains),
-            file=sys.stderr,
-        )
+        print(f"glcm-mae: stopped{_HOW_TO_GO_ON.get(words[0], '')}", file=sys.stderr)
         return 130
     except Exception as error:
         complaint = _complaint(error)

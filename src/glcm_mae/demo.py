@@ -118,8 +118,7 @@ def _probe_texture_features(pixels: Tensor, labelled: Path, out: Path, seed: int
     levels = quantize(pixels[:, 0], _LEVELS)
     features = image_features(levels, _LEVELS, _OFFSETS, aggregation="separate").flatten(1)
     parts = grouped_parts(manifest, _FOLDS, seed=0)
-    table = out_of_fold(linear_probe, features.numpy(), manifest, parts, seed)
-    table.write(_predictions(out / "linear"))
+    out_of_fold(linear_probe, features.numpy(), manifest, parts, seed).write(out / "linear")
     evaluate(_predictions(out / "linear"))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Size = int | tuple[int, int]
+BaselineKind = Literal["glcm_logistic", "glcm_boosting", "pixels", "histogram", "shortcuts"]
 
 
 @dataclass
@@ -122,15 +123,22 @@ class PairSettings:
 
 @dataclass
 class TargetSettings(PairSettings):
-    """The soft GLCM that texture prediction asks for.
+    """The texture that texture prediction asks for.
 
     Parameters
     ----------
     levels : int
         Gray levels.
+    scope : str or int
+        patch, image, or an odd number of patches: the side of the block of patches around the
+        removed one over which its GLCM is taken, cut off at the image's border.
+    descriptor : str
+        glcm (its entries), haralick (13 features of it) or both.
     """
 
     levels: int = 8
+    scope: Literal["patch", "image"] | int = "patch"
+    descriptor: Literal["glcm", "haralick", "both"] = "glcm"
 
 
 @dataclass
@@ -184,7 +192,7 @@ class ObjectiveSettings:
         Weight of texture reconstruction: the distance between the textures of the redrawn and the
         true patches (the paper's).
     glcm_prediction : float
-        Weight of texture prediction: a linear head predicts each removed patch's GLCM.
+        Weight of texture prediction: a linear head predicts the texture of each removed patch.
     norm_pix_loss : bool
         Normalise each target patch to mean 0 and variance 1 for mse.
     balance : str
@@ -195,7 +203,7 @@ class ObjectiveSettings:
     texture : TextureSettings
         The distance of the term glcm.
     target : TargetSettings
-        The GLCM of the term glcm_prediction.
+        The texture that the term glcm_prediction asks for.
     """
 
     mse: float = 1.0
@@ -426,6 +434,8 @@ class ProbeSettings:
         Go on although pre-training has seen test images; their number is reported.
     seed : int
         Fixes random weights and the inner folds.
+    resume : bool
+        Return what a finished run in the same folder has found; begin an unfinished one anew.
     """
 
     data: DataSettings
@@ -437,6 +447,146 @@ class ProbeSettings:
     neighbours: int = 20
     allow_seen: bool = False
     seed: int = 0
+    resume: bool = False
+
+
+@dataclass
+class BaselineSettings:
+    """Classify images by hand-made features: what an encoder must beat.
+
+    Parameters
+    ----------
+    data : DataSettings
+        Labelled images, read as for the encoders that they are compared with.
+    out : str
+        The run's folder.
+    kind : str
+        glcm_logistic or glcm_boosting (the 25 GLCM features of IBSI at 4 distances, in a logistic
+        regression or gradient boosting), pixels (the image at 32 x 32), histogram (of its gray
+        levels), or shortcuts (what has nothing to do with the disease: size, border, sharpness and
+        so on of the file).
+    seed : int
+        Fixes the inner folds by which a classifier's strength is chosen.
+    resume : bool
+        Return what a finished run in the same folder has found; begin an unfinished one anew.
+    """
+
+    data: DataSettings
+    out: str
+    kind: BaselineKind = "glcm_logistic"
+    seed: int = 0
+    resume: bool = False
+
+
+@dataclass
+class EngineSettings:
+    """Where the cells of a study run.
+
+    Parameters
+    ----------
+    name : str
+        here (one after another in this process); local or slurm (jobs of submitit, an extra:
+        pip install 'glcm-mae[cluster]').
+    jobs : int
+        Of local and slurm: jobs among which the cells are shared out, at work at the same time.
+    hours : float
+        Of local and slurm: time after which a job is ended. The same command goes on.
+    options : list of str
+        Of slurm: further parameters of submitit, each as name=value, such as slurm_partition=gpu
+        or gpus_per_node=1.
+    """
+
+    name: Literal["here", "local", "slurm"] = "here"
+    jobs: int = 1
+    hours: float = 24.0
+    options: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CrossvalSettings:
+    """Cross-validate a recipe: pre-train, probe and fine-tune in each fold, over several seeds.
+
+    The recipe's sections pretrain, probe and finetune say how (--config). The same command goes on
+    with what was stopped, and takes up more seeds.
+
+    Parameters
+    ----------
+    images : str
+        Labelled images: a folder or a manifest. A split that it gives is the only fold.
+    out : str
+        The study's folder.
+    folds : int
+        Folds, stratified by class, in which patients and copies stay together.
+    seeds : int
+        How many trainings of each fold; they differ in initial weights, order and masks.
+    split_seed : int
+        Seed of the folds.
+    by : list of str
+        How encoders are judged: linear, knn (on frozen features), finetune.
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    pretrain_on : str, optional
+        Images to pre-train on. Those that a fold tests, as copies or by their patient, are left
+        out there and counted. Default: the fold's training part.
+    positive : str, optional
+        The class whose sensitivity is meant; of more than two, it is also told from the rest.
+    n_resamples : int
+        Bootstrap samples.
+    engine : EngineSettings
+        Where the cells run.
+    """
+
+    images: str
+    out: str
+    folds: int = 5
+    seeds: int = 3
+    split_seed: int = 0
+    by: list[Literal["linear", "knn", "finetune"]] = field(
+        default_factory=lambda: ["linear", "knn", "finetune"]
+    )
+    patient_regex: str | None = None
+    pretrain_on: str | None = None
+    positive: str | None = None
+    n_resamples: int = 2000
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+@dataclass
+class CompareSettings(CrossvalSettings):
+    """Compare pre-trainings: arms x folds x seeds on the same splits, and baselines beside them.
+
+    The recipe (--config) is what all arms share; an arm is a recipe laid over it. The same command
+    goes on with what was stopped, tries again what failed, and takes up more arms and seeds.
+
+    Parameters
+    ----------
+    arms : list of str
+        random (no pre-training), names of the package's arms (mse, paper, texture_prediction and
+        so on), or YAML files with a section pretrain.
+    reference : str
+        The arm that the others are compared with.
+    baselines : list of str
+        Classifiers on hand-made features: glcm_logistic, glcm_boosting, pixels, histogram,
+        shortcuts.
+    protocol : str
+        leak_free; or published: folds image by image and one pre-training on all images for all
+        folds, as in the release of GLCM-MAE, to see what its leaks are worth.
+    """
+
+    arms: list[str] = field(
+        default_factory=lambda: ["random", "mse", "paper", "gaussian_pooled", "texture_prediction"]
+    )
+    reference: str = "mse"
+    baselines: list[BaselineKind] = field(
+        default_factory=lambda: [
+            "glcm_logistic",
+            "glcm_boosting",
+            "pixels",
+            "histogram",
+            "shortcuts",
+        ]
+    )
+    protocol: Literal["leak_free", "published"] = "leak_free"
 
 
 @dataclass

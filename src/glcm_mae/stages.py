@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
 from glcm_mae.files import keep_inputs
+
+if TYPE_CHECKING:
+    from glcm_mae.study import Failure
 
 
 def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
@@ -60,6 +65,37 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
     data = _as_read(s.data, s.data.images)
     finetune = f"glcm-mae finetune{recipe} --encoder {shlex.quote(s.encoder)} {data} --out OUT"
     return f"{_evaluated(run)} Next: {finetune}"
+
+
+def baseline(s: settings.BaselineSettings, recipe: str) -> str:
+    """Classify by hand-made features and evaluate; see `glcm_mae.study.baselines`."""
+    from glcm_mae.study.baselines import baseline
+
+    _check_shared(s.seed, s.data, s.out)
+    run = baseline(s)
+    data = _as_read(s.data, s.data.images)
+    return f"{_evaluated(run)} Next: glcm-mae probe --encoder RUN {data} --out OUT must beat this."
+
+
+def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
+    """Cross-validate a recipe; see `glcm_mae.study`. The code is 2 if a cell failed."""
+    from glcm_mae.study import crossval
+
+    study = crossval(s, _recipes_in(recipe))
+    parts = []
+    for way, tables in study.tables.items():
+        for arm in tables:
+            table = Path(s.out) / "arms" / arm / way / "predictions.csv"
+            parts.append(_evaluated(table, s.n_resamples, 0, s.positive))
+    return _with_failures("\n\n".join(parts), study.failures)
+
+
+def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
+    """Compare arms; see `glcm_mae.study`. The code is 2 if a cell failed."""
+    from glcm_mae.study import compare
+
+    study, page = compare(s, _recipes_in(recipe))
+    return _with_failures(page, study.failures)
 
 
 def evaluate(s: settings.EvaluateSettings, recipe: str) -> str:
@@ -205,6 +241,18 @@ def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:
     keep_inputs(s.out, [s.image])
     write_map(feature_map(s), s)
     return f"The map of {s.feature} lies in {s.out}."
+
+
+def _recipes_in(options: str) -> list[str]:
+    return [word for word in shlex.split(options) if word != "--config"]
+
+
+def _with_failures(report: str, failures: Sequence[Failure]) -> tuple[str, int]:
+    if not failures:
+        return report, 0
+    listed = "\n".join(f"  {failure.cell}: {failure.reason}" for failure in failures)
+    told = f"{len(failures)} failed; the same command tries them again:\n{listed}"
+    return f"{report}\n\n{told}".strip(), 2
 
 
 def _csv(out: str) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from glcm_mae.data import Manifest, Record, grouped_folds, holdout, read_manifest
+from glcm_mae.data import Manifest, Record, Split, grouped_folds, holdout, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
@@ -70,10 +70,10 @@ def test_every_fold_is_tested_once_and_no_patient_is_on_two_sides(
 def test_the_parts_are_grouped_by_patient(manifest: Path) -> None:
     whole = read_manifest(manifest)
     parts = grouped_parts(whole, 3, seed=0)
-    assert sorted(np.concatenate([test for _, test in parts]).tolist()) == list(range(36))
-    for train, test in parts:
-        assert not set(whole.patients[train]) & set(whole.patients[test])
-        assert len(train) + len(test) == 36
+    assert sorted(np.concatenate([part.test for part in parts]).tolist()) == list(range(36))
+    for part in parts:
+        assert not set(whole.patients[part.train]) & set(whole.patients[part.test])
+        assert len(part.train) + len(part.test) == 36
 
 
 def test_the_same_fold_passes_and_another_is_refused(
@@ -123,7 +123,7 @@ def test_a_probe_finds_what_is_there_and_not_what_is_not(rng: np.random.Generato
     parts = grouped_parts(manifest, 3, seed=0)
     for fit in (linear_probe, knn_probe(5)):
         for true, least, most in ((features, 0.85, 1.0), (rng.normal(size=(60, 5)), 0.0, 0.6)):
-            table = out_of_fold(fit, true, manifest, parts, seed=0)
+            table = out_of_fold(fit, true, manifest, parts, seed=0).test
             accuracy = (table.probabilities.argmax(axis=1) == table.labels).mean()
             assert least <= accuracy <= most
 
@@ -138,9 +138,15 @@ def test_features_are_standardised_by_the_training_part(rng: np.random.Generator
         return np.full((len(rest[1]), 3), 1 / 3)
 
     manifest = _manifest(labels, patients)
-    out_of_fold(fit, features, manifest, [(np.arange(6), np.arange(6, 12))], seed=0)
+    part = Split(np.arange(6), np.arange(9, 12), np.arange(6, 9))
+    tables = out_of_fold(fit, features, manifest, [part], seed=0, first_fold=2)
     np.testing.assert_allclose(given[0].mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(given[0].std(axis=0), 1, atol=1e-4)
+    assert tables.validation is not None
+    for table, side in ((tables.test, part.test), (tables.validation, part.val)):
+        assert table.paths == tuple(f"{i}.png" for i in side)
+        assert table.folds is not None
+        assert set(table.folds.tolist()) == {2}
 
 
 def test_the_penalty_is_chosen_within_the_training_part(
@@ -268,8 +274,9 @@ def test_an_existing_probe_is_refused_and_a_stopped_one_leaves_no_trace(
     assert not Path(settings.out).exists()
     probe(settings)
     monkeypatch.setattr(module, "read_images", None)
-    with pytest.raises(UserError, match="already: choose another folder"):
+    with pytest.raises(UserError, match="holds a run already"):
         probe(settings)
+    assert probe(replace(settings, resume=True)) == Path(settings.out)
 
 
 def test_a_probe_computes_in_the_precision_that_was_asked_for(

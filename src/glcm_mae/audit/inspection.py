@@ -13,7 +13,15 @@ from torch import Tensor
 
 from glcm_mae.audit.identifiers import Identifiers, no_identifiers, read_identifiers
 from glcm_mae.audit.measurements import measure
-from glcm_mae.data import Facts, Manifest, Record, UnreadableImage, content_hash, read_image
+from glcm_mae.data import (
+    Facts,
+    Manifest,
+    Plane,
+    Record,
+    UnreadableImage,
+    content_hash,
+    read_image,
+)
 from glcm_mae.data.thumbnails import SIDE, luminance, thumbnail
 
 __all__ = ["Look", "inspect", "places"]
@@ -59,7 +67,10 @@ class Look:
 
 
 def inspect(
-    manifest: Manifest, progress: Callable[[int], None] | None = None, source: str = ""
+    manifest: Manifest,
+    progress: Callable[[int], None] | None = None,
+    source: str = "",
+    plane: Plane = "axial",
 ) -> list[Look]:
     """Read every image of a data set once.
 
@@ -73,6 +84,8 @@ def inspect(
         Called after each image with the number done.
     source : str
         What a report would call the set: it may hold an identifier as well.
+    plane : {"axial", "coronal", "sagittal"}
+        How NIfTI volumes are cut into slices; as for `read_manifest`.
 
     Returns
     -------
@@ -94,7 +107,7 @@ def inspect(
     """
     looks = []
     with ThreadPoolExecutor(2) as pool:  # decoding holds no lock
-        for look in pool.map(partial(_look, source), manifest.records, places(manifest)):
+        for look in pool.map(partial(_look, source, plane), manifest.records, places(manifest)):
             looks.append(look)
             if progress is not None:
                 progress(len(looks))
@@ -128,10 +141,10 @@ def places(manifest: Manifest) -> list[str]:
     ]
 
 
-def _look(source: str, record: Record, place: str) -> Look:
+def _look(source: str, plane: Plane, record: Record, place: str) -> Look:
     identifiers = read_identifiers(record.path, place, source)
     try:
-        pixels, facts = read_image(record.path, record.frame)
+        pixels, facts = read_image(record.path, record.frame, plane)
     except UnreadableImage as error:
         return Look(unreadable=error.reason, identifiers=identifiers)
     return Look(

@@ -14,7 +14,7 @@ from glcm_mae.errors import UserError
 from glcm_mae.evaluation import Interval, patient_bootstrap, weighted_metrics
 from glcm_mae.evaluation.metrics import FloatArray, IntArray
 
-__all__ = ["SUSPICIOUS", "Shortcut", "rank_shortcuts"]
+__all__ = ["SUSPICIOUS", "Shortcut", "predict_by_ranks", "rank_shortcuts", "traits"]
 
 SUSPICIOUS = 0.6
 """AUROC: a shortcut whose whole interval lies above it is reported."""
@@ -100,25 +100,47 @@ def rank_shortcuts(
     fold_of = _folds(labels, members, folds, seed)
     if fold_of is None:
         return []
-    traits = _traits([looks[n] for n in used])
-    traits["all together"] = np.concatenate(list(traits.values()), axis=1)
+    numbers_of = traits([looks[n] for n in used])
+    numbers_of["all together"] = np.concatenate(list(numbers_of.values()), axis=1)
     found = [
         Shortcut(name, _auroc(_predicted(numbers, labels, fold_of), labels, members, seed))
-        for name, numbers in traits.items()
+        for name, numbers in numbers_of.items()
     ]
     return sorted(found, key=lambda shortcut: -shortcut.auroc.value)
 
 
-def _traits(looks: Sequence[Look]) -> dict[str, FloatArray]:
-    """Numbers (N, F) of each trait."""
-    traits = {name: np.array([look.measurements[name] for look in looks]) for name in MEASUREMENTS}
+def traits(looks: Sequence[Look]) -> dict[str, FloatArray]:
+    """Describe images by what has nothing to do with the disease.
+
+    Parameters
+    ----------
+    looks : sequence of Look, length N
+        Of readable images.
+
+    Returns
+    -------
+    dict
+        For each trait its numbers (N, F): those of `MEASUREMENTS`, and the kind of file.
+
+    Examples
+    --------
+    >>> from glcm_mae.data import Facts
+    >>> numbers = {name: (0.0,) * len(parts) for name, parts in MEASUREMENTS.items()}
+    >>> facts = Facts("png", "uint8", 8, "L", (0, 255))
+    >>> found = traits([Look(shape=(1, 8, 8), facts=facts, measurements=numbers)] * 2)
+    >>> found["border"].shape, found["file format and bits"].shape
+    ((2, 4), (2, 1))
+    """
+    measured = {
+        name: np.array([look.measurements[name] for look in looks]) for name in MEASUREMENTS
+    }
     kinds = [
         f"{look.facts.format} {look.facts.dtype} {look.facts.bits} {look.shape[0]}"
         for look in looks
         if look.facts is not None
     ]
     known, kind = np.unique(kinds, return_inverse=True)
-    return {**traits, "file format and bits": np.eye(len(known))[kind]}
+    return {**measured, "file format and bits": np.eye(len(known))[kind]}
 
 
 def _folds(labels: IntArray, groups: np.ndarray, folds: int, seed: int) -> IntArray | None:
@@ -133,18 +155,40 @@ def _folds(labels: IntArray, groups: np.ndarray, folds: int, seed: int) -> IntAr
 
 def _predicted(numbers: FloatArray, labels: IntArray, fold_of: IntArray) -> FloatArray:
     """Class probabilities (N, K), each from a model that has not seen the image's fold."""
-    from sklearn.linear_model import LogisticRegression
-
     probabilities = np.zeros((len(labels), labels.max() + 1))
     for fold in np.unique(fold_of):
-        train, test = fold_of != fold, fold_of == fold
-        model = LogisticRegression(max_iter=200).fit(
-            _bent_ranks(numbers[train], numbers[train]), labels[train]
-        )
-        columns = model.classes_
-        bent = _bent_ranks(numbers[test], numbers[train])
-        probabilities[np.ix_(test, columns)] = model.predict_proba(bent)
+        train, test = fold_of != fold, fold_of == fold  # `grouped_folds` puts each class in both
+        probabilities[test] = predict_by_ranks(numbers[train], labels[train], numbers[test])
     return probabilities
+
+
+def predict_by_ranks(train: FloatArray, labels: IntArray, test: FloatArray) -> FloatArray:
+    """Predict classes by logistic regression on ranks with a bend at every fifth.
+
+    Parameters
+    ----------
+    train, test : ndarray, (n, F) and (m, F)
+        Numbers of any unit: only their order among the training images counts.
+    labels : ndarray of int, (n,)
+        Classes 0 to K - 1, none of them absent.
+
+    Returns
+    -------
+    ndarray, (m, K)
+        Class probabilities.
+
+    Examples
+    --------
+    >>> train = np.arange(20.0)[:, None]
+    >>> labels = (train[:, 0] >= 10).astype(np.int64)
+    >>> predict_by_ranks(train, labels, np.array([[1.0], [1e6]])).argmax(axis=1).tolist()
+    [0, 1]
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(max_iter=200).fit(_bent_ranks(train, train), labels)
+    chances: FloatArray = model.predict_proba(_bent_ranks(test, train))
+    return chances
 
 
 def _bent_ranks(numbers: FloatArray, reference: FloatArray) -> FloatArray:

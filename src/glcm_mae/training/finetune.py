@@ -32,7 +32,7 @@ from .run import Run
 from .seen import refuse_seen, write_seen
 from .state import set_up, snapshot
 from .step import Plan, augmentation, check_optimizer, make_step
-from .tables import prediction_table
+from .tables import prediction_tables
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -71,9 +71,10 @@ def finetune(settings: FinetuneSettings) -> Path:
 
     Training stops when the loss on the validation part has not fallen for `patience` epochs; the
     weights of its lowest point are kept. The test part is looked at once, at the end. The run's
-    folder then holds ``predictions.csv``, ``encoder.safetensors``, ``config.json``,
-    ``head.safetensors``, ``log.jsonl``, ``settings.yaml`` and ``seen.csv`` (fingerprints of the
-    training and validation images, and of what the encoder had seen before).
+    folder then holds ``predictions.csv``, ``validation.csv`` (the same for the validation part, to
+    choose thresholds by), ``encoder.safetensors``, ``config.json``, ``head.safetensors``,
+    ``log.jsonl``, ``settings.yaml`` and ``seen.csv`` (fingerprints of the training and validation
+    images, and of what the encoder had seen before).
 
     Parameters
     ----------
@@ -125,10 +126,10 @@ def finetune(settings: FinetuneSettings) -> Path:
         write_seen(run.folder, images, used, settings.encoder)
     _train(fabric, run, settings, model, images, split)
     if fabric.is_global_zero:
-        chances = predict(model, images.pixels[split.test], fabric.device)
-        folds = np.full(len(split.test), fold)
-        table = prediction_table(images.manifest, split.test, chances, folds, settings.seed)
-        table.write(run.folder / "predictions.csv")
+        held_out = np.concatenate([split.test, split.val])
+        chances = predict(model, images.pixels[held_out], fabric.device)
+        tables = prediction_tables(images.manifest, [split], [chances], settings.seed, fold)
+        tables.write(run.folder)
         save_encoder(run.folder, classifier.encoder, config)
         head = {n: t for n, t in classifier.state_dict().items() if not n.startswith("encoder.")}
         write_tensors(run.folder / "head.safetensors", head)

@@ -83,13 +83,15 @@ def read_images(
     return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
 
 
-def labelled(data: DataSettings) -> Manifest:
+def labelled(data: DataSettings, *, may_cross: bool = False) -> Manifest:
     """Read the manifest of a stage that needs labels.
 
     Parameters
     ----------
     data : DataSettings
         Which images.
+    may_cross : bool
+        Whether patients on two sides of a given split are let through.
 
     Returns
     -------
@@ -100,7 +102,7 @@ def labelled(data: DataSettings) -> Manifest:
     UserError
         If an image has no label, or all have the same.
     """
-    manifest = read_manifest(data.images, data.patient_regex, data.plane)
+    manifest = read_manifest(data.images, data.patient_regex, data.plane, may_cross)
     unlabelled = int((manifest.labels < 0).sum())
     if unlabelled:
         raise UserError(

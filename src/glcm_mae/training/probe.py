@@ -10,19 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, grouped_folds, holdout
+from glcm_mae.data import Manifest, Split, grouped_folds, holdout
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
-from glcm_mae.predictions import Predictions
 from glcm_mae.settings import DataSettings, ProbeSettings
 
 from .fabric import launch
-from .inputs import check_classes, check_encoder, encoder_or_random, labelled, read_images
+from .inputs import (
+    Images,
+    check_classes,
+    check_encoder,
+    encoder_or_random,
+    labelled,
+    read_images,
+)
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen
-from .tables import prediction_table
+from .tables import Tables, prediction_tables
 
 # Fits on (n, D) features and (n,) labels, given the training groups, and predicts (m, K).
 Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
@@ -36,7 +42,7 @@ def probe(settings: ProbeSettings) -> Path:
 
     Without a held-out fold, each fold of the images is tested with a probe fitted on the others;
     with one (or with a split in the manifest), its test part is tested with a probe fitted on the
-    training part.
+    training part, and ``validation.csv`` beside holds what the probe says of the validation part.
 
     Parameters
     ----------
@@ -54,31 +60,28 @@ def probe(settings: ProbeSettings) -> Path:
         If the settings or the images do not allow it, or pre-training has seen test images.
     """
     _check(settings)
-    run = Run(settings.out, settings, resume=False)
-    manifest = labelled(settings.data)
-    parts = _parts(manifest, settings.data)
-    images = read_images(settings.data, manifest)
-    if len(images) < len(manifest):  # skipped images: deal the others anew
-        parts = _parts(images.manifest, settings.data)
-    tested = np.concatenate([test for _, test in parts])
+    run = Run(settings.out, settings, resume=settings.resume)
+    if run.finished:
+        return run.folder
+    images, parts, first_fold = images_and_parts(settings.data)
+    tested = np.concatenate([part.test for part in parts])
     seen = refuse_seen(settings.encoder, images, tested, allow=settings.allow_seen)
     fabric = launch(settings.hardware)
     torch.manual_seed(settings.seed)
-    train = np.unique(np.concatenate([train for train, _ in parts]))
+    train = np.unique(np.concatenate([part.train for part in parts]))
     encoder, config = encoder_or_random(
         settings.encoder, settings.model, settings.data, images, train
     )
     with fabric.autocast():
         features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
-    first_fold = (settings.data.fold or 0) if len(parts) == 1 else 0
     probes = (("linear", linear_probe), ("knn", knn_probe(settings.neighbours)))
     tables = {
         name: out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
         for name, fit in probes
     }
     run.begin()  # only now: a probe that is stopped leaves nothing that refuses the next
-    for name, table in tables.items():
-        table.write(run.folder / name / "predictions.csv")
+    for name, found in tables.items():
+        found.write(run.folder / name)
     run.finish({"test": len(tested), "test_images_seen_in_pretraining": seen})
     return run.folder
 
@@ -122,11 +125,11 @@ def out_of_fold(
     fit: Probe,
     features: np.ndarray,
     manifest: Manifest,
-    parts: list[tuple[np.ndarray, np.ndarray]],
+    parts: list[Split],
     seed: int,
     first_fold: int = 0,
-) -> Predictions:
-    """Fit on each training part and predict its test part.
+) -> Tables:
+    """Fit on each training part; predict its test part, and its validation part if it has one.
 
     Parameters
     ----------
@@ -136,8 +139,8 @@ def out_of_fold(
         One vector an image.
     manifest : Manifest
         Labels and patients, in the same order.
-    parts : list of (ndarray, ndarray)
-        Positions of training and test images; no image is tested twice.
+    parts : list of Split
+        No image is tested twice.
     seed : int
         For the inner folds.
     first_fold : int
@@ -145,20 +148,18 @@ def out_of_fold(
 
     Returns
     -------
-    Predictions
-        One row a tested image, with its fold.
+    Tables
+        One row a predicted image, with its fold.
     """
     labels, patients = manifest.labels, manifest.patients
-    rows, probabilities, folds = [], [], []
-    for fold, (train, test) in enumerate(parts, start=first_fold):
+    chances = []
+    for part in parts:
+        train = part.train
         centre, spread = features[train].mean(axis=0), features[train].std(axis=0) + 1e-6
         scaled = (features - centre) / spread
-        rows.append(test)
-        probabilities.append(fit(scaled[train], labels[train], patients[train], scaled[test], seed))
-        folds.append(np.full(len(test), fold))
-    return prediction_table(
-        manifest, np.concatenate(rows), np.concatenate(probabilities), np.concatenate(folds), seed
-    )
+        asked = scaled[np.concatenate([part.test, part.val])]
+        chances.append(fit(scaled[train], labels[train], patients[train], asked, seed))
+    return prediction_tables(manifest, parts, chances, seed, first_fold)
 
 
 def linear_probe(
@@ -183,7 +184,7 @@ def linear_probe(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    inner = grouped_folds(labels, groups, _inner_folds(labels, groups), seed)
+    inner = inner_folds(labels, groups, seed)
     losses = np.zeros(len(_STRENGTHS))
     with warnings.catch_warnings():
         # The weakest penalties need not converge to be told from better ones.
@@ -245,19 +246,47 @@ def _check(settings: ProbeSettings) -> None:
     check_encoder(settings.encoder, settings.model, settings.data)
 
 
-def _parts(manifest: Manifest, data: DataSettings) -> list[tuple[np.ndarray, np.ndarray]]:
+def images_and_parts(data: DataSettings) -> tuple[Images, list[Split], int]:
+    """Read labelled images, and say on which of them a probe is fitted and on which tested.
+
+    Parameters
+    ----------
+    data : DataSettings
+        Which images; how they are read and dealt.
+
+    Returns
+    -------
+    images : Images
+    parts : list of Split
+        The split that the images give or the held-out fold, else each fold in turn.
+    first_fold : int
+        Number of the first part's fold.
+
+    Raises
+    ------
+    UserError
+        If images cannot be read as the settings say, or a training part lacks a class.
+    """
+    manifest = labelled(data)
+    parts = _parts(manifest, data)
+    images = read_images(data, manifest)
+    if len(images) < len(manifest):  # skipped images: deal the others anew
+        parts = _parts(images.manifest, data)
+    return images, parts, (data.fold or 0) if len(parts) == 1 else 0
+
+
+def _parts(manifest: Manifest, data: DataSettings) -> list[Split]:
     given = any(record.split for record in manifest.records)
     if data.fold is not None or given:
-        split = holdout(manifest, data.folds, data.fold or 0, data.split_seed)
-        parts = [(split.train, split.test)]
+        parts = [holdout(manifest, data.folds, data.fold or 0, data.split_seed)]
     else:
         parts = grouped_parts(manifest, data.folds, data.split_seed)
-    for train, _ in parts:
-        check_classes(manifest, train, least=2)  # one to fit, one to choose the penalty by
+    for part in parts:
+        check_classes(manifest, part.train, least=2)  # one to fit, one to choose the penalty by
     return parts
 
 
-def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[Split]:
     """Deal a set into folds by patient and class, each to be tested once.
 
     Parameters
@@ -271,15 +300,29 @@ def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[tuple[np.nd
 
     Returns
     -------
-    list of (ndarray, ndarray)
-        Positions of training and test images, one pair a fold.
+    list of Split
+        One a fold, without a validation part.
     """
     names = np.array([record.label for record in manifest.records])
     fold = grouped_folds(names, manifest.patients, folds, seed)
-    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
+    none = np.zeros(0, dtype=np.int64)
+    return [Split(np.flatnonzero(fold != k), none, np.flatnonzero(fold == k)) for k in range(folds)]
 
 
-def _inner_folds(labels: np.ndarray, groups: np.ndarray) -> int:
-    """Five, or as many as the rarest class has patients."""
+def inner_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Deal a training part into folds, by which a classifier's settings are chosen.
+
+    Parameters
+    ----------
+    labels, groups : ndarray, (n,)
+        Classes and patients of the training part.
+    seed : int
+        The same seed gives the same folds.
+
+    Returns
+    -------
+    ndarray of int, (n,)
+        Fold of each image, one of five or of as many as the rarest class has patients.
+    """
     rarest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
-    return max(2, min(5, rarest))
+    return grouped_folds(labels, groups, max(2, min(5, rarest)), seed)

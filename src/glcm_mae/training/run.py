@@ -179,7 +179,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    before, now = _flat(before), _flat(now)
+    before, now = flat(before), flat(now)
     changed = [n for n in now if n not in _FREE and (n not in before or before[n] != now[n])]
     if changed:
         shown = ", ".join(
@@ -191,12 +191,18 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
         )
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Put the settings of all groups side by side, named as on the command line."""
-    flat: dict[str, Any] = {}
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Put the settings of all groups side by side, named as on the command line.
+
+    Examples
+    --------
+    >>> flat({"seed": 0, "data": {"folds": 5}})
+    {'seed': 0, 'data.folds': 5}
+    """
+    side_by_side: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            side_by_side |= flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
-    return flat
+            side_by_side[prefix + name] = value
+    return side_by_side

@@ -1,42 +1,84 @@
-"""From the probabilities of a test part to the table that evaluation reads."""
+"""From the probabilities of held-out images to the tables that evaluation reads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 
-from glcm_mae.data import Manifest
+from glcm_mae.data import Manifest, Split
 from glcm_mae.predictions import Predictions
 
 
-def prediction_table(
-    manifest: Manifest, rows: np.ndarray, probabilities: np.ndarray, folds: np.ndarray, seed: int
-) -> Predictions:
-    """Name the images that were tested, their patients and classes.
+class Tables(NamedTuple):
+    """What a model says of the images that it was not trained on.
+
+    Parameters
+    ----------
+    test : Predictions
+        By which it is judged.
+    validation : Predictions or None
+        By which thresholds are chosen; None where there is no validation part.
+    """
+
+    test: Predictions
+    validation: Predictions | None
+
+    def write(self, folder: Path) -> None:
+        """Write ``predictions.csv`` and, where there is one, ``validation.csv``."""
+        if self.validation is not None:
+            self.validation.write(folder / "validation.csv")
+        self.test.write(folder / "predictions.csv")
+
+
+def prediction_tables(
+    manifest: Manifest,
+    parts: Sequence[Split],
+    chances: Sequence[np.ndarray],
+    seed: int,
+    first_fold: int = 0,
+) -> Tables:
+    """Name the images that were predicted, their patients, classes and folds.
 
     Parameters
     ----------
     manifest : Manifest
         All images of the stage.
-    rows : ndarray of int, (n,)
-        Positions of those that were tested.
-    probabilities : ndarray, (n, K)
-        Of the manifest's classes.
-    folds : ndarray of int, (n,)
-        The fold in which each was tested.
+    parts : sequence of Split
+        One a fold.
+    chances : sequence of ndarray, (test + val, K)
+        Class probabilities of each fold's test images, then of its validation images.
     seed : int
         The stage's seed.
+    first_fold : int
+        Number of the first part's fold.
 
     Returns
     -------
-    Predictions
+    Tables
     """
-    records = [manifest.records[i] for i in rows]
-    return Predictions(
-        paths=tuple(record.name for record in records),
-        patients=tuple(record.patient for record in records),
-        labels=manifest.labels[rows],
-        classes=manifest.classes,
-        probabilities=probabilities,
-        folds=folds,
-        seeds=np.full(len(rows), seed),
+    numbers = range(first_fold, first_fold + len(parts))
+    cuts = [np.split(rows, [len(part.test)]) for rows, part in zip(chances, parts, strict=True)]
+
+    def table(sides: list[np.ndarray], probabilities: list[np.ndarray]) -> Predictions:
+        rows = np.concatenate(sides)
+        records = [manifest.records[i] for i in rows]
+        return Predictions(
+            paths=tuple(record.name for record in records),
+            patients=tuple(record.patient for record in records),
+            labels=manifest.labels[rows],
+            classes=manifest.classes,
+            probabilities=np.concatenate(probabilities),
+            folds=np.repeat(list(numbers), [len(side) for side in sides]),
+            seeds=np.full(len(rows), seed),
+        )
+
+    has_validation = any(len(part.val) for part in parts)
+    return Tables(
+        test=table([part.test for part in parts], [test for test, _ in cuts]),
+        validation=table([part.val for part in parts], [val for _, val in cuts])
+        if has_validation
+        else None,
     )

@@ -1,0 +1,10 @@
+"""Studies: arms x folds x seeds of the stages before, compared on the same images.
+
+A study owns no training and no measure: it deals folds, calls the stages with their settings, and
+puts their predictions side by side.
+"""
+
+from glcm_mae.study.cells import Failure
+from glcm_mae.study.compare import Study, compare, crossval
+
+__all__ = ["Failure", "Study", "compare", "crossval"]

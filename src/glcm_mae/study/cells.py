@@ -1,0 +1,243 @@
+"""The cells of a study: one arm, seed and fold, as the stages that it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from glcm_mae.errors import UserError
+from glcm_mae.settings import (
+    BaselineKind,
+    BaselineSettings,
+    DataSettings,
+    FinetuneSettings,
+    PretrainSettings,
+    ProbeSettings,
+)
+
+from .arms import Arm
+from .folds import Fold
+
+Stage = PretrainSettings | ProbeSettings | FinetuneSettings | BaselineSettings
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of a study that can be run by itself.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    stages : tuple of settings
+        What it runs, in this order. Each has a folder of its own.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that did not come to its end, and why."""
+
+    cell: str
+    reason: str
+
+
+def cells(
+    arms: Sequence[Arm], folds: Sequence[Fold], seeds: int, out: Path, *, allow_seen: bool
+) -> list[Cell]:
+    """List the cells of a study: seed after seed, so that a part of them is a smaller study.
+
+    Parameters
+    ----------
+    arms, folds : sequence of Arm, Fold
+        Each arm is run on each fold.
+    seeds : int
+        How many; they count from 0.
+    out : Path
+        The study's folder.
+    allow_seen : bool
+        Whether encoders may have seen what they are tested on.
+
+    Returns
+    -------
+    list of Cell
+    """
+    return [
+        Cell(
+            f"{arm.name}, seed {seed}, fold {fold.number}",
+            tuple(_stages(arm, seed, fold, folds, out, allow_seen)),
+        )
+        for seed in range(seeds)
+        for fold in folds
+        for arm in arms
+    ]
+
+
+def pretraining_cells(
+    arms: Sequence[Arm], folds: Sequence[Fold], seeds: int, out: Path
+) -> list[Cell]:
+    """List the pre-trainings that all folds share: they must come before the other cells.
+
+    Parameters
+    ----------
+    arms, folds, seeds, out
+        As for `cells`.
+
+    Returns
+    -------
+    list of Cell
+        Empty where each fold pre-trains on images of its own.
+    """
+    if not _shared(folds):
+        return []
+    return [
+        Cell(
+            f"{arm.name}, seed {seed}, pre-training",
+            (_pretraining(arm, seed, folds[0], folds, out),),
+        )
+        for seed in range(seeds)
+        for arm in arms
+        if arm.pretrain is not None
+    ]
+
+
+def baseline_cells(
+    kinds: Sequence[BaselineKind], reading: DataSettings, folds: Sequence[Fold], out: Path
+) -> list[Cell]:
+    """List the baselines: they have no seeds.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Which.
+    reading : DataSettings
+        How images are read.
+    folds, out
+        As for `cells`.
+
+    Returns
+    -------
+    list of Cell
+    """
+    return [
+        Cell(
+            f"{kind}, fold {fold.number}",
+            (
+                BaselineSettings(
+                    data=_data(reading, fold.images),
+                    out=str(baseline_folder(out, kind, fold.number)),
+                    kind=kind,
+                ),
+            ),
+        )
+        for kind in kinds
+        for fold in folds
+    ]
+
+
+def cell_folder(out: Path, arm: str, seed: int, fold: int) -> Path:
+    """Where an arm's runs of one seed and fold lie."""
+    return out / "arms" / arm / f"seed{seed}-fold{fold}"
+
+
+def baseline_folder(out: Path, kind: str, fold: int) -> Path:
+    """Where a baseline's run of one fold lies."""
+    return out / "baselines" / kind / f"fold{fold}"
+
+
+def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
+    """Run cells one after another; what is finished is reused, and what fails stops no other.
+
+    Parameters
+    ----------
+    chosen : sequence of Cell
+        In the order in which to run them.
+
+    Returns
+    -------
+    list of Failure
+    """
+    failures = []
+    for number, cell in enumerate(chosen, start=1):
+        print(f"[{number}/{len(chosen)}] {cell.name}", file=sys.stderr, flush=True)
+        try:
+            for stage in cell.stages:
+                _run(stage)
+        except (UserError, OSError, MemoryError) as error:
+            failures.append(Failure(cell.name, str(error) or type(error).__name__))
+            print(f"{cell.name} failed: {failures[-1].reason}", file=sys.stderr, flush=True)
+    return failures
+
+
+def _stages(
+    arm: Arm, seed: int, fold: Fold, folds: Sequence[Fold], out: Path, allow_seen: bool
+) -> Iterator[Stage]:
+    encoder = None
+    if arm.pretrain is not None:
+        pretraining = _pretraining(arm, seed, fold, folds, out)
+        encoder = pretraining.out
+        if not _shared(folds):
+            yield pretraining
+    for name, stage in (("probe", arm.probe), ("finetune", arm.finetune)):
+        if stage is not None:
+            yield replace(
+                stage,
+                data=_data(stage.data, fold.images),
+                out=str(cell_folder(out, arm.name, seed, fold.number) / name),
+                encoder=encoder,
+                seed=seed,
+                allow_seen=allow_seen,
+            )
+
+
+def _shared(folds: Sequence[Fold]) -> bool:
+    """Whether all folds pre-train on the same images."""
+    return folds[0].unlabelled is not None and len({fold.unlabelled for fold in folds}) == 1
+
+
+def _pretraining(
+    arm: Arm, seed: int, fold: Fold, folds: Sequence[Fold], out: Path
+) -> PretrainSettings:
+    assert arm.pretrain is not None
+    of_fold = "" if _shared(folds) else f"-fold{fold.number}"
+    return replace(
+        arm.pretrain,
+        data=_data(arm.pretrain.data, fold.unlabelled or fold.images),
+        out=str(out / "arms" / arm.name / f"seed{seed}{of_fold}" / "pretrain"),
+        seed=seed,
+    )
+
+
+def _data(reading: DataSettings, images: Path) -> DataSettings:
+    """Read other images as the recipe says; their manifest tells side and patient."""
+    return replace(reading, images=str(images), fold=None, patient_regex=None)
+
+
+def _run(stage: Stage) -> None:
+    """Run a stage, or go on with it, unless it has come to its end before."""
+    begun = (Path(stage.out) / "settings.yaml").exists()
+    _stage_function(stage)(replace(stage, resume=begun))
+
+
+def _stage_function(stage: Stage) -> Callable[[Any], Path]:
+    if isinstance(stage, PretrainSettings):
+        from glcm_mae.training.pretrain import pretrain
+
+        return pretrain
+    if isinstance(stage, ProbeSettings):
+        from glcm_mae.training.probe import probe
+
+        return probe
+    if isinstance(stage, FinetuneSettings):
+        from glcm_mae.training.finetune import finetune
+
+        return finetune
+    from .baselines import baseline
+
+    return baseline

@@ -1,0 +1,82 @@
+"""Where the cells of a study run: here, or as jobs of an engine that knows other machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from glcm_mae.errors import UserError
+from glcm_mae.settings import EngineSettings
+
+from .cells import Cell, Failure, run_cells
+
+
+def run_all(chosen: Sequence[Cell], engine: EngineSettings, out: Path) -> list[Failure]:
+    """Run cells and wait for them.
+
+    Parameters
+    ----------
+    chosen : sequence of Cell
+        In any number; the jobs share them out among themselves, in turns.
+    engine : EngineSettings
+        Where they run.
+    out : Path
+        The study's folder; ``jobs`` in it gets what the jobs print.
+
+    Returns
+    -------
+    list of Failure
+
+    Raises
+    ------
+    UserError
+        If submitit is needed and not installed, or a job died.
+    """
+    if not chosen:
+        return []
+    if engine.name == "here":
+        return run_cells(chosen)
+    shares = [list(chosen[n :: engine.jobs]) for n in range(min(engine.jobs, len(chosen)))]
+    executor = _executor(engine, out / "jobs")
+    with executor.batch():  # on SLURM one array of jobs
+        jobs = [executor.submit(run_cells, share) for share in shares]
+    print(f"{len(jobs)} jobs; what they print is in {out / 'jobs'}", file=sys.stderr, flush=True)
+    return [failure for job in jobs for failure in _outcome(job, out / "jobs")]
+
+
+def _executor(engine: EngineSettings, logs: Path) -> Any:
+    try:
+        import submitit
+    except ImportError:
+        raise UserError(
+            f"engine.name {engine.name} needs submitit: pip install 'glcm-mae[cluster]', or set "
+            "engine.name to here."
+        ) from None
+    executor = submitit.AutoExecutor(logs, cluster=engine.name)
+    executor.update_parameters(
+        name="glcm-mae", timeout_min=round(60 * engine.hours), **_options(engine)
+    )
+    return executor
+
+
+def _options(engine: EngineSettings) -> dict[str, str | int]:
+    """Read ``name=value`` options; whole numbers as such."""
+    options: dict[str, str | int] = {}
+    for option in engine.options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise UserError(f"engine.options has {option!r}: write it as name=value.")
+        options[name] = int(value) if value.isdecimal() else value
+    return options
+
+
+def _outcome(job: Any, logs: Path) -> list[Failure]:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        return list(job.result())
+    except (UncompletedJobError, FailedJobError) as error:
+        reason = str(error).strip().splitlines()[0]
+        return [Failure(f"job {job.job_id}", f"it died ({reason}); {logs} has what it printed")]

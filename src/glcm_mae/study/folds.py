@@ -1,0 +1,194 @@
+"""The folds of a study as manifests, and what pre-training may see in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from glcm_mae.data import Manifest, Split, holdout, read_manifest
+from glcm_mae.data.duplicates import duplicate_groups
+from glcm_mae.data.groups import joined_groups
+from glcm_mae.data.splits import with_split
+from glcm_mae.errors import UserError
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold's images, written down.
+
+    Parameters
+    ----------
+    number : int
+        From 0.
+    images : Path
+        Manifest of the labelled images, with their sides.
+    unlabelled : Path or None
+        Manifest of the images to pre-train on; None for the training part of `images`.
+    left_out : int
+        Unlabelled images that are not in it because the fold tests on them, on a copy of them or
+        on their patient.
+    """
+
+    number: int
+    images: Path
+    unlabelled: Path | None = None
+    left_out: int = 0
+
+
+def write_folds(
+    manifest: Manifest, folder: Path, folds: int, seed: int, progress: Progress | None = None
+) -> list[Fold]:
+    """Deal a labelled set into folds that keep patients and copies together; write them.
+
+    A split that the manifest gives is the only fold. Where no patient is known, an image and its
+    copies count as one: the unit that intervals resample.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Labelled images.
+    folder : Path
+        Gets ``fold0.csv`` and so on.
+    folds, seed : int
+        How many, and what fixes them.
+    progress : callable, optional
+        Called after each image that was looked at for copies.
+
+    Returns
+    -------
+    list of Fold
+
+    Raises
+    ------
+    UserError
+        If the set cannot be dealt so, or the folder holds other folds.
+    """
+    copies = duplicate_groups(manifest, progress)
+    groups = joined_groups(manifest.patients, copies)
+    if not manifest.has_patients:
+        manifest = _with_patients(manifest, [f"group {group}" for group in groups])
+    numbers = [0] if _is_split(manifest) else range(folds)
+    return [
+        _written(manifest, holdout(manifest, folds, number, seed, groups), folder, number)
+        for number in numbers
+    ]
+
+
+def write_published_folds(manifest: Manifest, folder: Path, folds: int, seed: int) -> list[Fold]:
+    """Deal a labelled set image by image, and pre-train on all of it in every fold.
+
+    As the release of GLCM-MAE does: it leaks, and is here to show by how much.
+
+    Parameters
+    ----------
+    manifest, folder, folds, seed
+        As for `write_folds`.
+
+    Returns
+    -------
+    list of Fold
+    """
+    apart = _with_patients(manifest, [record.name for record in manifest.records])
+    numbers = [0] if _is_split(manifest) else range(folds)
+    everything = folder / "all.csv"
+    _write_once(_without_split(apart), everything)
+    written = [
+        _written(apart, holdout(apart, folds, number, seed), folder, number) for number in numbers
+    ]
+    return [replace(fold, unlabelled=everything) for fold in written]
+
+
+def add_unlabelled(
+    folds: Sequence[Fold], unlabelled: Manifest, folder: Path, progress: Progress | None = None
+) -> list[Fold]:
+    """Give each fold the unlabelled images that have nothing to do with its test part.
+
+    Left out are images of which the test part holds a copy (the same pixels, or nearly), and
+    images of its patients where both sets name them.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+        Of `write_folds`.
+    unlabelled : Manifest
+        Images to pre-train on; some may be among the labelled ones.
+    folder : Path
+        Gets ``unlabelled.csv`` if it is the same for all folds, else ``fold0-unlabelled.csv`` and
+        so on.
+    progress : callable, optional
+        Called after each image that was looked at for copies.
+
+    Returns
+    -------
+    list of Fold
+
+    Raises
+    ------
+    UserError
+        If nothing is left for a fold.
+    """
+    labelled = read_manifest(folds[0].images)
+    both = Manifest(labelled.records + unlabelled.records, labelled.classes, has_patients=False)
+    copies = duplicate_groups(both, progress)
+    of_labelled, of_unlabelled = copies[: len(labelled)], copies[len(labelled) :]
+    unlabelled = _without_split(unlabelled)
+    kept = {}
+    for fold in folds:
+        sides = np.array([record.split for record in read_manifest(fold.images).records])
+        test = sides == "test"
+        met = np.isin(of_unlabelled, of_labelled[test])
+        if unlabelled.has_patients:
+            met |= np.isin(unlabelled.patients, labelled.patients[test])
+        kept[fold] = np.flatnonzero(~met)
+        if not len(kept[fold]):
+            raise UserError(
+                f"pretrain_on leaves nothing for fold {fold.number}: all of its images are tested "
+                "there. Give others, or leave pretrain_on out."
+            )
+    shared = all(len(rows) == len(unlabelled) for rows in kept.values())
+    added = []
+    for fold, rows in kept.items():
+        path = folder / ("unlabelled.csv" if shared else f"fold{fold.number}-unlabelled.csv")
+        _write_once(unlabelled.subset(rows), path)
+        added.append(replace(fold, unlabelled=path, left_out=len(unlabelled) - len(rows)))
+    return added
+
+
+def _is_split(manifest: Manifest) -> bool:
+    return any(record.split for record in manifest.records)
+
+
+def _with_patients(manifest: Manifest, patients: Sequence[str]) -> Manifest:
+    pairs = zip(manifest.records, patients, strict=True)
+    records = tuple(replace(record, patient=patient) for record, patient in pairs)
+    return replace(manifest, records=records, has_patients=True)
+
+
+def _without_split(manifest: Manifest) -> Manifest:
+    return replace(
+        manifest, records=tuple(replace(record, split=None) for record in manifest.records)
+    )
+
+
+def _written(manifest: Manifest, split: Split, folder: Path, number: int) -> Fold:
+    path = folder / f"fold{number}.csv"
+    _write_once(with_split(manifest, split), path)
+    return Fold(number, path)
+
+
+def _write_once(manifest: Manifest, path: Path) -> None:
+    """Write a manifest; refuse to change one on which cells may have been trained."""
+    fresh = path.with_name(f".{path.name}")
+    manifest.write(fresh)
+    if path.exists() and path.read_bytes() != fresh.read_bytes():
+        fresh.unlink()
+        raise UserError(
+            f"{path} was dealt from other images or with other settings (folds, split_seed, "
+            "patient_regex, pretrain_on): restore them, or choose another folder with --out."
+        )
+    fresh.replace(path)

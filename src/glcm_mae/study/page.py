@@ -1,0 +1,68 @@
+"""A comparison as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from glcm_mae.evaluation import format_comparison
+
+TITLES = {
+    "linear": "Linear probe of frozen features",
+    "knn": "Nearest neighbours of frozen features",
+    "finetune": "Fine-tuning",
+}
+
+
+def format_page(comparison: dict[str, Any]) -> str:
+    """Lay out what `compare` writes as ``comparison.json``.
+
+    Parameters
+    ----------
+    comparison : dict
+        The file's content.
+
+    Returns
+    -------
+    str
+        Markdown: what was compared, a section for each way of judging an encoder, and in which
+        settings the arms differ.
+    """
+    parts = ["# Comparison", *_about(comparison)]
+    for way, found in comparison["results"].items():
+        parts += [f"## {TITLES[way]}", format_comparison(found)]
+    parts += ["## Settings", *_settings(comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(comparison: dict[str, Any]) -> Iterator[str]:
+    settings = comparison["settings"]
+    recipe = " ".join(settings["recipe"]) or "the defaults"
+    yield (
+        f"Images: {settings['images']}. Recipe: {recipe}. Arms share images, splits, budget and, "
+        f"seed by seed, initial weights. glcm-mae {comparison['glcm_mae']}."
+    )
+    if settings["protocol"] == "published":
+        yield (
+            "**Protocol published: image by image, with one pre-training on all images. Test "
+            "images were seen in pre-training, and copies and other images of their patients stand "
+            "in the training part: these figures are too good.**"
+        )
+    if settings["pretrain_on"] is not None:
+        counts = ", ".join(map(str, comparison["left_out_of_pretraining"]))
+        yield (
+            f"Pre-trained on {settings['pretrain_on']}; images left out of it because the fold "
+            f"tests on them, on copies of them or on their patients: {counts}."
+        )
+    if comparison["failed"]:
+        names = ", ".join(failure["cell"] for failure in comparison["failed"])
+        yield f"Cells that failed, whose arms are missing here: {names}."
+
+
+def _settings(comparison: dict[str, Any]) -> Iterator[str]:
+    reference = comparison["settings"]["reference"]
+    if "random" in comparison["settings"]["arms"]:
+        yield "random: no pre-training."
+    for arm, settings in comparison["differences"].items():
+        listed = ", ".join(f"{name} {value}" for name, value in settings.items())
+        yield f"{arm}, other than {reference}: {listed or 'nothing'}."

@@ -1,0 +1,104 @@
+"""From the predictions of a study's cells to one table an arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glcm_mae.predictions import Predictions, read_predictions
+
+from .cells import baseline_folder, cell_folder
+from .folds import Fold
+
+WAYS = {"linear": "probe/linear", "knn": "probe/knn", "finetune": "finetune"}
+"""How an encoder is judged, and where in a cell the predictions lie."""
+
+
+class ArmTables(NamedTuple):
+    """An arm's predictions over all folds and seeds: of test and of validation images."""
+
+    test: Predictions
+    validation: Predictions
+
+
+def collect_arm(
+    out: Path, arm: str, way: str, folds: Sequence[Fold], seeds: int
+) -> ArmTables | None:
+    """Join the predictions of an arm's cells, and write them beside the cells.
+
+    Parameters
+    ----------
+    out : Path
+        The study's folder.
+    arm, way : str
+        The arm, and how it is judged (a key of `WAYS`).
+    folds : sequence of Fold
+        The folds.
+    seeds : int
+        How many.
+
+    Returns
+    -------
+    ArmTables or None
+        None if a cell is not finished.
+    """
+    runs = [
+        (seed, fold.number, cell_folder(out, arm, seed, fold.number) / WAYS[way])
+        for seed in range(seeds)
+        for fold in folds
+    ]
+    return _joined(runs, out / "arms" / arm / way)
+
+
+def collect_baseline(out: Path, kind: str, folds: Sequence[Fold]) -> ArmTables | None:
+    """Join the predictions of a baseline's folds, and write them beside them.
+
+    Parameters
+    ----------
+    out, folds
+        As for `collect_arm`.
+    kind : str
+        The baseline.
+
+    Returns
+    -------
+    ArmTables or None
+        None if a cell is not finished.
+    """
+    runs = [(0, fold.number, baseline_folder(out, kind, fold.number)) for fold in folds]
+    return _joined(runs, out / "baselines" / kind)
+
+
+def _joined(runs: Sequence[tuple[int, int, Path]], folder: Path) -> ArmTables | None:
+    if not all((run / "predictions.csv").is_file() for _, _, run in runs):
+        return None
+    tables = []
+    for name in ("predictions.csv", "validation.csv"):
+        table = _stacked(list(_read(runs, name)))
+        table.write(folder / name)
+        tables.append(table)
+    return ArmTables(*tables)
+
+
+def _read(runs: Sequence[tuple[int, int, Path]], name: str) -> Iterator[Predictions]:
+    """Read each run's table; a stage that is given a split does not know the fold's number."""
+    for seed, fold, folder in runs:
+        table = read_predictions(folder / name)
+        n = len(table.paths)
+        yield replace(table, folds=np.full(n, fold), seeds=np.full(n, seed))
+
+
+def _stacked(tables: Sequence[Predictions]) -> Predictions:
+    return Predictions(
+        paths=tuple(path for table in tables for path in table.paths),
+        patients=tuple(patient for table in tables for patient in table.patients),
+        classes=tables[0].classes,
+        **{
+            name: np.concatenate([getattr(table, name) for table in tables])
+            for name in ("labels", "probabilities", "folds", "seeds")
+        },
+    )

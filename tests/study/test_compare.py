@@ -1,0 +1,317 @@
+"""A study ends with the same table however it was run, stopped and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from glcm_mae.cli import main
+from glcm_mae.data import make_phantom, read_manifest, write_phantom
+from glcm_mae.models import load_encoder
+from glcm_mae.predictions import read_predictions
+from glcm_mae.settings import DataSettings
+from glcm_mae.study.arms import read_arms
+from glcm_mae.study.cells import cell_folder
+from glcm_mae.training import probe as probing
+from glcm_mae.training.inputs import encoder_or_random, read_images
+
+from ..test_cli import complaint
+
+ARMS = "random,mse,texture_prediction"
+
+
+def _words(images: Path, recipe: Path, out: Path, *more: str) -> list[str]:
+    shared = ["--config", str(recipe), "--folds", "3", "--n_resamples", "50", "--out", str(out)]
+    return [str(images), *shared, *more]
+
+
+def _compare(images: Path, recipe: Path, out: Path, *more: str, seeds: int = 1) -> list[str]:
+    own = ["--arms", ARMS, "--baselines", "histogram", "--by", "linear", "--seeds", str(seeds)]
+    return ["compare", *_words(images, recipe, out, *own, *more)]
+
+
+def _tables(out: Path) -> dict[str, bytes]:
+    """The results, but for where they lie."""
+    comparison = json.loads((out / "comparison.json").read_text())
+    found = {"comparison": json.dumps(comparison["results"]).encode()}
+    for table in sorted(out.glob("arms/*/*/*.csv")):
+        found[table.relative_to(out).as_posix()] = table.read_bytes()
+    return found
+
+
+def _no_stage(*_: Any, **__: Any) -> None:
+    raise AssertionError("a finished cell was run again")
+
+
+@pytest.fixture(scope="module")
+def done(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished comparison, and its recipe."""
+    from .conftest import RECIPE
+
+    folder = tmp_path_factory.mktemp("study")
+    recipe, out = folder / "recipe.yaml", folder / "out"
+    recipe.write_text(RECIPE)
+    assert main(_compare(images, recipe, out)) == 0
+    return out, recipe
+
+
+def test_every_image_is_predicted_once_by_every_arm(done: tuple[Path, Path], images: Path) -> None:
+    out, _ = done
+    names = {record.path.name for record in read_manifest(images).records}
+    for arm in (*ARMS.split(","), "histogram"):
+        folder = out / "baselines" / arm if arm == "histogram" else out / "arms" / arm / "linear"
+        for table in ("predictions.csv", "validation.csv"):
+            found = read_predictions(folder / table)
+            assert sorted(Path(path).name for path in found.paths) == sorted(names)
+            assert found.folds is not None
+            assert set(found.folds.tolist()) == {0, 1, 2}
+
+
+def test_predictions_are_of_images_that_pretraining_has_not_seen(done: tuple[Path, Path]) -> None:
+    out, _ = done
+    for cell in out.glob("arms/mse/seed0-fold*"):
+        facts = json.loads((cell / "probe" / "finished.json").read_text())
+        assert facts["test_images_seen_in_pretraining"] == 0
+        fold = read_manifest(out / "folds" / f"{cell.name.removeprefix('seed0-')}.csv")
+        seen = (cell / "pretrain" / "seen.csv").read_text().count("\n") - 1
+        assert seen == sum(record.split == "train" for record in fold.records)
+
+
+def test_the_page_says_what_was_compared(done: tuple[Path, Path]) -> None:
+    out, recipe = done
+    page = (out / "comparison.md").read_text()
+    assert f"Recipe: {recipe}" in page
+    assert "texture_prediction, other than mse: objective.glcm_prediction 1.0" in page
+    for arm in (*ARMS.split(","), "histogram"):
+        assert f"| {arm} " in page
+    assert "## Linear probe" in page
+    assert "## Fine-tuning" not in page
+
+
+def test_the_same_command_reuses_what_is_finished(
+    done: tuple[Path, Path], images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, recipe = done
+    before = _tables(out)
+    monkeypatch.setattr(probing, "read_images", _no_stage)
+    monkeypatch.setattr("glcm_mae.training.pretrain.read_images", _no_stage)
+    monkeypatch.setattr("glcm_mae.training.inputs.read_images", _no_stage)
+    assert main(_compare(images, recipe, out)) == 0
+    assert _tables(out) == before
+
+
+def test_cells_of_other_settings_are_refused_and_kept(
+    done: tuple[Path, Path], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = done
+    other = tmp_path / "recipe.yaml"
+    other.write_text(recipe.read_text().replace("batch_size: 16", "batch_size: 8"))
+    before = _tables(out)
+    assert main(_compare(images, other, out)) == 2
+    assert "optimizer.batch_size was 16, is 8" in capsys.readouterr().out
+    assert _tables(out) == {**before, "comparison": _tables(out)["comparison"]}
+
+
+def test_a_comparison_that_was_killed_ends_with_the_same_table(
+    done: tuple[Path, Path], images: Path, tmp_path: Path
+) -> None:
+    out, recipe = done
+    again = tmp_path / "again"
+    words = _compare(images, recipe, again)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glcm_mae.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    middle = again / "arms" / "mse" / "seed0-fold1" / "pretrain" / "settings.yaml"
+    deadline = time.monotonic() + 120
+    while not middle.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (again / "comparison.json").exists()
+    assert main(words) == 0
+    _assert_same(again, out)
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    """The same predictions; the rest of the tables follows from them."""
+    for table in other.glob("arms/*/*/*.csv"):
+        a = read_predictions(table)
+        b = read_predictions(one / table.relative_to(other))
+        assert a.paths == b.paths
+        np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-6)
+    results = [json.loads((o / "comparison.json").read_text())["results"] for o in (one, other)]
+    assert set(results[0]) == set(results[1])
+    arms = [r["linear"]["comparisons"][0]["arms"] for r in results]
+    for name, arm in arms[0].items():
+        value = arms[1][name]["metrics"]["auroc"]["value"]
+        assert arm["metrics"]["auroc"]["value"] == pytest.approx(value, abs=1e-6)
+
+
+def test_jobs_of_an_engine_give_the_same_table(
+    done: tuple[Path, Path], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, recipe = done
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    jobs = ["--engine.name", "local", "--engine.jobs", "2"]
+    assert main(_compare(images, recipe, tmp_path / "out", *jobs)) == 0
+    _assert_same(tmp_path / "out", out)
+    assert len(list((tmp_path / "out" / "jobs").glob("*.pkl"))) >= 2
+
+
+def test_more_seeds_and_arms_are_taken_up(images: Path, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encoder = out / "arms/mse/seed0-fold0/pretrain/encoder.safetensors"
+    words = ["compare", *_words(images, recipe, out, "--by", "knn", "--baselines", "")]
+    assert main([*words, "--arms", "mse", "--seeds", "1"]) == 0
+    written = encoder.stat().st_mtime_ns
+    assert main([*words, "--arms", "mse,random", "--seeds", "2"]) == 0
+    assert encoder.stat().st_mtime_ns == written
+    for arm in ("mse", "random"):
+        table = read_predictions(out / "arms" / arm / "knn" / "predictions.csv")
+        assert table.seeds is not None
+        assert set(table.seeds.tolist()) == {0, 1}
+        by_seed = [table.probabilities[table.seeds == seed] for seed in (0, 1)]
+        assert not np.allclose(*by_seed)
+
+
+def test_what_fails_stops_no_other_cell_and_is_tried_again(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = tmp_path / "wild.yaml"
+    wild.write_text("pretrain: {optimizer: {base_lr: 1.0e+30, clip: null}}")
+    out = tmp_path / "out"
+    more = ["--arms", f"mse,{wild}", "--by", "knn", "--baselines", "", "--seeds", "1"]
+    words = ["compare", *_words(images, recipe, out, *more)]
+    assert main(words) == 2
+    told = capsys.readouterr().out
+    assert "3 failed; the same command tries them again" in told
+    assert "wild, seed 0, fold 2: " in told
+    assert "no longer a number" in told
+    page = (out / "comparison.md").read_text()
+    assert "Cells that failed, whose arms are missing here: wild, seed 0, fold 0" in page
+    assert (out / "arms" / "mse" / "knn" / "predictions.csv").exists()
+    assert main(words) == 2
+
+
+def test_crossval_gives_what_the_same_arm_gives_in_a_comparison(
+    done: tuple[Path, Path], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = done
+    words = _words(images, recipe, tmp_path / "out", "--config", "arms/mse")
+    assert main(["crossval", *words, "--by", "linear", "--seeds", "1"]) == 0
+    assert "auroc" in capsys.readouterr().out
+    alone = read_predictions(tmp_path / "out/arms/mse/linear/predictions.csv")
+    compared = read_predictions(out / "arms/mse/linear/predictions.csv")
+    assert alone.paths == compared.paths
+    np.testing.assert_allclose(alone.probabilities, compared.probabilities, atol=1e-6)
+    assert (tmp_path / "out/arms/mse/linear/metrics.json").exists()
+
+
+def test_one_pretraining_serves_all_folds_if_none_tests_its_images(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    phantom = write_phantom(make_phantom(3, 2, 32, seed=9), tmp_path / "unlabelled")
+    unlabelled = phantom.parent / "images"
+    out = tmp_path / "out"
+    more = ["--pretrain_on", str(unlabelled), "--seeds", "1", "--by", "knn"]
+    assert main(["crossval", *_words(images, recipe, out, *more)]) == 0
+    runs = sorted(p.relative_to(out).as_posix() for p in out.glob("arms/recipe/*/pretrain"))
+    assert runs == ["arms/recipe/seed0/pretrain"]
+
+
+def test_the_published_protocol_leaks_and_says_so(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    more = ["--protocol", "published", "--arms", "mse", "--seeds", "1", "--by", "knn"]
+    assert main(["compare", *_words(images, recipe, out, *more, "--baselines", "")]) == 0
+    assert "Test images were seen in pre-training" in " ".join(
+        (out / "comparison.md").read_text().split()
+    )
+    facts = json.loads((out / "arms/mse/seed0-fold0/probe/finished.json").read_text())
+    assert facts["test_images_seen_in_pretraining"] == facts["test"] > 0
+
+
+def test_a_seed_gives_all_arms_the_same_initial_weights(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    still = tmp_path / "still.yaml"  # trains without moving
+    still.write_text("pretrain: {optimizer: {base_lr: 0.0, epochs: 1}}")
+    out = tmp_path / "out"
+    shared = [str(recipe), str(still)]
+    names = ["mse", "texture_prediction", "paper"]
+    configs = [word for name in shared for word in ("--config", name)]
+    more = ["--folds", "3", "--seeds", "1", "--by", "knn", "--baselines", ""]
+    words = ["compare", str(images), *configs, "--out", str(out), *more]
+    assert main([*words, "--n_resamples", "20", "--arms", ",".join(names)]) == 0
+    [arm] = read_arms(["random"], shared, ["knn"])
+    assert arm.probe is not None
+    data = DataSettings(str(out / "folds" / "fold0.csv"), image_size=32)
+    loaded = read_images(data)
+    torch.manual_seed(0)
+    random, _ = encoder_or_random(None, arm.probe.model, data, loaded, np.arange(5))
+    for name in names:
+        trained, _ = load_encoder(cell_folder(out, name, 0, 0) / "pretrain")
+        for key, weight in random.state_dict().items():
+            assert torch.equal(weight, trained.state_dict()[key]), (name, key)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--reference", "paper"], "reference is paper, which is none of the arms"),
+        (["--arms", "mse,nonsense"], "arms/nonsense is no file and no recipe"),
+        (["--arms", "mse,mse"], "arms has mse twice"),
+        (["--folds", "2"], "folds is 2: set it to 3 or more"),
+        (["--folds", "7"], "too few for 7 folds"),
+        (["--seeds", "0"], "seeds is 0: set it to 1 or more"),
+        (["--by", ""], "by is empty"),
+        (["--by", "forest"], "--by takes"),
+        (["--engine.jobs", "0"], "engine.jobs is 0"),
+        (["--split_seed", "-1"], "split_seed is -1"),
+        (["--positive", "cyst"], "positive"),
+        (["--pretrain_on", "nowhere"], "nowhere does not exist"),
+        (["--protocol", "published", "--pretrain_on", "x"], "leave out pretrain_on"),
+    ],
+)
+def test_a_study_that_cannot_be_made_is_refused_before_anything_is_trained(
+    more: Sequence[str],
+    said: str,
+    images: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert said in complaint(capsys, *_compare(images, recipe, tmp_path / "out"), *more)
+    assert not (tmp_path / "out" / "arms").exists()
+
+
+def test_several_devices_a_cell_are_refused(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(recipe.read_text().replace("accelerator: cpu}", "devices: 2}"))
+    said = complaint(capsys, *_compare(images, recipe, tmp_path / "out"))
+    assert "hardware.devices must be 1 in a study" in said
+
+
+def test_a_recipe_without_sections_is_refused(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = tmp_path / "flat.yaml"
+    flat.write_text("folds: 3\n")
+    words = ("crossval", images, "--config", flat, "--out", tmp_path / "out")
+    assert "has no sections" in complaint(capsys, *words)

@@ -1,0 +1,147 @@
+"""Folds keep together what belongs together, and pre-training sees nothing that is tested."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glcm_mae.data import Manifest, make_phantom, read_manifest, write_phantom
+from glcm_mae.errors import UserError
+from glcm_mae.study.folds import Fold, add_unlabelled, write_folds, write_published_folds
+
+
+def _sides(fold: Fold) -> np.ndarray:
+    return np.array([record.split for record in read_manifest(fold.images).records])
+
+
+def _unknown(manifest: Manifest) -> Manifest:
+    """The same images without their patients."""
+    records = tuple(replace(r, patient=str(r.path)) for r in manifest.records)
+    return replace(manifest, records=records, has_patients=False)
+
+
+def _mirrored(source: Path, target: Path) -> Path:
+    Image.fromarray(np.asarray(Image.open(source))[:, ::-1]).save(target)
+    return target
+
+
+def test_every_image_is_tested_once_and_no_patient_crosses(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    folds = write_folds(manifest, tmp_path, folds=3, seed=0)
+    assert [fold.number for fold in folds] == [0, 1, 2]
+    sides = np.stack([_sides(fold) for fold in folds])
+    assert ((sides == "test").sum(axis=0) == 1).all()
+    assert ((sides == "val").sum(axis=0) == 1).all()
+    for row in sides:
+        for patient in set(manifest.patients):
+            assert len(set(row[manifest.patients == patient])) == 1
+
+
+def test_copies_stay_together_and_count_as_one_where_no_patient_is_known(
+    images: Path, tmp_path: Path
+) -> None:
+    manifest = _unknown(read_manifest(images))
+    copy = _mirrored(manifest.records[0].path, tmp_path / "copy.png")
+    record = replace(manifest.records[0], path=copy, patient=str(copy))
+    manifest = replace(manifest, records=(*manifest.records, record))
+    for fold in write_folds(manifest, tmp_path / "folds", folds=3, seed=0):
+        written = read_manifest(fold.images)
+        assert written.records[0].split == written.records[-1].split
+        assert written.has_patients
+        assert written.patients[0] == written.patients[-1]
+        assert len(set(written.patients)) == len(manifest) - 1
+
+
+def test_a_given_split_is_the_only_fold_and_must_not_leak(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    [first, *_] = write_folds(manifest, tmp_path / "a", folds=3, seed=0)
+    given = read_manifest(first.images)
+    [fold] = write_folds(given, tmp_path / "b", folds=3, seed=7)
+    assert (_sides(fold) == _sides(first)).all()
+
+    train, test = (next(r for r in given.records if r.split == s) for s in ("train", "test"))
+    copy = _mirrored(train.path, tmp_path / "copy.png")
+    planted = replace(test, path=copy, patient="another")
+    leaking = replace(given, records=(*given.records, planted))
+    with pytest.raises(UserError, match="copies on two sides"):
+        write_folds(leaking, tmp_path / "c", folds=3, seed=0)
+
+
+def test_folds_of_other_settings_are_not_overwritten(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    folds = write_folds(manifest, tmp_path, folds=3, seed=0)
+    before = [fold.images.read_bytes() for fold in folds]
+    assert write_folds(manifest, tmp_path, folds=3, seed=0) == folds
+    with pytest.raises(UserError, match=r"fold\d\.csv was dealt from other images or with other"):
+        write_folds(manifest, tmp_path, folds=3, seed=1)
+    assert [fold.images.read_bytes() for fold in folds] == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fold0.csv", "fold1.csv", "fold2.csv"]
+
+
+def test_planted_test_images_are_left_out_of_pretraining(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    folds = write_folds(manifest, tmp_path / "folds", folds=3, seed=0)
+    own = read_manifest(write_phantom(make_phantom(2, 1, 32, seed=5), tmp_path / "own"))
+    same = tmp_path / "same.png"
+    same.write_bytes(manifest.records[0].path.read_bytes())
+    mirrored = _mirrored(manifest.records[1].path, tmp_path / "mirrored.png")
+    planted = [replace(own.records[0], path=path, patient="q") for path in (same, mirrored)]
+    unlabelled = _unknown(replace(own, records=(*own.records, *planted)))
+    assert manifest.patients[0] == manifest.patients[1]
+
+    found = add_unlabelled(folds, unlabelled, tmp_path / "folds")
+    for fold in found:
+        assert fold.unlabelled is not None
+        kept = {record.path.name for record in read_manifest(fold.unlabelled).records}
+        tested = _sides(fold)[0] == "test"
+        assert fold.left_out == 2 * tested
+        assert ({"same.png", "mirrored.png"} & kept == set()) == tested
+        assert len(kept) == len(unlabelled) - fold.left_out
+    assert sum(fold.left_out for fold in found) == 2
+
+
+def test_images_of_tested_patients_are_left_out_of_pretraining(
+    images: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(images)
+    folds = write_folds(manifest, tmp_path / "folds", folds=3, seed=0)
+    own = read_manifest(write_phantom(make_phantom(2, 1, 32, seed=5), tmp_path / "own"))
+    records = (replace(own.records[0], patient=str(manifest.patients[0])), *own.records[1:])
+    others = tuple(replace(r, patient=f"other {n}") for n, r in enumerate(records[1:]))
+    found = add_unlabelled(folds, replace(own, records=(records[0], *others)), tmp_path / "folds")
+    for fold in found:
+        assert fold.left_out == int(_sides(fold)[0] == "test")
+
+
+def test_all_folds_share_images_that_none_of_them_tests(images: Path, tmp_path: Path) -> None:
+    folds = write_folds(read_manifest(images), tmp_path / "folds", folds=3, seed=0)
+    own = _unknown(read_manifest(write_phantom(make_phantom(2, 1, 32, seed=5), tmp_path / "own")))
+    found = add_unlabelled(folds, own, tmp_path / "folds")
+    assert {fold.unlabelled for fold in found} == {tmp_path / "folds" / "unlabelled.csv"}
+    assert {fold.left_out for fold in found} == {0}
+
+
+def test_a_fold_that_tests_all_unlabelled_images_is_named(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    folds = write_folds(manifest, tmp_path / "folds", folds=3, seed=0)
+    tested = np.flatnonzero(_sides(folds[1]) == "test")
+    with pytest.raises(UserError, match=re.escape("pretrain_on leaves nothing for fold 1")):
+        add_unlabelled(folds, manifest.subset(tested), tmp_path / "folds")
+
+
+def test_published_folds_leak_as_the_release_does(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    folds = write_published_folds(manifest, tmp_path, folds=3, seed=0)
+    assert {fold.unlabelled for fold in folds} == {tmp_path / "all.csv"}
+    everything = read_manifest(tmp_path / "all.csv")
+    assert len(everything) == len(manifest)
+    assert not any(record.split for record in everything.records)
+    crossing = [
+        patient
+        for patient in set(manifest.patients)
+        if len(set(_sides(folds[0])[manifest.patients == patient])) > 1
+    ]
+    assert crossing
