@@ -176,6 +176,26 @@ def _given(
     return every, flags
 
 
+def names_of(command: str) -> set[str]:
+    """List the dotted names of a command's settings.
+
+    Parameters
+    ----------
+    command : str
+        One of `COMMANDS`.
+
+    Returns
+    -------
+    set of str
+
+    Examples
+    --------
+    >>> {"data.images", "optimizer.epochs"} <= names_of("pretrain")
+    True
+    """
+    return {name for name, _ in _leaves(COMMANDS[command])}
+
+
 def sections(name: str) -> set[str]:
     """List the commands for which a recipe has a section.
 

@@ -523,6 +523,9 @@ class CrossvalSettings:
         Seed of the folds.
     by : list of str
         How encoders are judged: linear, knn (on frozen features), finetune.
+    set : list of str
+        Settings that win over the recipe's and the arms': data.resize=crop for every stage,
+        pretrain.optimizer.epochs=50 for one.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     pretrain_on : str, optional
@@ -544,6 +547,7 @@ class CrossvalSettings:
     by: list[Literal["linear", "knn", "finetune"]] = field(
         default_factory=lambda: ["linear", "knn", "finetune"]
     )
+    set: list[str] = field(default_factory=list)
     patient_regex: str | None = None
     pretrain_on: str | None = None
     positive: str | None = None

@@ -92,10 +92,17 @@ def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
 
 def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
     """Compare arms; see `glcm_mae.study`. The code is 2 if a cell failed."""
-    from glcm_mae.study import compare
+    from glcm_mae.report.comparison import draw_comparison
+    from glcm_mae.study import compare, format_page
 
-    study, page = compare(s, _recipes_in(recipe))
-    return _with_failures(page, study.failures)
+    study = compare(s, _recipes_in(recipe))
+    if study.comparison is None:
+        return _with_failures("", study.failures)
+    folder = Path(s.out)
+    draw_comparison(study.comparison, folder / "comparison.png")
+    written = ", ".join(str(folder / f"comparison.{ending}") for ending in ("md", "json", "png"))
+    report = f"{format_page(study.comparison)}\nThe comparison lies in {written}."
+    return _with_failures(report, study.failures)
 
 
 def evaluate(s: settings.EvaluateSettings, recipe: str) -> str:

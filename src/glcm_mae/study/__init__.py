@@ -6,5 +6,6 @@ puts their predictions side by side.
 
 from glcm_mae.study.cells import Failure
 from glcm_mae.study.compare import Study, compare, crossval
+from glcm_mae.study.page import format_page
 
-__all__ = ["Failure", "Study", "compare", "crossval"]
+__all__ = ["Failure", "Study", "compare", "crossval", "format_page"]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from glcm_mae.arguments import parse, sections
+from glcm_mae.arguments import names_of, parse, sections
 from glcm_mae.errors import UserError
 from glcm_mae.settings import FinetuneSettings, PretrainSettings, ProbeSettings
 
 RANDOM = "random"
 """The arm without pre-training: the control that every other must beat."""
 
+_STAGES = ("pretrain", "probe", "finetune")
 _NONE = "none"  # stands where a stage wants images and a folder, until a cell gives its own
 
 
@@ -40,7 +40,9 @@ class Arm:
     finetune: FinetuneSettings | None
 
 
-def read_arms(names: Sequence[str], recipe: Sequence[str], by: Sequence[str]) -> list[Arm]:
+def read_arms(
+    names: Sequence[str], recipe: Sequence[str], by: Sequence[str], winning: Sequence[str] = ()
+) -> list[Arm]:
     """Lay each arm's recipe over the one that all arms share.
 
     Parameters
@@ -51,6 +53,9 @@ def read_arms(names: Sequence[str], recipe: Sequence[str], by: Sequence[str]) ->
         Recipes that all arms share, each laid over those before it.
     by : sequence of {"linear", "knn", "finetune"}
         How encoders are judged.
+    winning : sequence of str
+        ``name=value`` for every stage that has the setting, or ``stage.name=value`` for one: wins
+        over all recipes.
 
     Returns
     -------
@@ -59,9 +64,9 @@ def read_arms(names: Sequence[str], recipe: Sequence[str], by: Sequence[str]) ->
     Raises
     ------
     UserError
-        If a recipe cannot be read, or two arms have one name.
+        If a recipe cannot be read, a setting does not exist, or two arms have one name.
     """
-    arms = [_read_arm(name, list(recipe), by) for name in names]
+    arms = [_read_arm(name, recipe, by, winning) for name in names]
     taken = [arm.name for arm in arms]
     twice = sorted({name for name in taken if taken.count(name) > 1})
     if twice:
@@ -69,12 +74,12 @@ def read_arms(names: Sequence[str], recipe: Sequence[str], by: Sequence[str]) ->
     return arms
 
 
-def recipe_arm(recipe: Sequence[str], by: Sequence[str]) -> Arm:
+def recipe_arm(recipe: Sequence[str], by: Sequence[str], winning: Sequence[str] = ()) -> Arm:
     """Take what a recipe itself says as the only arm.
 
     Parameters
     ----------
-    recipe, by
+    recipe, by, winning
         As for `read_arms`.
 
     Returns
@@ -82,33 +87,47 @@ def recipe_arm(recipe: Sequence[str], by: Sequence[str]) -> Arm:
     Arm
         Named as the last recipe, or ``default`` if there is none.
     """
-    return _arm(Path(recipe[-1]).stem if recipe else "default", recipe, by)
+    return _arm(Path(recipe[-1]).stem if recipe else "default", recipe, by, winning)
 
 
-def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str]) -> Arm:
+def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
     if name == RANDOM:
-        return replace(_arm(RANDOM, recipe, by), pretrain=None)
+        return replace(_arm(RANDOM, recipe, by, winning), pretrain=None)
     own = name if Path(name).is_file() else f"arms/{name}"
-    return _arm(Path(name).stem, [*recipe, own], by)
+    return _arm(Path(name).stem, [*recipe, own], by, winning)
 
 
-def _arm(name: str, recipes: Sequence[str], by: Sequence[str]) -> Arm:
+def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
+    options = _options(winning)
     return Arm(
         name,
-        _stage("pretrain", recipes),
-        _stage("probe", recipes) if {"linear", "knn"} & set(by) else None,
-        _stage("finetune", recipes) if "finetune" in by else None,
+        _stage("pretrain", recipes, options),
+        _stage("probe", recipes, options) if {"linear", "knn"} & set(by) else None,
+        _stage("finetune", recipes, options) if "finetune" in by else None,
     )
 
 
-def _stage(command: str, recipes: Sequence[str]) -> Any:
-    words = [command, "--data.images", _NONE, "--out", _NONE]
+def _options(winning: Sequence[str]) -> dict[str, list[str]]:
+    """Turn ``name=value`` into the options of each stage that it is for."""
+    options: dict[str, list[str]] = {stage: [] for stage in _STAGES}
+    for text in winning:
+        name, equals, value = text.partition("=")
+        stage, _, rest = name.partition(".")
+        meant = {stage: rest} if stage in _STAGES else dict.fromkeys(_STAGES, name)
+        known = {stage: own for stage, own in meant.items() if own in names_of(stage)}
+        if not equals or not known:
+            raise UserError(
+                f"set has {text!r}: write name=value with a setting of {', '.join(_STAGES)}, as in "
+                "data.resize=crop or pretrain.optimizer.epochs=50."
+            )
+        for stage, own in known.items():
+            options[stage] += [f"--{own}={value}"]
+    return options
+
+
+def _stage(command: str, recipes: Sequence[str], options: dict[str, list[str]]) -> Any:
+    words = [command, "--data.images", _NONE, "--out", _NONE, *options[command]]
     for recipe in recipes:
         if command in sections(recipe):
             words += ["--config", recipe]
     return parse(words)[1]
-
-
-def recipes_in(options: str) -> list[str]:
-    """List the recipes that ``--config`` options name, as a stage is given them."""
-    return [word for word in shlex.split(options) if word != "--config"]

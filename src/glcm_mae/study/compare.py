@@ -38,11 +38,14 @@ class Study:
         For each way of judging an encoder, and each arm and baseline that is complete, its tables.
     failures : list of Failure
         Cells that did not come to their end.
+    comparison : dict, optional
+        Of `compare`: the content of ``comparison.json``; None if the reference is not complete.
     """
 
     folds: list[Fold]
     tables: dict[str, dict[str, ArmTables]]
     failures: list[Failure]
+    comparison: dict[str, Any] | None = None
 
 
 def crossval(settings: CrossvalSettings, recipe: Sequence[str]) -> Study:
@@ -65,10 +68,10 @@ def crossval(settings: CrossvalSettings, recipe: Sequence[str]) -> Study:
     UserError
         If the settings, recipes or images do not allow it.
     """
-    return _run(settings, [recipe_arm(recipe, settings.by)])
+    return _run(settings, [recipe_arm(recipe, settings.by, settings.set)])
 
 
-def compare(settings: CompareSettings, recipe: Sequence[str]) -> tuple[Study, str]:
+def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     """Compare arms, and baselines beside them; write ``comparison.json`` and ``comparison.md``.
 
     Parameters
@@ -81,15 +84,13 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> tuple[Study, st
     Returns
     -------
     Study
-    str
-        The page, as Markdown; empty if the reference is not complete.
 
     Raises
     ------
     UserError
         If the settings, recipes or images do not allow it.
     """
-    arms = read_arms(settings.arms, recipe, settings.by)
+    arms = read_arms(settings.arms, recipe, settings.by, settings.set)
     names = [arm.name for arm in arms]
     if settings.reference not in names:
         raise UserError(
@@ -100,7 +101,7 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> tuple[Study, st
     study = _run(settings, arms, settings.baselines, published=published)
     complete = {way: tables for way, tables in study.tables.items() if settings.reference in tables}
     if not complete:
-        return study, ""
+        return study
     comparison = {
         "glcm_mae": glcm_mae.__version__,
         "settings": {**asdict(settings), "recipe": list(recipe)},
@@ -111,9 +112,8 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> tuple[Study, st
     }
     text = json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(Path(settings.out) / "comparison.json", text)
-    page = format_page(comparison)
-    write_atomically(Path(settings.out) / "comparison.md", page)
-    return study, page
+    write_atomically(Path(settings.out) / "comparison.md", format_page(comparison))
+    return replace(study, comparison=comparison)
 
 
 def _run(

@@ -1,0 +1,71 @@
+"""A picture of a comparison: each arm's AUROC, and how it differs from the reference."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glcm_mae.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_TITLES = {"linear": "linear probe", "knn": "nearest neighbours", "finetune": "fine-tuning"}
+_ROW, _WIDTH = 0.28, 3.0  # inches: height of an arm, width of a panel
+
+
+def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
+    """Draw the AUROC by image: above of each arm, below its difference to the reference.
+
+    Parameters
+    ----------
+    comparison : dict
+        What `glcm_mae.study.compare` writes as ``comparison.json``.
+    path : Path
+        The picture to write (PNG).
+    """
+    from matplotlib.figure import Figure
+
+    ways = comparison["results"]
+    found = {way: result["comparisons"][0] for way, result in ways.items()}
+    reference = comparison["settings"]["reference"]
+    names = list(dict.fromkeys(name for one in found.values() for name in one["arms"]))
+    others = [name for name in names if name != reference]
+    height = _ROW * (len(names) + len(others)) + 1.6
+    figure = Figure(figsize=(_WIDTH * len(found) + 1.4, height), layout="constrained")
+    panels = figure.subplots(
+        2,
+        len(found),
+        sharex="row",
+        sharey="row",
+        squeeze=False,
+        height_ratios=(len(names), max(1, len(others))),
+    )
+    for (way, one), (above, below) in zip(found.items(), panels.T, strict=True):
+        _draw_intervals(above, {n: one["arms"][n]["metrics"]["auroc"] for n in names})
+        above.set_title(_TITLES[way], fontsize=9)
+        above.set_xlabel("AUROC", fontsize=8)
+        _draw_intervals(below, {n: one["arms"][n]["differences"]["auroc"] for n in others})
+        below.axvline(0, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+        below.set_xlabel(f"AUROC minus that of {reference}", fontsize=8)
+    task = next(iter(found.values()))
+    figure.suptitle(f"{task['task']}, by image; 95% intervals over patients and seeds", fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    write_atomically(path, buffer.getvalue())
+
+
+def _draw_intervals(axes: Axes, values: dict[str, dict[str, float | None]]) -> None:
+    """Draw a point and its interval for each name, from above; nothing where it is undefined."""
+    for row, value in enumerate(values.values()):
+        if value["value"] is None:
+            continue
+        axes.plot(value["value"], row, "o", color="C0", markersize=4)
+        if value["low"] is not None and value["high"] is not None:
+            axes.plot([value["low"], value["high"]], [row, row], color="C0", linewidth=1.5)
+    axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in values], fontsize=8)
+    axes.set_ylim(max(1, len(values)) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=5)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", color="0.9")
