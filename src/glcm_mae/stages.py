@@ -97,7 +97,8 @@ def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
 
     study = compare(s, _recipes_in(recipe))
     if study.comparison is None:
-        return _with_failures("", study.failures)
+        missing = f"There is no comparison: the reference {s.reference} is not complete."
+        return _with_failures(missing, study.failures)
     folder = Path(s.out)
     draw_comparison(study.comparison, folder / "comparison.png")
     written = ", ".join(str(folder / f"comparison.{ending}") for ending in ("md", "json", "png"))

@@ -49,6 +49,12 @@ def test_settings_of_the_command_line_win(recipe: Path) -> None:
     assert arm.pretrain.mask_ratio == 0.6
 
 
+@pytest.mark.parametrize("wrong", ["seed=5", "probe.encoder=x", "data.images=other"])
+def test_a_setting_that_the_study_gives_is_refused(wrong: str, recipe: Path) -> None:
+    with pytest.raises(UserError, match="which the study gives each cell"):
+        recipe_arm([str(recipe)], BY, [wrong])
+
+
 @pytest.mark.parametrize("wrong", ["data.resize", "data.resise=crop", "probe.mask_ratio=0.5"])
 def test_a_setting_that_no_stage_has_is_refused(wrong: str, recipe: Path) -> None:
     with pytest.raises(UserError, match=r"set has .*: write name=value with a setting of"):

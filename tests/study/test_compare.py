@@ -19,6 +19,8 @@ from glcm_mae.data import make_phantom, read_manifest, write_phantom
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import DataSettings
+from glcm_mae.study import format_page
+from glcm_mae.study.alone import alone_in
 from glcm_mae.study.arms import read_arms
 from glcm_mae.study.cells import cell_folder
 from glcm_mae.training import probe as probing
@@ -117,8 +119,39 @@ def test_cells_of_other_settings_are_refused_and_kept(
     other.write_text(recipe.read_text().replace("batch_size: 16", "batch_size: 8"))
     before = _tables(out)
     assert main(_compare(images, other, out)) == 2
-    assert "optimizer.batch_size was 16, is 8" in capsys.readouterr().out
-    assert _tables(out) == {**before, "comparison": _tables(out)["comparison"]}
+    told = capsys.readouterr().out
+    assert "optimizer.batch_size was 16, is 8" in told
+    assert "There is no comparison: the reference mse is not complete" in told
+    assert _tables(out) == before
+
+
+def test_results_of_other_settings_are_not_taken_for_those_of_an_arm(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("pretrain: {mask_ratio: 0.5}")
+    phantom = write_phantom(make_phantom(3, 2, 32, seed=9), tmp_path / "unlabelled")
+    for more in ([], ["--pretrain_on", str(phantom.parent / "images")]):  # shared pre-training
+        out = tmp_path / f"out{len(more)}"
+        arms = ["--arms", f"mse,{own}", "--by", "knn", "--baselines", "", "--seeds", "1"]
+        words = ["compare", *_words(images, recipe, out, *arms, *more)]
+        own.write_text("pretrain: {mask_ratio: 0.5}")
+        assert main(words) == 0
+        own.write_text("pretrain: {mask_ratio: 0.6}")
+        assert main(words) == 2
+        comparison = json.loads((out / "comparison.json").read_text())
+        [found] = comparison["results"]["knn"]["comparisons"][:1]
+        assert set(found["arms"]) == {"mse"}
+        assert comparison["differences"]["own"]["mask_ratio"] == 0.6
+
+
+def test_two_studies_are_not_at_work_in_one_folder(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone_in(tmp_path / "out"):
+        said = complaint(capsys, *_compare(images, recipe, tmp_path / "out"))
+    assert "another study is at work in" in said
+    assert not (tmp_path / "out" / "folds").exists()
 
 
 def test_a_comparison_that_was_killed_ends_with_the_same_table(
@@ -207,6 +240,123 @@ def test_what_fails_stops_no_other_cell_and_is_tried_again(
     assert main(words) == 2
 
 
+def test_a_failure_that_is_not_the_users_stops_no_other_cell(
+    images: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("glcm_mae.training.finetune.finetune", full)
+    out = tmp_path / "out"
+    more = ["--by", "knn,finetune", "--arms", "mse,random", "--baselines", "", "--seeds", "1"]
+    assert main(["compare", *_words(images, recipe, out, *more)]) == 2
+    told = capsys.readouterr()
+    assert "6 failed; the same command tries them again" in told.out
+    assert "Traceback" in told.err
+    results = json.loads((out / "comparison.json").read_text())["results"]
+    assert {way: set(r["comparisons"][0]["arms"]) for way, r in results.items()} == {
+        "knn": {"mse", "random"}
+    }
+
+
+def test_the_page_says_where_arms_differ(images: Path, recipe: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("pretrain: {mask_ratio: 0.5}\nprobe: {neighbours: 3}")
+    out = tmp_path / "out"
+    more = ["--by", "knn", "--arms", f"random,{own}", "--baselines", "", "--seeds", "1"]
+    words = ["compare", *_words(images, recipe, out, *more, "--reference", "random")]
+    assert main(words) == 0
+    page = (out / "comparison.md").read_text()
+    assert "own, other than random: pretraining True, probe.neighbours 3." in page
+    assert "random: no pre-training." in page
+    comparison = json.loads((out / "comparison.json").read_text())
+    page = format_page({**comparison, "init": "imagenet.pth"})
+    assert "random: no pre-training, nor imagenet.pth, from which the others start." in page
+
+
+def test_where_no_patient_is_known_nothing_is_said_of_patients(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    rows = [line.split(",") for line in images.read_text().splitlines()]
+    drop = rows[0].index("patient")
+    unknown = images.with_name("unknown.csv")
+    unknown.write_text("\n".join(",".join(r[:drop] + r[drop + 1 :]) for r in rows))
+    copy = images.parent / "images" / "copy.png"
+    first = read_manifest(unknown).records[0]
+    copy.write_bytes(first.path.read_bytes())
+    with unknown.open("a") as file:
+        file.write("\n" + ",".join(["images/copy.png", *rows[1][1:drop], *rows[1][drop + 1 :]]))
+    out = tmp_path / "out"
+    more = ["--by", "knn", "--arms", "mse", "--baselines", "", "--seeds", "1"]
+    try:
+        assert main(["compare", *_words(unknown, recipe, out, *more)]) == 0
+    finally:
+        copy.unlink()
+    page = (out / "comparison.md").read_text()
+    assert "by patient" not in page
+    assert "37 images of 36 patients (an image with its copies counts as one" in page
+
+
+def test_the_patients_that_any_section_names_stay_together(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "named"
+    for n, record in enumerate(read_manifest(images).records):
+        target = folder / str(record.label) / f"{record.patient}_{n}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(record.path.read_bytes())
+    text = recipe.read_text().replace(
+        "{image_size: 32}", "{image_size: 32, patient_regex: '^(.+)_'}"
+    )
+    only = text.replace("probe: {data: *data", "probe: {data: {image_size: 32}")
+    recipe.write_text(only)
+    out = tmp_path / "out"
+    assert main(["crossval", *_words(folder, recipe, out, "--by", "knn", "--seeds", "1")]) == 0
+    assert read_predictions(out / "arms/recipe/knn/predictions.csv").n_patients == 18
+
+
+def test_an_arm_is_not_taken_for_a_baseline(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "histogram.yaml"
+    own.write_text("pretrain: {mask_ratio: 0.5}")
+    said = complaint(capsys, *_compare(images, recipe, tmp_path / "out"), "--arms", f"mse,{own}")
+    assert "histogram is an arm and a baseline" in said
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        ["--engine.name", "slurm"],
+        ["--engine.name", "local", "--engine.options", "foo=1"],
+    ],
+)
+def test_what_the_engine_refuses_is_one_sentence(
+    engine: Sequence[str],
+    images: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_: None)  # a machine without SLURM
+    said = complaint(capsys, *_compare(images, recipe, tmp_path / "out"), *engine)
+    assert "submitit refuses engine.name" in said
+
+
+def test_a_class_with_too_few_patients_to_train_on_is_refused_first(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_phantom(make_phantom(3, 2, 32), tmp_path / "few")
+    said = complaint(capsys, *_compare(few, recipe, tmp_path / "out"))
+    assert "has 1 patient(s) in the training part and needs 2" in said
+    assert not (tmp_path / "out" / "arms").exists()
+
+
 def test_crossval_gives_what_the_same_arm_gives_in_a_comparison(
     done: tuple[Path, Path], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,13 +424,16 @@ def test_a_seed_gives_all_arms_the_same_initial_weights(
     ("more", "said"),
     [
         (["--reference", "paper"], "reference is paper, which is none of the arms"),
-        (["--arms", "mse,nonsense"], "arms/nonsense is no file and no recipe"),
+        (["--arms", "mse,nonsense"], "arms has nonsense, which is no YAML file and no arm"),
         (["--arms", "mse,mse"], "arms has mse twice"),
         (["--folds", "2"], "folds is 2: set it to 3 or more"),
         (["--folds", "7"], "too few for 7 folds"),
         (["--seeds", "0"], "seeds is 0: set it to 1 or more"),
         (["--by", ""], "by is empty"),
         (["--by", "forest"], "--by takes"),
+        (["--arms", ""], "reference is mse, which is none of the arms"),
+        (["--set", "pretrain.data.image_size=64"], "arm mse: pretrain.data.image_size is 64 and"),
+        (["--set", "probe.model.depth=2"], "the arm random would be of another network"),
         (["--engine.jobs", "0"], "engine.jobs is 0"),
         (["--split_seed", "-1"], "split_seed is -1"),
         (["--positive", "cyst"], "positive"),

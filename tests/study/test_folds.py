@@ -116,6 +116,24 @@ def test_images_of_tested_patients_are_left_out_of_pretraining(
         assert fold.left_out == int(_sides(fold)[0] == "test")
 
 
+def test_other_frames_of_a_tested_file_are_left_out_of_pretraining(
+    images: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 255, (32, 32), dtype=np.uint8)) for _ in range(3)]
+    stack = tmp_path / "cine.tif"
+    frames[0].save(stack, save_all=True, append_images=frames[1:])
+    manifest = _unknown(read_manifest(images))
+    record = replace(manifest.records[0], path=stack, patient=str(stack), frame=0)
+    labelled = replace(manifest, records=(*manifest.records, record))
+    folds = write_folds(labelled, tmp_path / "folds", folds=3, seed=0)
+    own = read_manifest(write_phantom(make_phantom(2, 1, 32, seed=5), tmp_path / "own"))
+    others = [replace(record, frame=frame) for frame in range(3)]
+    unlabelled = _unknown(replace(own, records=(*own.records, *others)))
+    for fold in add_unlabelled(folds, unlabelled, tmp_path / "folds"):
+        assert fold.left_out == 3 * (_sides(fold)[-1] == "test")
+
+
 def test_all_folds_share_images_that_none_of_them_tests(images: Path, tmp_path: Path) -> None:
     folds = write_folds(read_manifest(images), tmp_path / "folds", folds=3, seed=0)
     own = _unknown(read_manifest(write_phantom(make_phantom(2, 1, 32, seed=5), tmp_path / "own")))

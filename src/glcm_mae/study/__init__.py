@@ -5,7 +5,8 @@ puts their predictions side by side.
 """
 
 from glcm_mae.study.cells import Failure
-from glcm_mae.study.compare import Study, compare, crossval
+from glcm_mae.study.compare import compare, crossval
 from glcm_mae.study.page import format_page
+from glcm_mae.study.run import Study
 
 __all__ = ["Failure", "Study", "compare", "crossval", "format_page"]

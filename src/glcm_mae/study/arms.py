@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ RANDOM = "random"
 """The arm without pre-training: the control that every other must beat."""
 
 _STAGES = ("pretrain", "probe", "finetune")
+_STUDYS = ("out", "seed", "resume", "encoder", "allow_seen", "data.images", "data.fold")
+_ENCODER = ("size", "patch_size", "embed_dim", "depth", "num_heads")
+_PACKAGED = files("glcm_mae") / "recipes" / "arms"
 _NONE = "none"  # stands where a stage wants images and a folder, until a cell gives its own
 
 
@@ -92,9 +96,34 @@ def recipe_arm(recipe: Sequence[str], by: Sequence[str], winning: Sequence[str] 
 
 def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
     if name == RANDOM:
-        return replace(_arm(RANDOM, recipe, by, winning), pretrain=None)
-    own = name if Path(name).is_file() else f"arms/{name}"
-    return _arm(Path(name).stem, [*recipe, own], by, winning)
+        arm = _arm(RANDOM, recipe, by, winning)
+        _check_same_network(arm)
+        return replace(arm, pretrain=None)
+    if Path(name).is_file():
+        return _arm(Path(name).stem, [*recipe, name], by, winning)
+    known = sorted(file.name.removesuffix(".yaml") for file in _PACKAGED.iterdir())
+    if name not in known:
+        raise UserError(
+            f"arms has {name}, which is no YAML file and no arm of the package: those are "
+            f"{RANDOM}, {', '.join(known)}."
+        )
+    return _arm(name, [*recipe, f"arms/{name}"], by, winning)
+
+
+def _check_same_network(random: Arm) -> None:
+    """Refuse random weights of another network than the one that the other arms pre-train."""
+    assert random.pretrain is not None
+    for section, stage in (("probe", random.probe), ("finetune", random.finetune)):
+        if stage is None:
+            continue
+        for name in _ENCODER:
+            others, own = getattr(random.pretrain.model, name), getattr(stage.model, name)
+            if others != own:
+                raise UserError(
+                    f"the arm {RANDOM} would be of another network than the others: "
+                    f"pretrain.model.{name} is {others} and {section}.model.{name} {own}; set both "
+                    "alike in the recipe."
+                )
 
 
 def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
@@ -120,6 +149,8 @@ def _options(winning: Sequence[str]) -> dict[str, list[str]]:
                 f"set has {text!r}: write name=value with a setting of {', '.join(_STAGES)}, as in "
                 "data.resize=crop or pretrain.optimizer.epochs=50."
             )
+        if set(known.values()) & set(_STUDYS):
+            raise UserError(f"set has {text!r}, which the study gives each cell: leave it out.")
         for stage, own in known.items():
             options[stage] += [f"--{own}={value}"]
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from glcm_mae.settings import (
     PretrainSettings,
     ProbeSettings,
 )
+from glcm_mae.training.run import Run
 
 from .arms import Arm
 from .folds import Fold
@@ -42,7 +44,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell that did not come to its end, and why."""
+    """A cell that did not come to its end, and why.
+
+    Parameters
+    ----------
+    cell : str
+        Its name.
+    reason : str
+        What the error said.
+    """
 
     cell: str
     reason: str
@@ -142,17 +152,57 @@ def baseline_cells(
 
 
 def cell_folder(out: Path, arm: str, seed: int, fold: int) -> Path:
-    """Where an arm's runs of one seed and fold lie."""
+    """Say where an arm's runs of one seed and fold lie.
+
+    Parameters
+    ----------
+    out : Path
+        The study's folder.
+    arm : str
+        The arm.
+    seed, fold : int
+        The cell.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> cell_folder(Path("study"), "mse", 0, 2).as_posix()
+    'study/arms/mse/seed0-fold2'
+    """
     return out / "arms" / arm / f"seed{seed}-fold{fold}"
 
 
 def baseline_folder(out: Path, kind: str, fold: int) -> Path:
-    """Where a baseline's run of one fold lies."""
+    """Say where a baseline's run of one fold lies.
+
+    Parameters
+    ----------
+    out : Path
+        The study's folder.
+    kind : str
+        The baseline.
+    fold : int
+        The fold.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> baseline_folder(Path("study"), "pixels", 2).as_posix()
+    'study/baselines/pixels/fold2'
+    """
     return out / "baselines" / kind / f"fold{fold}"
 
 
 def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     """Run cells one after another; what is finished is reused, and what fails stops no other.
+
+    Of a failure that is not the user's, such as a GPU without memory, the traceback is printed.
 
     Parameters
     ----------
@@ -169,10 +219,60 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
         try:
             for stage in cell.stages:
                 _run(stage)
-        except (UserError, OSError, MemoryError) as error:
+        except Exception as error:  # of any kind: other cells and days of work stand behind it
+            if not isinstance(error, UserError | OSError | MemoryError):
+                traceback.print_exc()
             failures.append(Failure(cell.name, str(error) or type(error).__name__))
             print(f"{cell.name} failed: {failures[-1].reason}", file=sys.stderr, flush=True)
     return failures
+
+
+def finished_runs(chosen: Sequence[Cell]) -> set[str]:
+    """List the folders in which these very stages have come to their end.
+
+    A folder may hold a finished run of other settings, or one of an encoder that was trained with
+    others: neither is a result of this study.
+
+    Parameters
+    ----------
+    chosen : sequence of Cell
+        Each pre-training before what stands on it.
+
+    Returns
+    -------
+    set of str
+    """
+    finished: set[str] = set()
+    for stage in (stage for cell in chosen for stage in cell.stages):
+        encoder = encoder_of(stage)
+        if (encoder is None or encoder in finished) and _is_finished(stage):
+            finished.add(stage.out)
+    return finished
+
+
+def encoder_of(stage: Stage) -> str | None:
+    """Say on which run a stage stands.
+
+    Parameters
+    ----------
+    stage : settings
+        Of any kind.
+
+    Returns
+    -------
+    str or None
+        The folder of a pre-training; None if the stage needs none.
+    """
+    return stage.encoder if isinstance(stage, ProbeSettings | FinetuneSettings) else None
+
+
+def _is_finished(stage: Stage) -> bool:
+    if not _is_begun(stage):
+        return False
+    try:
+        return Run(stage.out, replace(stage, resume=True), resume=True).finished
+    except UserError:  # of other settings
+        return False
 
 
 def _stages(
@@ -221,8 +321,11 @@ def _data(reading: DataSettings, images: Path) -> DataSettings:
 
 def _run(stage: Stage) -> None:
     """Run a stage, or go on with it, unless it has come to its end before."""
-    begun = (Path(stage.out) / "settings.yaml").exists()
-    _stage_function(stage)(replace(stage, resume=begun))
+    _stage_function(stage)(replace(stage, resume=_is_begun(stage)))
+
+
+def _is_begun(stage: Stage) -> bool:
+    return (Path(stage.out) / "settings.yaml").exists()
 
 
 def _stage_function(stage: Stage) -> Callable[[Any], Path]:

@@ -32,33 +32,44 @@ def run_all(chosen: Sequence[Cell], engine: EngineSettings, out: Path) -> list[F
     Raises
     ------
     UserError
-        If submitit is needed and not installed, or a job died.
+        If submitit is needed and not installed, or refuses the settings.
     """
     if not chosen:
         return []
     if engine.name == "here":
         return run_cells(chosen)
     shares = [list(chosen[n :: engine.jobs]) for n in range(min(engine.jobs, len(chosen)))]
-    executor = _executor(engine, out / "jobs")
-    with executor.batch():  # on SLURM one array of jobs
-        jobs = [executor.submit(run_cells, share) for share in shares]
+    jobs = _submitted(shares, engine, out / "jobs")
     print(f"{len(jobs)} jobs; what they print is in {out / 'jobs'}", file=sys.stderr, flush=True)
-    return [failure for job in jobs for failure in _outcome(job, out / "jobs")]
+    try:
+        return [failure for job in jobs for failure in _outcome(job, out / "jobs")]
+    except KeyboardInterrupt:  # else they would still be at work when the same command goes on
+        for job in jobs:
+            job.cancel(check=False)
+        raise
 
 
-def _executor(engine: EngineSettings, logs: Path) -> Any:
+def _submitted(shares: Sequence[list[Cell]], engine: EngineSettings, logs: Path) -> list[Any]:
     try:
         import submitit
+        from submitit.core.utils import FailedSubmissionError
     except ImportError:
         raise UserError(
             f"engine.name {engine.name} needs submitit: pip install 'glcm-mae[cluster]', or set "
             "engine.name to here."
         ) from None
-    executor = submitit.AutoExecutor(logs, cluster=engine.name)
-    executor.update_parameters(
-        name="glcm-mae", timeout_min=round(60 * engine.hours), **_options(engine)
-    )
-    return executor
+    wanted = {"name": "glcm-mae", "timeout_min": round(60 * engine.hours), **_options(engine)}
+    try:
+        executor = submitit.AutoExecutor(logs, cluster=engine.name)
+        executor.update_parameters(**wanted)
+        with executor.batch():  # on SLURM one array of jobs
+            return [executor.submit(run_cells, share) for share in shares]
+    except (FailedSubmissionError, NameError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"submitit refuses engine.name {engine.name} with engine.options "
+            f"{engine.options or 'none'} ({reason}): mend them, or set engine.name to here."
+        ) from error
 
 
 def _options(engine: EngineSettings) -> dict[str, str | int]:

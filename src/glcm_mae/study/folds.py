@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,8 +109,8 @@ def add_unlabelled(
 ) -> list[Fold]:
     """Give each fold the unlabelled images that have nothing to do with its test part.
 
-    Left out are images of which the test part holds a copy (the same pixels, or nearly), and
-    images of its patients where both sets name them.
+    Left out are images of which the test part holds a copy (the same pixels, or nearly), other
+    images of a file that it holds one of, and images of its patients where both sets name them.
 
     Parameters
     ----------
@@ -136,12 +137,13 @@ def add_unlabelled(
     both = Manifest(labelled.records + unlabelled.records, labelled.classes, has_patients=False)
     copies = duplicate_groups(both, progress)
     of_labelled, of_unlabelled = copies[: len(labelled)], copies[len(labelled) :]
+    files, own_files = _files(labelled), _files(unlabelled)
     unlabelled = _without_split(unlabelled)
     kept = {}
     for fold in folds:
         sides = np.array([record.split for record in read_manifest(fold.images).records])
         test = sides == "test"
-        met = np.isin(of_unlabelled, of_labelled[test])
+        met = np.isin(of_unlabelled, of_labelled[test]) | np.isin(own_files, files[test])
         if unlabelled.has_patients:
             met |= np.isin(unlabelled.patients, labelled.patients[test])
         kept[fold] = np.flatnonzero(~met)
@@ -161,6 +163,16 @@ def add_unlabelled(
 
 def _is_split(manifest: Manifest) -> bool:
     return any(record.split for record in manifest.records)
+
+
+def _files(manifest: Manifest) -> np.ndarray:
+    """Name the file (N,) of each image; a MedMNIST file holds images that are strangers."""
+    return np.array(
+        [
+            record.name if record.path.suffix.lower() == ".npz" else os.path.realpath(record.path)
+            for record in manifest.records
+        ]
+    )
 
 
 def _with_patients(manifest: Manifest, patients: Sequence[str]) -> Manifest:
@@ -183,7 +195,7 @@ def _written(manifest: Manifest, split: Split, folder: Path, number: int) -> Fol
 
 def _write_once(manifest: Manifest, path: Path) -> None:
     """Write a manifest; refuse to change one on which cells may have been trained."""
-    fresh = path.with_name(f".{path.name}")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")  # two studies may be at it at once
     manifest.write(fresh)
     if path.exists() and path.read_bytes() != fresh.read_bytes():
         fresh.unlink()

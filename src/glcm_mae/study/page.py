@@ -40,7 +40,8 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
     recipe = " ".join(settings["recipe"]) or "the defaults"
     yield (
         f"Images: {settings['images']}. Recipe: {recipe}. Arms share images, splits, budget and, "
-        f"seed by seed, initial weights. glcm-mae {comparison['glcm_mae']}."
+        "seed by seed, initial weights, but for what stands under Settings. "
+        f"glcm-mae {comparison['glcm_mae']}."
     )
     if settings["protocol"] == "published":
         yield (
@@ -62,7 +63,10 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:
     reference = comparison["settings"]["reference"]
     if "random" in comparison["settings"]["arms"]:
-        yield "random: no pre-training."
+        init = comparison["init"]
+        others = f", nor {init}, from which the others start" if init else ""
+        yield f"random: no pre-training{others}."
     for arm, settings in comparison["differences"].items():
         listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-        yield f"{arm}, other than {reference}: {listed or 'nothing'}."
+        if arm != "random" or len(settings) > 1:  # more than its lack of pre-training
+            yield f"{arm}, other than {reference}: {listed or 'nothing'}."

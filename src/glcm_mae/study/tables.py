@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class ArmTables(NamedTuple):
 
 
 def collect_arm(
-    out: Path, arm: str, way: str, folds: Sequence[Fold], seeds: int
+    out: Path, arm: str, way: str, folds: Sequence[Fold], seeds: int, finished: Collection[str]
 ) -> ArmTables | None:
     """Join the predictions of an arm's cells, and write them beside the cells.
 
@@ -40,6 +40,8 @@ def collect_arm(
         The folds.
     seeds : int
         How many.
+    finished : collection of str
+        The folders of the runs that are finished.
 
     Returns
     -------
@@ -51,15 +53,19 @@ def collect_arm(
         for seed in range(seeds)
         for fold in folds
     ]
-    return _joined(runs, out / "arms" / arm / way)
+    # The probe's two tables lie a folder below its own.
+    stages = {str(folder.parent if way in ("linear", "knn") else folder) for _, _, folder in runs}
+    return _joined(runs, out / "arms" / arm / way) if stages <= set(finished) else None
 
 
-def collect_baseline(out: Path, kind: str, folds: Sequence[Fold]) -> ArmTables | None:
+def collect_baseline(
+    out: Path, kind: str, folds: Sequence[Fold], finished: Collection[str]
+) -> ArmTables | None:
     """Join the predictions of a baseline's folds, and write them beside them.
 
     Parameters
     ----------
-    out, folds
+    out, folds, finished
         As for `collect_arm`.
     kind : str
         The baseline.
@@ -70,12 +76,11 @@ def collect_baseline(out: Path, kind: str, folds: Sequence[Fold]) -> ArmTables |
         None if a cell is not finished.
     """
     runs = [(0, fold.number, baseline_folder(out, kind, fold.number)) for fold in folds]
-    return _joined(runs, out / "baselines" / kind)
+    stages = {str(folder) for _, _, folder in runs}
+    return _joined(runs, out / "baselines" / kind) if stages <= set(finished) else None
 
 
-def _joined(runs: Sequence[tuple[int, int, Path]], folder: Path) -> ArmTables | None:
-    if not all((run / "predictions.csv").is_file() for _, _, run in runs):
-        return None
+def _joined(runs: Sequence[tuple[int, int, Path]], folder: Path) -> ArmTables:
     tables = []
     for name in ("predictions.csv", "validation.csv"):
         table = _stacked(list(_read(runs, name)))

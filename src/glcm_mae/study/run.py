@@ -1,0 +1,240 @@
+"""From settings to tables: deal the folds, run the cells, join their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glcm_mae.data import Manifest, read_manifest
+from glcm_mae.errors import UserError
+from glcm_mae.settings import (
+    BaselineKind,
+    CrossvalSettings,
+    DataSettings,
+    FinetuneSettings,
+    PretrainSettings,
+    ProbeSettings,
+)
+from glcm_mae.training.inputs import check_classes, labelled
+from glcm_mae.training.progress import Meter
+
+from .alone import alone_in
+from .arms import Arm
+from .cells import (
+    Failure,
+    baseline_cells,
+    cells,
+    encoder_of,
+    finished_runs,
+    pretraining_cells,
+)
+from .engine import run_all
+from .folds import Fold, add_unlabelled, write_folds, write_published_folds
+from .tables import ArmTables, collect_arm, collect_baseline
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study has come to.
+
+    Parameters
+    ----------
+    folds : list of Fold
+        Its folds.
+    tables : dict
+        For each way of judging an encoder, and each arm and baseline that is complete, its tables.
+    failures : list of Failure
+        Cells that did not come to their end.
+    has_patients : bool
+        Whether patients are known and kept together. If not, each image with its copies (in the
+        protocol published, each image) stands where a patient should.
+    comparison : dict, optional
+        Of `compare`: the content of ``comparison.json``; None if the reference is not complete.
+    """
+
+    folds: list[Fold]
+    tables: dict[str, dict[str, ArmTables]]
+    failures: list[Failure]
+    has_patients: bool
+    comparison: dict[str, Any] | None = None
+
+
+def run_study(
+    settings: CrossvalSettings,
+    arms: Sequence[Arm],
+    baselines: Sequence[BaselineKind] = (),
+    *,
+    published: bool = False,
+) -> Study:
+    """Deal the folds, run every cell that is not finished, and join what is complete.
+
+    Parameters
+    ----------
+    settings : CrossvalSettings
+        See there.
+    arms : sequence of Arm
+        One at least.
+    baselines : sequence of str
+        Classifiers on hand-made features.
+    published : bool
+        Deal folds and pre-train as the release of GLCM-MAE does.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    UserError
+        If the settings, recipes or images do not allow it.
+    """
+    _check(settings, arms)
+    out = Path(settings.out)
+    reading = _reading(settings, arms)
+    manifest = labelled(reading, may_cross=published)
+    if settings.positive not in (None, *manifest.classes):
+        raise UserError(
+            f"positive is {settings.positive!r}, which is no class of {settings.images}: give one "
+            f"of {', '.join(manifest.classes)}."
+        )
+    with alone_in(out):
+        folds = _deal(settings, manifest, reading, out / "folds", published)
+        _check_folds(folds)
+        shared = pretraining_cells(arms, folds, settings.seeds, out)
+        failures = run_all(shared, settings.engine, out)
+        # What stands on a shared pre-training that failed waits: another encoder may lie there.
+        lacking = {run.out for cell in shared for run in cell.stages} - finished_runs(shared)
+        chosen = baseline_cells(baselines, reading, folds, out)
+        chosen += [
+            cell
+            for cell in cells(arms, folds, settings.seeds, out, allow_seen=published)
+            if lacking.isdisjoint(map(encoder_of, cell.stages))
+        ]
+        failures += run_all(chosen, settings.engine, out)
+        finished = finished_runs([*shared, *chosen])
+        tables = _tables(settings, arms, baselines, folds, finished)
+    return Study(folds, tables, failures, manifest.has_patients and not published)
+
+
+def _reading(settings: CrossvalSettings, arms: Sequence[Arm]) -> DataSettings:
+    """Say how the labelled images are read: as the first arm reads what it is tested on."""
+    [tested, *_] = [stage.data for stage in (arms[0].probe, arms[0].finetune) if stage is not None]
+    # Any section may name the patients. To overlook one would let them cross the folds.
+    named = {stage.data.patient_regex for arm in arms for stage in _stages_of(arm)} - {None}
+    if settings.patient_regex is None and len(named) > 1:
+        raise UserError(
+            f"the recipes have {len(named)} different values of data.patient_regex: give one by "
+            "--patient_regex."
+        )
+    regex = settings.patient_regex or next(iter(named), None)
+    return replace(tested, images=settings.images, patient_regex=regex)
+
+
+def _stages_of(arm: Arm) -> list[PretrainSettings | ProbeSettings | FinetuneSettings]:
+    return [stage for stage in (arm.pretrain, arm.probe, arm.finetune) if stage is not None]
+
+
+def _check_folds(folds: Sequence[Fold]) -> None:
+    """Refuse folds on which a classifier cannot be fitted, before anything is trained."""
+    for fold in folds:
+        manifest = read_manifest(fold.images)
+        train = np.flatnonzero([record.split == "train" for record in manifest.records])
+        check_classes(manifest, train, least=2)
+
+
+def _check(settings: CrossvalSettings, arms: Sequence[Arm]) -> None:
+    """Refuse what makes no study, before any image is read."""
+    if settings.folds < 3:
+        raise UserError(
+            f"folds is {settings.folds}: set it to 3 or more (one to test, one to validate)."
+        )
+    for name, value, least in (
+        ("seeds", settings.seeds, 1),
+        ("engine.jobs", settings.engine.jobs, 1),
+        ("n_resamples", settings.n_resamples, 1),
+    ):
+        if value < least:
+            raise UserError(f"{name} is {value}: set it to {least} or more.")
+    if not settings.by:
+        raise UserError("by is empty: give one or more of linear, knn, finetune.")
+    if not 0 <= settings.split_seed < 2**32:
+        raise UserError(f"split_seed is {settings.split_seed}: set it from 0 to {2**32 - 1}.")
+    if Path(settings.out).exists() and not Path(settings.out).is_dir():
+        raise UserError(f"{settings.out} is a file: choose a folder with --out.")
+    for arm in arms:
+        _check_reading(arm)
+    if any(stage.hardware.devices != 1 for arm in arms for stage in _stages_of(arm)):
+        raise UserError(
+            "hardware.devices must be 1 in a study, whose cells take a device each: set it so in "
+            "the recipe, and run several at a time by engine.jobs."
+        )
+
+
+def _check_reading(arm: Arm) -> None:
+    """Refuse an encoder that would be tested on images read otherwise than those it learns from."""
+    if arm.pretrain is None:
+        return
+    before = arm.pretrain.data
+    for section, stage in (("probe", arm.probe), ("finetune", arm.finetune)):
+        if stage is None:
+            continue
+        for name in ("image_size", "window", "plane"):
+            learnt, tested = getattr(before, name), getattr(stage.data, name)
+            if learnt != tested:
+                raise UserError(
+                    f"arm {arm.name}: pretrain.data.{name} is {learnt} and {section}.data.{name} "
+                    f"{tested}: set both alike in the recipe."
+                )
+
+
+def _deal(
+    settings: CrossvalSettings,
+    manifest: Manifest,
+    reading: DataSettings,
+    folder: Path,
+    published: bool,
+) -> list[Fold]:
+    if published:
+        if settings.pretrain_on is not None:
+            raise UserError("protocol published pre-trains on all images: leave out pretrain_on.")
+        return write_published_folds(manifest, folder, settings.folds, settings.split_seed)
+    with Meter("looking for copies", len(manifest)) as meter:
+        folds = write_folds(
+            manifest, folder, settings.folds, settings.split_seed, lambda _: meter.advance(images=1)
+        )
+    if settings.pretrain_on is None:
+        return folds
+    unlabelled = read_manifest(
+        settings.pretrain_on, reading.patient_regex, reading.plane, may_cross=True
+    )
+    with Meter("looking for tested images", len(manifest) + len(unlabelled)) as meter:
+        return add_unlabelled(folds, unlabelled, folder, lambda _: meter.advance(images=1))
+
+
+def _tables(
+    settings: CrossvalSettings,
+    arms: Sequence[Arm],
+    baselines: Sequence[BaselineKind],
+    folds: Sequence[Fold],
+    finished: set[str],
+) -> dict[str, dict[str, ArmTables]]:
+    """Join the tables of every arm and baseline that is complete."""
+    out = Path(settings.out)
+    beside: dict[str, ArmTables | None] = {
+        kind: collect_baseline(out, kind, folds, finished) for kind in baselines
+    }
+    collected: dict[str, dict[str, ArmTables | None]] = {
+        way: {
+            arm.name: collect_arm(out, arm.name, way, folds, settings.seeds, finished)
+            for arm in arms
+        }
+        for way in settings.by
+    }
+    return {
+        way: {name: found for name, found in (of_arms | beside).items() if found is not None}
+        for way, of_arms in collected.items()
+    }
