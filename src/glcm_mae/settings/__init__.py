@@ -1,0 +1,78 @@
+"""Every setting of every stage, with its default: what `--help` shows and recipes fill in.
+
+Nothing here imports anything heavy, so that the command line answers at once.
+"""
+
+from glcm_mae.settings.data import (
+    DataCheckSettings,
+    DataManifestSettings,
+    DataSplitSettings,
+)
+from glcm_mae.settings.measurement import (
+    FeaturesSettings,
+    MeasurementSettings,
+    TextureMapSettings,
+)
+from glcm_mae.settings.objective import (
+    ObjectiveSettings,
+    PairSettings,
+    TargetSettings,
+    TextureSettings,
+)
+from glcm_mae.settings.reading import (
+    DataSettings,
+    Size,
+    height_and_width,
+)
+from glcm_mae.settings.results import (
+    DemoSettings,
+    EvaluateSettings,
+    ReconstructSettings,
+)
+from glcm_mae.settings.study import (
+    CompareSettings,
+    CrossvalSettings,
+    EngineSettings,
+)
+from glcm_mae.settings.training import (
+    AugmentSettings,
+    BaselineKind,
+    BaselineSettings,
+    FinetuneSettings,
+    HardwareSettings,
+    ModelSettings,
+    OptimizerSettings,
+    PretrainSettings,
+    ProbeSettings,
+)
+
+__all__ = [
+    "AugmentSettings",
+    "BaselineKind",
+    "BaselineSettings",
+    "CompareSettings",
+    "CrossvalSettings",
+    "DataCheckSettings",
+    "DataManifestSettings",
+    "DataSettings",
+    "DataSplitSettings",
+    "DemoSettings",
+    "EngineSettings",
+    "EvaluateSettings",
+    "FeaturesSettings",
+    "FinetuneSettings",
+    "HardwareSettings",
+    "MeasurementSettings",
+    "ModelSettings",
+    "ObjectiveSettings",
+    "OptimizerSettings",
+    "PairSettings",
+    "PretrainSettings",
+    "ProbeSettings",
+    "ReconstructSettings",
+    "Size",
+    "TargetSettings",
+    "TextureMapSettings",
+    "TextureSettings",
+    "height_and_width",
+]

@@ -1,0 +1,89 @@
+"""What is made of a run: measures, pictures, and the demonstration of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .reading import DataSettings
+
+
+@dataclass
+class EvaluateSettings:
+    """Measure predictions, each metric with an interval from a bootstrap over patients.
+
+    Parameters
+    ----------
+    predictions : str
+        A predictions.csv, or a run folder that holds one or several.
+    n_resamples : int
+        Bootstrap samples.
+    seed : int
+        Seed of the bootstrap.
+    positive : str, optional
+        With two classes, the one whose sensitivity is meant. Default: the last by name.
+    against : str, optional
+        The predictions.csv, or run folder, of another arm on the same images: says how much
+        better or worse this one is than that, with intervals from the same resamples.
+    """
+
+    predictions: str
+    n_resamples: int = 2000
+    seed: int = 0
+    positive: str | None = None
+    against: str | None = None
+
+
+@dataclass
+class ReconstructSettings:
+    """Draw what a pre-trained model makes of images: input, masked, redrawn, and their GLCMs.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a pre-training.
+    data : DataSettings
+        Images; must be read as in pre-training.
+    out : str
+        The picture to write (PNG).
+    n_images : int
+        How many images, evenly spread over the set.
+    mask_ratio : float
+        Share of patches removed.
+    seed : int
+        Fixes the masks.
+    """
+
+    run: str
+    data: DataSettings
+    out: str
+    n_images: int = 4
+    mask_ratio: float = 0.75
+    seed: int = 0
+
+
+@dataclass
+class DemoSettings:
+    """Run the whole of it on a simulated ultrasound phantom: two arms, probed side by side.
+
+    Parameters
+    ----------
+    out : str
+        Folder for data, runs and pictures.
+    epochs : int
+        Epochs of pre-training of each arm.
+    unlabelled_patients : int
+        Simulated patients per class whose images are for pre-training alone.
+    labelled_patients : int
+        Simulated patients per class whose images are for probing.
+    images_per_patient : int
+        Images of each.
+    seed : int
+        Fixes everything.
+    """
+
+    out: str = "demo"
+    epochs: int = 20
+    unlabelled_patients: int = 150
+    labelled_patients: int = 60
+    images_per_patient: int = 4
+    seed: int = 0
