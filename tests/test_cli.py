@@ -463,3 +463,19 @@ def test_evaluate_says_how_much_better_than_another_arm(tmp_path: Path, capsys) 
 def test_the_next_command_keeps_the_recipe() -> None:
     given = ["probe", "--config", "demo", "--data.images", "x", "--out", "y"]
     assert parse(given)[2] == " --config demo"
+
+
+def test_a_list_of_words_needs_no_brackets() -> None:
+    shared = ["compare", "images", "--out", "o"]
+    winning = "data.window=[0,200],seed=1"
+    _, settings, _ = parse([*shared, "--arms", "mse, random", "--set", winning])
+    assert settings.arms == ["mse", "random"]
+    assert settings.set == ["data.window=[0,200]", "seed=1"]
+    assert parse([*shared, "--baselines", ""])[1].baselines == []
+
+
+def test_a_list_that_stands_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("compare", "images", "--out", "o", "--set", "seed=1", "--set", "mask_ratio=0.5")
+    assert (
+        complaint(capsys, *words) == "--set stands twice: give all its values at once, as in A,B."
+    )

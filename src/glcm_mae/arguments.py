@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import re
 import shlex
 import types
@@ -169,6 +170,8 @@ def _given(
             path, content = _recipe(text, command)
             of_files |= {n: (t, str(path)) for n, t in _flat(content, known, str(path))}
         else:
+            if name in of_line and get_origin(known[name][0]) is list:
+                raise UserError(f"{option} stands twice: give all its values at once, as in A,B.")
             of_line[name] = (text, "")
     every = of_files | of_line
     for name in [n for n, (text, _) in every.items() if known[n][1] and text in ("", "null")]:
@@ -283,9 +286,17 @@ def _flat(
 
 
 def _value(text: str, annotation: Any) -> str:
-    """Put brackets around a list of words: a shell would read them as a pattern of file names."""
-    bare = get_origin(annotation) is list and not text.startswith("[")
-    return f"[{text}]" if bare else text
+    """Read a list without the outer brackets, which a shell takes for a pattern of file names."""
+    if get_origin(annotation) is not list or text.startswith("["):
+        return text
+    if not _is_words(get_args(annotation)[0]):
+        return f"[{text}]"
+    parts = re.split(r",(?![^\[]*\])", text) if text else []  # not in data.window=[0,200]
+    return json.dumps([part.strip() for part in parts])
+
+
+def _is_words(annotation: Any) -> bool:
+    return annotation is str or get_origin(annotation) is Literal
 
 
 def _text(value: Any) -> str:
@@ -417,7 +428,8 @@ def _summary(kind: type) -> str:
 def _recipes(command: str) -> list[str]:
     """Names of the package's recipes that have a section for a command."""
     folder = files("glcm_mae") / "recipes"
-    section = re.compile(rf"^{command}:", re.MULTILINE)
+    needed = "pretrain" if command in _STUDIES else command
+    section = re.compile(rf"^{needed}:", re.MULTILINE)
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in folder.iterdir()

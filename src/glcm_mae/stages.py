@@ -84,9 +84,11 @@ def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
     study = crossval(s, _recipes_in(recipe))
     parts = []
     for way, tables in study.tables.items():
-        for arm in tables:
+        for arm, found in tables.items():
             table = Path(s.out) / "arms" / arm / way / "predictions.csv"
-            parts.append(_evaluated(table, s.n_resamples, 0, s.positive))
+            # Of more than two classes each is told from the rest anyway.
+            positive = s.positive if len(found.test.classes) == 2 else None
+            parts.append(_evaluated(table, s.n_resamples, 0, positive))
     return _with_failures("\n\n".join(parts), study.failures)
 
 

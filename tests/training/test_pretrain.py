@@ -448,3 +448,10 @@ def test_weights_of_an_own_run_do_not(
 ) -> None:
     pretrain(replace(settings, init=str(reference)))
     assert "CC BY-NC" not in capsys.readouterr().err
+
+
+def test_a_training_too_short_for_its_second_phase_is_refused(settings: PretrainSettings) -> None:
+    phases = replace(texture(), mse_first=0.95)  # 12 steps
+    with pytest.raises(UserError, match=r"mse_first 0\.95 leaves none of the 12 step\(s\) for"):
+        pretrain(replace(settings, objective=phases))
+    assert not Path(settings.out).exists()

@@ -215,7 +215,9 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     """
     failures = []
     for number, cell in enumerate(chosen, start=1):
-        print(f"[{number}/{len(chosen)}] {cell.name}", file=sys.stderr, flush=True)
+        done = all(_is_finished(stage) for stage in cell.stages)
+        told = f"[{number}/{len(chosen)}] {cell.name}{': finished before' * done}"
+        print(told, file=sys.stderr, flush=True)
         try:
             for stage in cell.stages:
                 _run(stage)

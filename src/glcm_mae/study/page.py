@@ -38,9 +38,10 @@ def format_page(comparison: dict[str, Any]) -> str:
 def _about(comparison: dict[str, Any]) -> Iterator[str]:
     settings = comparison["settings"]
     recipe = " ".join(settings["recipe"]) or "the defaults"
+    won = f" Over it: {', '.join(settings['set'])}." if settings["set"] else ""
     yield (
-        f"Images: {settings['images']}. Recipe: {recipe}. Arms share images, splits, budget and, "
-        "seed by seed, initial weights, but for what stands under Settings. "
+        f"Images: {settings['images']}. Recipe: {recipe}.{won} Arms share images, splits, budget "
+        "and, seed by seed, initial weights, but for what stands under Settings. "
         f"glcm-mae {comparison['glcm_mae']}."
     )
     if settings["protocol"] == "published":

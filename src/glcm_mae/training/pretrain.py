@@ -84,6 +84,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     manifest = _training_part(settings.data)
     fabric = launch(settings.hardware, idle_weights=_idle_weights(settings.objective))
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
+    _check_phases(settings, len(images), fabric.world_size)
     config = encoder_config(
         settings.model, settings.data, images.pixels.shape[1], *moments(images.pixels)
     )
@@ -127,6 +128,17 @@ def _check(settings: PretrainSettings) -> None:
     one_block = replace(settings.model, depth=1, decoder_depth=1)
     config = encoder_config(one_block, settings.data, 1, torch.zeros(1), torch.ones(1))
     assemble(config, one_block, settings.objective, settings.mask_ratio, (0.0, 1.0))
+
+
+def _check_phases(settings: PretrainSettings, n_images: int, world: int) -> None:
+    """Refuse a training so short that the terms behind ``mse_first`` never have their turn."""
+    steps = Plan(n_images, settings.optimizer, settings.seed, 0, world).steps
+    share = settings.objective.mse_first
+    if share and steps * share > steps - 1:
+        raise UserError(
+            f"objective.mse_first {share} leaves none of the {steps} step(s) for the other terms: "
+            "raise optimizer.epochs."
+        )
 
 
 def _idle_weights(objective: ObjectiveSettings) -> bool:
