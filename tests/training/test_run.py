@@ -48,11 +48,6 @@ def test_an_existing_run_is_refused(run: Run, settings: PretrainSettings) -> Non
         Run(settings.out, settings, resume=False)
 
 
-def test_a_probe_which_cannot_resume_is_not_told_to(run: Run) -> None:
-    with pytest.raises(UserError, match="already: choose another folder with --out"):
-        Run(run.folder, small.probing(small.data(Path("m.csv")), run.folder), resume=False)
-
-
 def test_the_same_settings_resume(run: Run, settings: PretrainSettings) -> None:
     before = (run.folder / "settings.yaml").read_text()
     elsewhere = HardwareSettings(accelerator="auto", strategy="ddp", precision="bf16")

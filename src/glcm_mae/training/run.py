@@ -62,9 +62,9 @@ class Run:
                 print(f"{self.folder} holds no run to go on with: starting one.", file=sys.stderr)
             return
         if not resume:
-            can_resume = "go on with it by --resume true, or " * ("resume" in self._settings)
             raise UserError(
-                f"{self.folder} holds a run already: {can_resume}choose another folder with --out."
+                f"{self.folder} holds a run already: go on with it by --resume true, or choose "
+                "another folder with --out."
             )
         before = yaml.safe_load(self._existing.read_text(encoding="utf-8"))
         _check_same(before, self._settings, self.folder)
