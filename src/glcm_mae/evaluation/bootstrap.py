@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -259,3 +260,32 @@ def interval(value: float, replicates: FloatArray, n_patients: int) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, float(low), float(high), undefined)
+
+
+def notes_on_intervals(numbers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what a reader of a table should know of its intervals.
+
+    Parameters
+    ----------
+    numbers : sequence of mapping
+        As `Interval.to_json` gives them.
+
+    Returns
+    -------
+    list of str
+        Sentences; empty if there is nothing to say.
+
+    Examples
+    --------
+    >>> notes_on_intervals([Interval(1.0, 1.0, 1.0).to_json()])
+    ['An interval of no width means that the resamples cannot tell, not certainty.']
+    """
+    notes = []
+    undefined = max(number.get("undefined", 0) for number in numbers)
+    if undefined:
+        notes.append(
+            f"Up to {undefined} resamples lacked a class and were left out of an interval."
+        )
+    if any(n["low"] is not None and n["low"] == n["high"] for n in numbers):
+        notes.append("An interval of no width means that the resamples cannot tell, not certainty.")
+    return notes

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from glcm_mae.evaluation.bootstrap import notes_on_intervals
+
 _NAMES = {
     "auroc": "AUROC",
     "accuracy": "accuracy",
@@ -218,11 +220,4 @@ def _caveats(comparison: dict[str, Any]) -> list[str]:
             "validation images."
         )
     numbers = [number for arm in arms for number in arm["metrics"].values()]
-    undefined = max(number.get("undefined", 0) for number in numbers)
-    if undefined:
-        notes.append(
-            f"Up to {undefined} resamples lacked a class and were left out of an interval."
-        )
-    if any(n["low"] is not None and n["low"] == n["high"] for n in numbers):
-        notes.append("An interval of no width means that the resamples cannot tell, not certainty.")
-    return notes
+    return [*notes, *notes_on_intervals(numbers)]

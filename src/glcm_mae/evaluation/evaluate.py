@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 import glcm_mae
-from glcm_mae.evaluation.bootstrap import CONFIDENCE, Statistic, patient_bootstrap
+from glcm_mae.evaluation.bootstrap import (
+    CONFIDENCE,
+    Statistic,
+    notes_on_intervals,
+    patient_bootstrap,
+)
 from glcm_mae.evaluation.metrics import (
     CLASS_METRICS,
     FloatArray,
@@ -357,11 +362,4 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
         for group in (unit["overall"], *unit["per_class"].values())
         for number in group.values()
     ]
-    most_undefined = max(number.get("undefined", 0) for number in numbers)
-    if most_undefined:
-        notes.append(
-            f"Up to {most_undefined} resamples lacked a class and were left out of an interval."
-        )
-    if any(n["low"] is not None and n["low"] == n["high"] for n in numbers):
-        notes.append("An interval of no width means that the resamples cannot tell, not certainty.")
-    return notes
+    return [*notes, *notes_on_intervals(numbers)]
