@@ -186,7 +186,7 @@ def test_targets_are_standardised_on_the_sample(scope, descriptor):
     x = x * torch.rand(50, CHANNELS, 1, 1)  # of many contrasts
     head.fit(x)
     every = torch.ones(50, 12).bool()
-    target = (head.describe(x, every) - head.mean) / head.deviation
+    target = torch.cat(head.targets(x, every), dim=1)
     torch.testing.assert_close(target.mean(dim=0), torch.zeros(target.shape[1]), atol=1e-3, rtol=0)
     for part, spread in zip(
         head.describe(x, every).std(dim=0).split(head.entries),
@@ -199,6 +199,55 @@ def test_targets_are_standardised_on_the_sample(scope, descriptor):
             spread[common], torch.ones_like(spread[common]), atol=1e-2, rtol=0
         )
         assert spread.max() < 1.01
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_relative_gray_values_are_those_about_each_patchs_mean(scope):
+    x, removed = 0.3 + 0.4 * images(), mask().bool()
+    centred = x.clone()
+    for n in range(12):
+        patch_at(centred, n).sub_(patch_at(x, n).mean(dim=(2, 3), keepdim=True) - 0.5)
+    torch.testing.assert_close(
+        texture_head(scope=scope, relative=True).describe(x, removed),
+        texture_head(scope=scope).describe(centred, removed),
+    )
+
+
+@given(st.floats(-0.3, 0.3), st.integers(0, 2**20))
+def test_relative_gray_values_do_not_change_with_brightness(shift, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = 0.4 + 0.2 * torch.rand(1, CHANNELS, *SIZE, generator=generator)
+    every = torch.ones(1, 12).bool()
+    for binning in (Binning(4), Binning(4, value_range=(-1.0, 2.0))):
+        head = texture_head(relative=True, binning=binning)
+        torch.testing.assert_close(
+            head.describe(x + shift, every), head.describe(x, every), atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_of_whitened_targets_each_direction_counts_alike(descriptor):
+    head, x = texture_head(descriptor=descriptor, whitened=True), images(100)
+    x = x * torch.rand(100, CHANNELS, 1, 1) + 0.2 * torch.rand(100, CHANNELS, 1, 1)
+    plain = texture_head(descriptor=descriptor)
+    every = torch.ones(100, 12).bool()
+    for each in (head, plain):
+        each.fit(x)
+    pairs = zip(head.targets(x, every), plain.targets(x, every), strict=True)
+    for target, entries in pairs:
+        assert target.square().mean() == pytest.approx(1, rel=1e-3)
+        covariance = target.T @ target / len(target)
+        variances = torch.linalg.eigvalsh(entries.T @ entries / len(entries))
+        kept = variances > 1.01e-3 * variances[-1]  # what lies below is noise and stays small
+        assert 3 < kept.sum() < len(kept)
+        assert (variances[-1] / variances[kept].min()) > 20
+        torch.testing.assert_close(
+            covariance[kept][:, kept],
+            covariance[-1, -1] * torch.eye(int(kept.sum())),
+            atol=1e-2,
+            rtol=1e-2,
+        )
+        assert (covariance.diagonal()[~kept] < 1.02 * covariance[-1, -1]).all()
 
 
 @pytest.mark.parametrize("descriptor", DESCRIPTORS)
@@ -224,8 +273,11 @@ def test_an_entry_that_hardly_ever_changes_gets_no_target_of_hundreds(descriptor
 @pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kernel", ["gaussian", "linear", "bspline", "sigmoid"])
 @pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
-def test_constant_images_give_finite_targets(scope, descriptor, kernel, gray):
-    head = texture_head(scope=scope, descriptor=descriptor, binning=Binning(4, kernel))
+@pytest.mark.parametrize("whitened", [False, True])
+def test_constant_images_give_finite_targets(scope, descriptor, kernel, gray, whitened):
+    head = texture_head(
+        scope=scope, descriptor=descriptor, binning=Binning(4, kernel), whitened=whitened
+    )
     x = torch.full((2, CHANNELS, *SIZE), gray)
     head.fit(x)
     assert (head.deviation > 0).all()
@@ -273,10 +325,12 @@ def test_nothing_removed_costs_nothing(scope, descriptor):
 
 
 def test_a_head_fitted_on_a_single_patch_is_finite():
-    head = texture_head(grid=(1, 1))
-    head.fit(torch.rand(1, CHANNELS, PATCH, PATCH))
+    head = texture_head(grid=(1, 1), whitened=True)
+    x = torch.rand(2, CHANNELS, PATCH, PATCH)
+    head.fit(x[:1])
     assert head.deviation.isfinite().all()
     assert (head.deviation > 0).all()
+    assert head.targets(x, torch.ones(2, 1).bool())[0].isfinite().all()
 
 
 def test_the_default_has_the_weights_that_it_always_had():

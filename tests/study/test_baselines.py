@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from glcm_mae.audit.inspection import inspect
@@ -30,6 +32,7 @@ from glcm_mae.study.baselines import (
     boosting_probe,
     glcm_vectors,
     histograms,
+    local_glcms,
     small_pixels,
 )
 from glcm_mae.texture import directions, glcm_features, graycomatrix
@@ -39,10 +42,12 @@ from ..test_cli import complaint
 KINDS: tuple[BaselineKind, ...] = (
     "glcm_logistic",
     "glcm_boosting",
+    "glcm_local",
     "pixels",
     "histogram",
     "shortcuts",
 )
+GLCM_KINDS = [kind for kind in KINDS if kind.startswith("glcm")]
 Capsys = pytest.CaptureFixture[str]
 Rows = list[tuple[np.ndarray, str, dict[str, Any]]]  # pixels, class, how to save them
 
@@ -82,7 +87,7 @@ def noise(rng: np.random.Generator, *shape: int, low: int = 0, high: int = 200) 
 # --- what each finds
 
 
-@pytest.mark.parametrize("kind", ["glcm_logistic", "glcm_boosting"])
+@pytest.mark.parametrize("kind", GLCM_KINDS)
 def test_texture_is_found_by_glcm_features(
     phantom: Path, tmp_path: Path, kind: BaselineKind
 ) -> None:
@@ -102,11 +107,12 @@ def test_brightness_is_found_by_histogram_and_pixels(tmp_path: Path, kind: Basel
     assert auroc(baseline(settings(images, tmp_path / "run", kind))) > 0.9
 
 
-def test_glcm_features_do_not_know_brightness(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["glcm_logistic", "glcm_local"])
+def test_glcm_features_do_not_know_brightness(tmp_path: Path, kind: BaselineKind) -> None:
     rng = np.random.default_rng(1)
     rows: Rows = [(noise(rng) + np.uint8(50 * (n % 2)), "ab"[n % 2], {}) for n in range(120)]
     images = written(tmp_path / "set", rows)
-    assert 0.3 < auroc(baseline(settings(images, tmp_path / "run", "glcm_logistic"))) < 0.7
+    assert 0.3 < auroc(baseline(settings(images, tmp_path / "run", kind))) < 0.7
 
 
 def test_a_shortcut_of_the_file_is_found_by_shortcuts_alone(tmp_path: Path) -> None:
@@ -280,6 +286,35 @@ def test_histograms_are_those_of_numpy() -> None:
         np.testing.assert_allclose(vector, np.sqrt(np.concatenate(counts) / 63))
 
 
+def test_local_glcms_are_those_of_a_loop_over_tiles() -> None:
+    images = torch.rand(2, 1, 40, 35, generator=torch.Generator().manual_seed(4))
+    for image, vector in zip(images[:, 0].double(), local_glcms(images), strict=True):
+        roots = []
+        for top, left in product((0, 16), (0, 16)):  # the rest is no whole tile
+            tile = image[top : top + 16, left : left + 16]
+            tile = tile - tile.mean() + 0.5
+            offsets = [(0, 1), (1, 0), (0, 2), (2, 0), (0, 4), (4, 0)]
+            matrices = [_soft_glcm_by_hand(tile.numpy(), *offset) for offset in offsets]
+            roots.append(np.sqrt(matrices).ravel())
+        np.testing.assert_allclose(vector, np.mean(roots, axis=0), atol=1e-4)
+
+
+def _soft_glcm_by_hand(tile: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    """Eight bins of a Gaussian one bin wide; what lies beyond an end is mirrored back."""
+    edges = np.linspace(-1, 2, 25)
+    shares = np.diff(norm.cdf((edges - tile.clip(0, 1)[..., None]) * 8), axis=-1)
+    below, inside, above = np.split(shares, 3, axis=-1)  # (p, q, 8) each
+    phi = inside + below[..., ::-1] + above[..., ::-1]
+    height, width = tile.shape
+    first, second = phi[: height - dy, : width - dx], phi[dy:, dx:]
+    return np.einsum("yxi,yxj->ij", first, second) / first[..., 0].size
+
+
+def test_local_glcms_of_a_small_image_are_of_one_tile() -> None:
+    images = torch.rand(1, 3, 9, 12, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(local_glcms(images), local_glcms(images[..., :9]))
+
+
 def test_small_pixels_are_means_of_the_luminance() -> None:
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
     gray = (0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]).double()
@@ -407,13 +442,13 @@ def test_an_unknown_kind_is_refused(
 ) -> None:
     sentence = complaint(capsys, *words("--kind", "haralick"))
     assert sentence == (
-        "--kind takes glcm_logistic | glcm_boosting | pixels | histogram | shortcuts, not "
-        "'haralick'."
+        "--kind takes glcm_logistic | glcm_boosting | glcm_local | pixels | histogram | "
+        "shortcuts, not 'haralick'."
     )
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", ["glcm_logistic", "glcm_boosting"])
+@pytest.mark.parametrize("kind", GLCM_KINDS)
 def test_images_too_small_for_the_farthest_pair_are_refused(
     words: Callable[..., list[object]], tmp_path: Path, capsys: Capsys, kind: str
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from glcm_mae.data import holdout, make_phantom, read_manifest, write_phantom
@@ -80,6 +81,24 @@ def test_a_run_follows_from_its_seed(
     assert small.same(small.weights(pretrain(settings)), small.weights(reference))
     other = pretrain(replace(settings, seed=1, out=str(tmp_path / "other")))
     assert not small.same(small.weights(other), small.weights(reference))
+
+
+def test_texture_is_standardised_as_it_will_be_shown(tmp_path: Path) -> None:
+    halves = torch.zeros(12, 16, 16)  # every image half black, half white: one GLCM for all
+    halves[:, :, 8:] = 1
+    (tmp_path / "halves").mkdir()
+    for i, image in enumerate(halves):
+        Image.fromarray((255 * image).byte().numpy()).save(tmp_path / f"halves/{i}.png")
+    deviation = {}
+    for least in (0.1, 1.0):
+        settings = small.pretraining(
+            small.data(tmp_path / "halves"),
+            tmp_path / f"run{least}",
+            augment=AugmentSettings(crop_scale=(least, least)),
+            objective=ObjectiveSettings(target=TargetSettings(scope="image")),
+        )
+        deviation[least] = small.weights(pretrain(settings))["decoder.objective.head.deviation"]
+    assert deviation[0.1].max() > 10 * deviation[1.0].max()
 
 
 def test_a_run_learns(settings: PretrainSettings) -> None:

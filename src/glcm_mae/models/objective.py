@@ -13,6 +13,7 @@ from glcm_mae.texture import PatchLoss
 
 from .mae import Reconstruction
 from .patches import patchify, spread_mask, unpatchify
+from .ssim import ssim_map
 from .texture_head import TextureHead
 
 TERMS = ("mse", "ssim", "glcm", "glcm_prediction")
@@ -221,7 +222,5 @@ def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 def _ssim_distance(drawn: Tensor, images: Tensor, removed: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004, window 11), averaged over the removed pixels."""
-    from kornia.metrics import ssim  # takes a quarter of a second to import
-
-    similarity = ssim(drawn, images, window_size=11).mean(dim=1, keepdim=True)
+    similarity = ssim_map(drawn, images).mean(dim=1, keepdim=True)
     return ((1 - similarity) * removed).sum() / removed.sum().clamp_min(1)

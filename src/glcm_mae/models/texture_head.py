@@ -51,6 +51,14 @@ class TextureHead(nn.Module):
         texture of the place, and no longer a guess of the patch's own noise.
     descriptor : {"glcm", "haralick", "both"}
         What is predicted. Of "both", each counts half, however many entries it has.
+    relative : bool
+        Whether each patch's mean gray value is first brought to the middle of the range. The GLCM
+        of gray values as they are is mostly a matter of how bright a patch is, which the squared
+        error asks for already: on breast ultrasound the mean alone explains 94% of the variance of
+        the entries.
+    whitened : bool
+        Whether each principal direction of the descriptor counts alike, instead of each entry.
+        Entries go up and down together, so that a few directions hold most of their variance.
 
     Raises
     ------
@@ -87,6 +95,8 @@ class TextureHead(nn.Module):
         *,
         scope: Scope = "patch",
         descriptor: Descriptor = "glcm",
+        relative: bool = False,
+        whitened: bool = False,
     ) -> None:
         super().__init__()
         check_offsets(offsets, patch_size, patch_size)
@@ -96,13 +106,16 @@ class TextureHead(nn.Module):
                 f"descriptor is {descriptor!r}: choose one of {', '.join(get_args(Descriptor))}."
             )
         self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
-        self.grid, self.scope = grid, scope
+        self.grid, self.scope, self.relative, self.whitened = grid, scope, relative, whitened
         self.descriptors = ("glcm", "haralick") if descriptor == "both" else (descriptor,)
         per_matrix = {"glcm": binning.levels**2, "haralick": len(_HARALICK)}
         self.entries = [in_chans * len(offsets) * per_matrix[name] for name in self.descriptors]
         self.linear = nn.Linear(width, sum(self.entries))
         self.register_buffer("mean", torch.zeros(sum(self.entries)))
         self.register_buffer("deviation", torch.ones(sum(self.entries)))
+        if whitened:
+            for i, n in enumerate(self.entries):
+                self.register_buffer(f"whitening{i}", torch.eye(n))
 
     def describe(self, images: Tensor, removed: Tensor) -> Tensor:
         """Texture around the removed patches: (B, C, H, W), (B, N) to (R, entries)."""
@@ -124,18 +137,32 @@ class TextureHead(nn.Module):
             part.clamp_min(0.1 * part.max() + 1e-6) for part in deviation.split(self.entries)
         ]
         self.deviation.copy_(torch.cat(floored))
+        if self.whitened:
+            for i, part in enumerate(self._standardised(texture)):
+                self.get_buffer(f"whitening{i}").copy_(_whitening(part))
+
+    def targets(self, images: Tensor, removed: Tensor) -> list[Tensor]:
+        """Standardise what `describe` says, one tensor a descriptor: (R, its entries)."""
+        parts = self._standardised(self.describe(images, removed))
+        if not self.whitened:
+            return parts
+        return [part @ self.get_buffer(f"whitening{i}") for i, part in enumerate(parts)]
 
     def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
         """Mean squared error of the removed patches' standardised textures; 0 if there are none."""
         removed = mask.bool()
         with torch.no_grad():
-            target = (self.describe(images, removed) - self.mean) / self.deviation
-        prediction = self.linear(tokens[removed].float())
-        parts = zip(
-            prediction.split(self.entries, dim=1), target.split(self.entries, dim=1), strict=True
-        )
-        errors = [F.mse_loss(p, t, reduction="sum") / max(1, t.numel()) for p, t in parts]
+            targets = self.targets(images, removed)
+        predictions = self.linear(tokens[removed].float()).split(self.entries, dim=1)
+        errors = [
+            F.mse_loss(p, t, reduction="sum") / max(1, t.numel())
+            for p, t in zip(predictions, targets, strict=True)
+        ]
         return torch.stack(errors).mean()
+
+    def _standardised(self, texture: Tensor) -> list[Tensor]:
+        standard = (texture - self.mean) / self.deviation
+        return list(standard.split(self.entries, dim=1))
 
     def _matrices(self, images: Tensor, removed: Tensor) -> Tensor:
         """Soft GLCMs over the scope of each removed patch: (R, C, O, L, L)."""
@@ -150,6 +177,8 @@ class TextureHead(nn.Module):
     def _matrix_of_each(self, patches: Tensor) -> Tensor:
         """Soft GLCM of each patch: (M, p * p * C) to (M, C, O, L, L)."""
         pixels = patches.unflatten(-1, (self.patch_size, self.patch_size, -1)).movedim(-1, 1)
+        if self.relative:
+            pixels = pixels - pixels.mean(dim=(2, 3), keepdim=True) + self.binning.middle
         return soft_glcm(pixels, self.binning, self.offsets)
 
 
@@ -214,6 +243,20 @@ def haralick(matrices: Tensor) -> Tensor:
 
 
 _DESCRIBE: dict[str, Callable[[Tensor], Tensor]] = {"glcm": torch.sqrt, "haralick": haralick}
+
+
+def _whitening(texture: Tensor) -> Tensor:
+    """Matrix (E, E) after which the principal directions of texture (M, E) count alike.
+
+    Directions with less than a thousandth of the first one's variance stay below the others: what
+    they hold is noise. The mean square of all entries together becomes 1.
+    """
+    covariance = texture.T.double() @ texture.double() / len(texture)
+    variances, directions = torch.linalg.eigh(covariance)  # ascending
+    divisors = variances.clamp_min(1e-3 * variances[-1] + 1e-12)
+    shares = variances.clamp_min(0) / divisors
+    scale = (shares.mean() + 1e-12).rsqrt()
+    return (directions * divisors.rsqrt() * scale).float()
 
 
 def _mean_around(each: Tensor, grid: tuple[int, int], side: int) -> Tensor:

@@ -42,11 +42,18 @@ class TargetSettings(PairSettings):
         removed one over which its GLCM is taken, cut off at the image's border.
     descriptor : str
         glcm (its entries), haralick (13 features of it) or both.
+    relative : bool
+        Bring each patch's mean gray value to the middle of the range first, so that texture is
+        asked for and not brightness.
+    whitened : bool
+        Let each principal direction of the descriptor count alike, instead of each entry.
     """
 
     levels: int = 8
     scope: Literal["patch", "image"] | int = "patch"
     descriptor: Literal["glcm", "haralick", "both"] = "glcm"
+    relative: bool = False
+    whitened: bool = False
 
 
 @dataclass

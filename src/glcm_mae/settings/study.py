@@ -100,8 +100,8 @@ class CompareSettings(CrossvalSettings):
     reference : str
         The arm that the others are compared with.
     baselines : list of str
-        Classifiers on hand-made features: glcm_logistic, glcm_boosting, pixels, histogram,
-        shortcuts.
+        Classifiers on hand-made features: glcm_logistic, glcm_boosting, glcm_local, pixels,
+        histogram, shortcuts.
     protocol : str
         leak_free; or published: folds image by image and one pre-training on all images for all
         folds, as in the release of GLCM-MAE, to see what its leaks are worth.
@@ -115,6 +115,7 @@ class CompareSettings(CrossvalSettings):
         default_factory=lambda: [
             "glcm_logistic",
             "glcm_boosting",
+            "glcm_local",
             "pixels",
             "histogram",
             "shortcuts",

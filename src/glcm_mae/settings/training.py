@@ -8,7 +8,9 @@ from typing import Literal
 from .objective import ObjectiveSettings
 from .reading import DataSettings
 
-BaselineKind = Literal["glcm_logistic", "glcm_boosting", "pixels", "histogram", "shortcuts"]
+BaselineKind = Literal[
+    "glcm_logistic", "glcm_boosting", "glcm_local", "pixels", "histogram", "shortcuts"
+]
 
 
 @dataclass
@@ -290,9 +292,10 @@ class BaselineSettings:
         The run's folder.
     kind : str
         glcm_logistic or glcm_boosting (the 25 GLCM features of IBSI at 4 distances, in a logistic
-        regression or gradient boosting), pixels (the image at 32 x 32), histogram (of its gray
-        levels), or shortcuts (what has nothing to do with the disease: size, border, sharpness and
-        so on of the file).
+        regression or gradient boosting), glcm_local (the mean GLCM of tiles of 16 x 16 pixels, each
+        about its own mean), pixels (the image at 32 x 32), histogram (of its gray levels), or
+        shortcuts (what has nothing to do with the disease: size, border, sharpness and so on of the
+        file).
     seed : int
         Fixes the inner folds by which a classifier's strength is chosen.
     resume : bool

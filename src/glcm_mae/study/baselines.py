@@ -15,8 +15,16 @@ from glcm_mae.audit.shortcuts import predict_by_ranks, traits
 from glcm_mae.data import Manifest, Plane
 from glcm_mae.data.images import LUMINANCE
 from glcm_mae.errors import UserError
+from glcm_mae.models.patches import patchify
 from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
-from glcm_mae.texture import directions, fixed_bin_number, image_features, quantize
+from glcm_mae.texture import (
+    Binning,
+    directions,
+    fixed_bin_number,
+    image_features,
+    quantize,
+    soft_glcm,
+)
 from glcm_mae.training.inputs import Images
 from glcm_mae.training.probe import (
     Probe,
@@ -34,12 +42,14 @@ __all__ = [
     "glcm_vectors",
     "hand_made_features",
     "histograms",
+    "local_glcms",
     "rank_probe",
     "small_pixels",
 ]
 
 _LEVELS = 32
 _DISTANCES = (1, 2, 4, 8)
+_TILE = 16  # side of the squares whose GLCMs are averaged
 _BINS = 64  # of a histogram
 _SIDE = 32  # of a shrunk image
 _ROUNDS = 200  # of boosting, at most
@@ -138,6 +148,40 @@ def glcm_vectors(images: Tensor) -> Tensor:
     offsets = [(dy, dx) for distance in _DISTANCES for dy, dx in directions(2, distance)]
     separate = image_features(codes, _LEVELS, offsets, aggregation="separate")  # (B, 16, 25)
     return separate.unflatten(1, (len(_DISTANCES), -1)).mean(dim=2).flatten(1)
+
+
+def local_glcms(images: Tensor) -> Tensor:
+    """Describe fine texture: the mean GLCM of the tiles of 16 x 16 pixels, each about its own mean.
+
+    The mean gray value of each tile is brought to the middle of the scale, so that the GLCMs (8
+    soft levels at 1, 2 and 4 pixels, right and down; the square roots of their entries) hold
+    texture and not brightness. They are what texture prediction asks for with ``target.relative``,
+    so this is what its perfect answer would be worth.
+
+    Parameters
+    ----------
+    images : Tensor, (B, C, H, W)
+        In [0, 1]; higher and wider than 4 pixels. Of colour images, the luminance.
+
+    Returns
+    -------
+    Tensor of float64, (B, 384)
+
+    Examples
+    --------
+    >>> image = torch.rand(1, 1, 32, 32) / 2
+    >>> torch.allclose(local_glcms(image), local_glcms(image + 0.3), atol=1e-4)
+    True
+    """
+    gray = _gray(images)
+    side = min(_TILE, *gray.shape[-2:])
+    height, width = (side * (n // side) for n in gray.shape[-2:])
+    tiles = patchify(gray[:, None, :height, :width], side).unflatten(-1, (side, side))
+    relative = tiles - tiles.mean(dim=(-2, -1), keepdim=True) + 0.5  # (B, tiles, side, side)
+    offsets = [(dy * d, dx * d) for d in (1, 2, 4) for dy, dx in ((0, 1), (1, 0))]
+    # Image by image: soft bins take 8 times the memory of their pixels.
+    roots = [soft_glcm(image, Binning(8), offsets).sqrt().mean(dim=0) for image in relative]
+    return torch.stack(roots).flatten(1).double()
 
 
 def small_pixels(images: Tensor) -> Tensor:
@@ -252,12 +296,14 @@ def rank_probe(
 _DESCRIPTIONS: dict[BaselineKind, Callable[[Tensor], Tensor]] = {
     "glcm_logistic": glcm_vectors,
     "glcm_boosting": glcm_vectors,
+    "glcm_local": local_glcms,
     "pixels": small_pixels,
     "histogram": histograms,
 }
 _CLASSIFIERS: dict[BaselineKind, Probe] = {
     "glcm_logistic": linear_probe,
     "glcm_boosting": boosting_probe,
+    "glcm_local": linear_probe,
     "pixels": linear_probe,
     "histogram": linear_probe,
     "shortcuts": rank_probe,

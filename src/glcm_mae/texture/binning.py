@@ -160,6 +160,11 @@ class Binning:
         return (high - low) / self.levels
 
     @property
+    def middle(self) -> float:
+        """Middle of the range."""
+        return sum(self.value_range) / 2
+
+    @property
     def scale(self) -> float:
         """The bandwidth in force, in intensity units."""
         assert self.bandwidth is not None  # __post_init__ has set it

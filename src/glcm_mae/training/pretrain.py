@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, holdout, read_manifest
+from glcm_mae.data import Augment, Manifest, holdout, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     Encoder,
@@ -89,13 +89,14 @@ def pretrain(settings: PretrainSettings) -> Path:
         settings.model, settings.data, images.pixels.shape[1], *moments(images.pixels)
     )
     torch.manual_seed(settings.seed)
-    model = _build(settings, config, images.pixels)
+    augment = augmentation(settings.data, settings.augment)
+    model = _build(settings, config, images.pixels, augment)
     if fabric.is_global_zero:
         if settings.init is not None and Path(settings.init).is_file():
             print(_LICENCE_NOTE, file=sys.stderr)
         run.begin()
         write_seen(run.folder, images, np.arange(len(images)), settings.init)
-    _train(fabric, run, settings, model, images)
+    _train(fabric, run, settings, model, images, augment)
     if fabric.is_global_zero:
         encoder, rest = _split_weights(model)
         save_encoder(run.folder, encoder, config)
@@ -154,7 +155,9 @@ def _training_part(data: DataSettings) -> Manifest:
     return manifest.subset(holdout(manifest, data.folds, data.fold or 0, data.split_seed).train)
 
 
-def _build(settings: PretrainSettings, config: EncoderConfig, pixels: Tensor) -> Pretraining:
+def _build(
+    settings: PretrainSettings, config: EncoderConfig, pixels: Tensor, augment: Augment
+) -> Pretraining:
     """Make the model with its initial weights."""
     model = assemble(
         config, settings.model, settings.objective, settings.mask_ratio, _value_range(pixels)
@@ -163,7 +166,8 @@ def _build(settings: PretrainSettings, config: EncoderConfig, pixels: Tensor) ->
         fill_weights(model.mae.encoder, Path(settings.init))
     if model.objective.head is not None:
         step = max(1, len(pixels) // _SAMPLE)
-        model.objective.head.fit(pixels[::step][:_SAMPLE])
+        # As they will be shown: crops of an image differ more than whole images do.
+        model.objective.head.fit(augment(pixels[::step][:_SAMPLE]))
     return model
 
 
@@ -172,13 +176,17 @@ def _value_range(pixels: Tensor) -> tuple[float, float]:
 
 
 def _train(
-    fabric: Fabric, run: Run, settings: PretrainSettings, model: Pretraining, images: Images
+    fabric: Fabric,
+    run: Run,
+    settings: PretrainSettings,
+    model: Pretraining,
+    images: Images,
+    augment: Augment,
 ) -> None:
     """Train in place, from the last checkpoint on if there is one."""
     plan = Plan(
         len(images), settings.optimizer, settings.seed, fabric.global_rank, fabric.world_size
     )
-    augment = augmentation(settings.data, settings.augment)
     state = run.load()
     start = int(state["step"]) if state else 0
     means = Means(state["means"] if state else None)

@@ -211,6 +211,8 @@ def _texture_head(
         config.grid,
         scope=target.scope,
         descriptor=target.descriptor,
+        relative=target.relative,
+        whitened=target.whitened,
     )
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import sys
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ class Run:
                 "another folder with --out."
             )
         before = yaml.safe_load(self._existing.read_text(encoding="utf-8"))
-        _check_same(before, self._settings, self.folder)
+        # What the version that began it did not know yet, it did as the default does.
+        before = {**_plain(_defaults(settings)), **flat(before)}
+        _check_same(before, flat(self._settings), self.folder)
 
     @property
     def finished(self) -> bool:
@@ -178,8 +180,21 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
+def _defaults(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Default of each setting that has one, side by side as by `flat`."""
+    values: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            values |= _defaults(value, f"{prefix}{field.name}.")
+        elif field.default is not MISSING:
+            values[prefix + field.name] = field.default
+        elif field.default_factory is not MISSING:
+            values[prefix + field.name] = field.default_factory()
+    return values
+
+
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    before, now = flat(before), flat(now)
     changed = [n for n in now if n not in _FREE and (n not in before or before[n] != now[n])]
     if changed:
         shown = ", ".join(
