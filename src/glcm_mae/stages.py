@@ -95,7 +95,7 @@ def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
 def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
     """Compare arms; see `glcm_mae.study`. The code is 2 if a cell failed."""
     from glcm_mae.report.comparison import draw_comparison
-    from glcm_mae.study import compare, format_page
+    from glcm_mae.study import compare, format_summary
 
     study = compare(s, _recipes_in(recipe))
     if study.comparison is None:
@@ -104,7 +104,10 @@ def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
     folder = Path(s.out)
     draw_comparison(study.comparison, folder / "comparison.png")
     written = ", ".join(str(folder / f"comparison.{ending}") for ending in ("md", "json", "png"))
-    report = f"{format_page(study.comparison)}\nThe comparison lies in {written}."
+    report = (
+        f"{format_summary(study.comparison)}\n\n"
+        f"All tables, by image and by patient, and in which settings the arms differ: {written}."
+    )
     return _with_failures(report, study.failures)
 
 

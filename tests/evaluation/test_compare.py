@@ -11,6 +11,7 @@ from glcm_mae.evaluation import (
     calls_at_threshold,
     compare_arms,
     format_comparison,
+    holm,
     weighted_metrics,
 )
 
@@ -92,6 +93,24 @@ def test_values_are_the_mean_over_seeds_of_the_metrics_within_folds(result):
     )
     assert texture["metrics"]["sensitivity_at_threshold"]["value"] == pytest.approx(found)
     assert texture["thresholds"] == calls.to_json()
+
+
+def test_baselines_do_not_make_arms_harder_to_tell():
+    tables = {"mse": arm(0.5), "texture": arm(1.5), "pixels": arm(1.0), "histogram": arm(0.8)}
+    plain, apart = (
+        arms_of(compare_arms(tables, {}, "mse", n_resamples=20, baselines=baselines))
+        for baselines in ((), ("pixels", "histogram"))
+    )
+    for metric in ("auroc", "accuracy"):
+        found = {name: apart[name]["tests"][metric] for name in tables if name != "mse"}
+        assert {name: test["n_tests"] for name, test in found.items()} == {
+            "texture": 1, "pixels": 2, "histogram": 2,
+        }  # fmt: skip
+        assert found["texture"]["p_holm"] == found["texture"]["p"]
+        assert plain["texture"]["tests"][metric]["n_tests"] == 3
+        assert sorted(t["p_holm"] for n, t in found.items() if n != "texture") == pytest.approx(
+            sorted(holm([found["pixels"]["p"], found["histogram"]["p"]]))
+        )
 
 
 def test_differences_and_tests_are_about_the_same_numbers(result):

@@ -24,8 +24,9 @@ def _comparison(**arms: float | None) -> dict[str, Any]:
         }
         for name, value in arms.items()
     }
-    result = {"comparisons": [{"task": "b against a", "arms": found}]}
-    return {"settings": {"reference": "mse"}, "results": {"linear": result, "knn": result}}
+    result = {"n_seeds": 3, "comparisons": [{"task": "b against a", "arms": found}]}
+    settings = {"reference": "mse", "baselines": ["pixels"]}
+    return {"settings": settings, "results": {"linear": result, "knn": result}}
 
 
 @pytest.fixture
@@ -65,3 +66,27 @@ def test_what_is_undefined_leaves_its_row_empty(tmp_path: Path, figures: list[Fi
 def test_the_reference_alone_is_a_picture_too(tmp_path: Path) -> None:
     draw_comparison(_comparison(mse=0.7), tmp_path / "comparison.png")
     assert (tmp_path / "comparison.png").exists()
+
+
+def test_the_reference_is_marked_and_baselines_are_gray(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    comparison = _comparison(mse=0.7, texture_prediction=0.9, pixels=0.8)
+    draw_comparison(comparison, tmp_path / "comparison.png")
+    own, _, differences, _ = figures[0].axes
+    for axes, level in ((own, 0.7), (differences, 0.0)):
+        [dashed] = [line for line in axes.lines if line.get_linestyle() == "--"]
+        assert dashed.get_xdata() == [level, level]
+    colors = [line.get_color() for line in own.lines if line.get_marker() == "o"]
+    assert colors == ["C0", "C0", "0.4"]
+
+
+@pytest.mark.parametrize(("seeds", "over"), [(1, "patients"), (3, "patients and seeds")])
+def test_the_title_tells_what_was_drawn(
+    seeds: int, over: str, tmp_path: Path, figures: list[Figure]
+) -> None:
+    comparison = _comparison(mse=0.7)
+    for result in comparison["results"].values():
+        result["n_seeds"] = seeds
+    draw_comparison(comparison, tmp_path / "comparison.png")
+    assert figures[0].get_suptitle() == f"b against a, by image; 95% intervals over {over}"

@@ -59,3 +59,16 @@ def test_a_setting_that_the_study_gives_is_refused(wrong: str, recipe: Path) -> 
 def test_a_setting_that_no_stage_has_is_refused(wrong: str, recipe: Path) -> None:
     with pytest.raises(UserError, match=r"set has .*: write name=value with a setting of"):
         recipe_arm([str(recipe)], BY, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("data.resise=crop", "data.resize"),
+        ("pretrain.optimiser.epochs=3", "optimizer.epochs"),
+        ("finetune.patiense=3", "patience"),
+    ],
+)
+def test_a_misspelt_setting_is_told_the_right_name(wrong: str, right: str, recipe: Path) -> None:
+    with pytest.raises(UserError, match=rf"epochs=50\. Did you mean {right}\?$"):
+        recipe_arm([str(recipe)], BY, [wrong])

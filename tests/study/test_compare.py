@@ -18,7 +18,7 @@ from glcm_mae.data import make_phantom, read_manifest, write_phantom
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import DataSettings
-from glcm_mae.study import format_page
+from glcm_mae.study import format_page, format_summary
 from glcm_mae.study.alone import alone_in
 from glcm_mae.study.arms import read_arms
 from glcm_mae.study.cells import cell_folder
@@ -95,6 +95,13 @@ def test_the_page_says_what_was_compared(done: tuple[Path, Path]) -> None:
     assert "texture_prediction, other than mse: objective.glcm_prediction 1.0" in page
     for arm in (*ARMS.split(","), "histogram"):
         assert f"| {arm} " in page
+    assert "images of 32 x 32 in patches of 8, 2 epochs of pre-training in batches of" in page
+    summary = format_summary(json.loads((out / "comparison.json").read_text()))
+    assert page.startswith(summary)
+    assert "**Linear probe of frozen features**, AUROC by image" in summary
+    assert "- texture_prediction " in summary
+    assert ", is " in summary.splitlines()[-1]
+    assert "above the best baseline, histogram with" in summary.splitlines()[-1]
     assert "## Linear probe" in page
     assert "## Fine-tuning" not in page
 

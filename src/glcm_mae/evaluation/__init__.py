@@ -18,6 +18,7 @@ from glcm_mae.evaluation.mcnemar import mcnemar_test
 from glcm_mae.evaluation.metrics import compute_metrics, weighted_metrics
 from glcm_mae.evaluation.paired import paired_difference
 from glcm_mae.evaluation.thresholds import calls_at_threshold, youden_threshold
+from glcm_mae.evaluation.verdict import verdict
 from glcm_mae.predictions import Predictions, read_predictions
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "paired_difference",
     "patient_bootstrap",
     "read_predictions",
+    "verdict",
     "weighted_metrics",
     "youden_threshold",
 ]

@@ -1,7 +1,7 @@
 """Several arms, tested on the same images, against one of them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,7 @@ def compare_arms(
     positive: str | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
+    baselines: Collection[str] = (),
 ) -> dict[str, Any]:
     """Compare arms that were tested on the same images, in the same folds, with the reference arm.
 
@@ -60,9 +61,9 @@ def compare_arms(
     that these patients and seeds do not tell the two arms apart.
 
     **P-values** are those of `delong_test` for the AUROC and `mcnemar_test` for the accuracy, of
-    the very differences in the table, and corrected over the arms by `holm`. They take the trained
-    models as given and ask about other patients. Where the interval holds 0 and the p-value is
-    small, the difference may be one of seeds.
+    the very differences in the table, and corrected by `holm` over the arms, and over the baselines
+    apart from them. They take the trained models as given and ask about other patients. Where the
+    interval holds 0 and the p-value is small, the difference may be one of seeds.
 
     **The smallest difference** that the comparison could show is 2.80 standard errors of the
     difference: the true difference that a two-sided test at 5%, not corrected, finds in 80 of 100
@@ -89,6 +90,9 @@ def compare_arms(
         Default with two classes: the last.
     n_resamples, seed : int
         As for `crossed_bootstrap`.
+    baselines : collection of str
+        Arms that stand beside the others and are no part of what is tried: more of them must not
+        make the others harder to tell from the reference.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def compare_arms(
             {
                 "task": title,
                 "unit": unit,
-                **_compared(of_task, validated, reference, case, n_resamples, seed),
+                **_compared(of_task, validated, reference, case, n_resamples, seed, baselines),
             }
             for unit, (of_unit, validation_of_unit) in units.items()
             for title, of_task, validated, case in _tasks(of_unit, validation_of_unit, positive)
@@ -209,6 +213,7 @@ def _compared(
     case: str | None,
     n_resamples: int,
     seed: int,
+    baselines: Collection[str],
 ) -> dict[str, Any]:
     """Compare the arms in one task, by image or by patient."""
     aligned = align_arms(tables, reference)
@@ -238,6 +243,8 @@ def _compared(
         seed,
     )
     tests = _tests(aligned, probabilities, reference, case)
+    for beside in (False, True):
+        _correct([test for name, test in tests.items() if (name in baselines) is beside])
     n_patients = len(np.unique(aligned.patients))
     counts = np.bincount(aligned.labels, minlength=len(aligned.classes)).tolist()
     return {
@@ -350,13 +357,17 @@ def _tests(
                 "p": accuracy.p,
             },
         }
+    return tests
+
+
+def _correct(family: list[dict[str, dict[str, Any]]]) -> None:
+    """Write Holm's correction into the tests of a family of arms."""
     for metric in ("auroc", "accuracy"):
-        of_metric = [of_arm[metric] for of_arm in tests.values()]
+        of_metric = [of_arm[metric] for of_arm in family]
         p_values = [np.nan if test["p"] is None else test["p"] for test in of_metric]
         for test, corrected in zip(of_metric, holm(p_values), strict=True):
             test["p_holm"] = _or_none(corrected)
             test["n_tests"] = int(np.sum(~np.isnan(p_values)))
-    return tests
 
 
 def _is_right(probabilities: FloatArray, labels: IntArray) -> NDArray[np.bool_]:

@@ -181,7 +181,8 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         notes.append(f"One seed stands for all in: {', '.join(map(_flat, single))}.")
     notes.append(
         "p: DeLong's test for the AUROC, McNemar's exact test for the accuracy, patients as units, "
-        "for these trained models; two-sided, Holm's correction over the arms of a table."
+        "for these trained models; two-sided, Holm's correction over the arms of a table, and "
+        "over its baselines apart from them."
     )
     notes.append(
         "smallest: the true difference that a study like this finds 80 times in 100 (two-sided "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ _ROW, _WIDTH = 0.28, 3.0  # inches: height of an arm, width of a panel
 def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
     """Draw the AUROC by image: above of each arm, below its difference to the reference.
 
+    A dashed line marks the reference; baselines are gray.
+
     Parameters
     ----------
     comparison : dict
@@ -31,6 +34,7 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
     found = {way: result["comparisons"][0] for way, result in ways.items()}
     reference = comparison["settings"]["reference"]
     names = list(dict.fromkeys(name for one in found.values() for name in one["arms"]))
+    baselines = comparison["settings"]["baselines"]
     others = [name for name in names if name != reference]
     height = _ROW * (len(names) + len(others)) + 1.6
     figure = Figure(figsize=(_WIDTH * len(found) + 1.4, height), layout="constrained")
@@ -43,27 +47,39 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
         height_ratios=(len(names), max(1, len(others))),
     )
     for (way, one), (above, below) in zip(found.items(), panels.T, strict=True):
-        _draw_intervals(above, {n: one["arms"][n]["metrics"]["auroc"] for n in names})
+        _draw_intervals(above, {n: one["arms"][n]["metrics"]["auroc"] for n in names}, baselines)
+        _draw_level(above, one["arms"][reference]["metrics"]["auroc"]["value"])
         above.set_title(_TITLES[way], fontsize=9)
         above.set_xlabel("AUROC", fontsize=8)
-        _draw_intervals(below, {n: one["arms"][n]["differences"]["auroc"] for n in others})
-        below.axvline(0, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+        differences = {n: one["arms"][n]["differences"]["auroc"] for n in others}
+        _draw_intervals(below, differences, baselines)
+        _draw_level(below, 0.0)
         below.set_xlabel(f"AUROC minus that of {reference}", fontsize=8)
     task = next(iter(found.values()))
-    figure.suptitle(f"{task['task']}, by image; 95% intervals over patients and seeds", fontsize=9)
+    seeds = max(result["n_seeds"] for result in ways.values())
+    drawn = "patients" if seeds == 1 else "patients and seeds"
+    figure.suptitle(f"{task['task']}, by image; 95% intervals over {drawn}", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     write_atomically(path, buffer.getvalue())
 
 
-def _draw_intervals(axes: Axes, values: dict[str, dict[str, float | None]]) -> None:
+def _draw_level(axes: Axes, value: float | None) -> None:
+    if value is not None:
+        axes.axvline(value, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+
+
+def _draw_intervals(
+    axes: Axes, values: dict[str, dict[str, float | None]], baselines: Collection[str]
+) -> None:
     """Draw a point and its interval for each name, from above; nothing where it is undefined."""
-    for row, value in enumerate(values.values()):
+    for row, (name, value) in enumerate(values.items()):
         if value["value"] is None:
             continue
-        axes.plot(value["value"], row, "o", color="C0", markersize=4)
+        color = "0.4" if name in baselines else "C0"
+        axes.plot(value["value"], row, "o", color=color, markersize=4)
         if value["low"] is not None and value["high"] is not None:
-            axes.plot([value["low"], value["high"]], [row, row], color="C0", linewidth=1.5)
+            axes.plot([value["low"], value["high"]], [row, row], color=color, linewidth=1.5)
     axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in values], fontsize=8)
     axes.set_ylim(max(1, len(values)) - 0.5, -0.5)
     axes.locator_params(axis="x", nbins=5)

@@ -6,7 +6,7 @@ puts their predictions side by side.
 
 from glcm_mae.study.cells import Failure
 from glcm_mae.study.compare import compare, crossval
-from glcm_mae.study.page import format_page
+from glcm_mae.study.page import format_page, format_summary
 from glcm_mae.study.run import Study
 
-__all__ = ["Failure", "Study", "compare", "crossval", "format_page"]
+__all__ = ["Failure", "Study", "compare", "crossval", "format_page", "format_summary"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -145,9 +146,12 @@ def _options(winning: Sequence[str]) -> dict[str, list[str]]:
         meant = {stage: rest} if stage in _STAGES else dict.fromkeys(_STAGES, name)
         known = {stage: own for stage, own in meant.items() if own in names_of(stage)}
         if not equals or not known:
+            every = sorted({own for stage in meant for own in names_of(stage)})
+            near = get_close_matches(next(iter(meant.values())), every, 1)
+            meant_maybe = f" Did you mean {near[0]}?" if near and not known else ""
             raise UserError(
                 f"set has {text!r}: write name=value with a setting of {', '.join(_STAGES)}, as in "
-                "data.resize=crop or pretrain.optimizer.epochs=50."
+                f"data.resize=crop or pretrain.optimizer.epochs=50.{meant_maybe}"
             )
         if set(known.values()) & set(_STUDYS):
             raise UserError(f"set has {text!r}, which the study gives each cell: leave it out.")

@@ -12,13 +12,15 @@ import glcm_mae
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import compare_arms
 from glcm_mae.files import write_atomically
-from glcm_mae.settings import CompareSettings, CrossvalSettings
+from glcm_mae.settings import CompareSettings, CrossvalSettings, height_and_width
 from glcm_mae.training.run import flat
 
 from .arms import Arm, read_arms, recipe_arm
 from .page import format_page
 from .run import Study, run_study
 from .tables import ArmTables
+
+_SHAPE = ("embed_dim", "depth", "num_heads")  # of an encoder, where not that of its name
 
 
 def crossval(settings: CrossvalSettings, recipe: Sequence[str]) -> Study:
@@ -83,6 +85,7 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
         "settings": {**asdict(settings), "recipe": list(recipe)},
         "left_out_of_pretraining": [fold.left_out for fold in study.folds],
         "failed": [asdict(failure) for failure in study.failures],
+        "training": _trained(next(arm for arm in arms if arm.name == settings.reference)),
         "init": next((arm.pretrain.init for arm in arms if arm.pretrain is not None), None),
         "differences": _differences(arms, settings.reference),
         "results": {
@@ -104,6 +107,7 @@ def _compared(
         settings.reference,
         positive=settings.positive,
         n_resamples=settings.n_resamples,
+        baselines=settings.baselines,
     )
     if has_patients:
         return found
@@ -114,6 +118,24 @@ def _compared(
         "patients": f"an image {alone} counts as one, for patients are not known or not kept "
         "together; if patients have several images, the intervals are too narrow",
     }
+
+
+def _trained(arm: Arm) -> str:
+    """Say how large and how long the training is that arms share."""
+    parts = []
+    if arm.pretrain is not None:
+        pretrain, model = arm.pretrain, asdict(arm.pretrain.model)
+        height, width = height_and_width(pretrain.data.image_size)
+        given = ", ".join(f"{name} {model[name]}" for name in _SHAPE if model[name] is not None)
+        parts += [
+            f"{model['size']}{f' ({given})' if given else ''}",
+            f"images of {height} x {width} in patches of {model['patch_size']}",
+            f"{pretrain.optimizer.epochs} epochs of pre-training in batches of "
+            f"{pretrain.optimizer.batch_size}",
+        ]
+    if arm.finetune is not None:
+        parts.append(f"fine-tuning for {arm.finetune.optimizer.epochs} epochs at most")
+    return ", ".join(parts)
 
 
 def _differences(arms: Sequence[Arm], reference: str) -> dict[str, dict[str, Any]]:

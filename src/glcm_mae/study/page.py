@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from glcm_mae.evaluation import format_comparison
+from glcm_mae.evaluation import format_comparison, verdict
 
 TITLES = {
     "linear": "Linear probe of frozen features",
@@ -25,14 +25,38 @@ def format_page(comparison: dict[str, Any]) -> str:
     Returns
     -------
     str
-        Markdown: what was compared, a section for each way of judging an encoder, and in which
-        settings the arms differ.
+        Markdown: what was compared and what came of it, a section for each way of judging an
+        encoder, and in which settings the arms differ.
     """
-    parts = ["# Comparison", *_about(comparison)]
+    parts = [format_summary(comparison)]
     for way, found in comparison["results"].items():
         parts += [f"## {TITLES[way]}", format_comparison(found)]
     parts += ["## Settings", *_settings(comparison)]
     return "\n\n".join(parts) + "\n"
+
+
+def format_summary(comparison: dict[str, Any]) -> str:
+    """Say what was compared and what came of it: the head of the page.
+
+    Parameters
+    ----------
+    comparison : dict
+        As for `format_page`.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    return "\n\n".join(["# Comparison", *_about(comparison), *_verdicts(comparison)])
+
+
+def _verdicts(comparison: dict[str, Any]) -> Iterator[str]:
+    for way, found in comparison["results"].items():
+        first = found["comparisons"][0]
+        said = [f"- {sentence}" for sentence in verdict(found, comparison["settings"]["baselines"])]
+        title = f"**{TITLES[way]}**, AUROC by {first['unit']}, {first['task']}:"
+        yield "\n".join([title, "", *said])
 
 
 def _about(comparison: dict[str, Any]) -> Iterator[str]:
@@ -44,6 +68,8 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
         "and, seed by seed, initial weights, but for what stands under Settings. "
         f"glcm-mae {comparison['glcm_mae']}."
     )
+    if comparison["training"]:
+        yield f"Training: {comparison['training']}."
     if settings["protocol"] == "published":
         yield (
             "**Protocol published: image by image, with one pre-training on all images. Test "

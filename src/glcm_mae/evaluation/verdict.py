@@ -1,0 +1,83 @@
+"""What a comparison comes to, in sentences."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+_SIGNIFICANT = 0.05
+
+
+def verdict(comparison: dict[str, Any], baselines: Collection[str] = ()) -> list[str]:
+    """Say of each arm whether it is better than the reference, by the AUROC by image.
+
+    An arm is better or worse where both the interval of the difference excludes 0 and the p-value,
+    corrected, is below 0.05. The interval asks about other patients and other seeds, the p-value
+    about other patients alone, and it pays for the number of arms; where they disagree, nothing is
+    decided.
+
+    Parameters
+    ----------
+    comparison : dict
+        What `compare_arms` returned.
+    baselines : collection of str
+        Arms that are classifiers on hand-made features. The one with the highest AUROC is set
+        beside the best of the others.
+
+    Returns
+    -------
+    list of str
+        A sentence for each arm but the reference and the baselines, and one for the baselines.
+
+    Examples
+    --------
+    >>> difference = {"value": 0.04, "low": 0.01, "high": 0.07, "smallest": 0.04}
+    >>> arms = {
+    ...     "mse": {"metrics": {"auroc": {"value": 0.73}}},
+    ...     "texture": {
+    ...         "metrics": {"auroc": {"value": 0.77}},
+    ...         "differences": {"auroc": difference},
+    ...         "tests": {"auroc": {"p_holm": 0.002}},
+    ...     },
+    ... }
+    >>> found = {"settings": {"reference": "mse"}, "comparisons": [{"arms": arms}]}
+    >>> verdict(found)
+    ['texture is better than mse: +0.040 [+0.010, +0.070].']
+    """
+    reference, arms = comparison["settings"]["reference"], comparison["comparisons"][0]["arms"]
+    own = [name for name in arms if name not in baselines]
+    said = [_said_of(name, arms[name], reference) for name in own if name != reference]
+    return [*said, *_beside(arms, own, [name for name in arms if name in baselines])]
+
+
+def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
+    difference, p = arm["differences"]["auroc"], arm["tests"]["auroc"]["p_holm"]
+    if difference["value"] is None or difference["low"] is None:
+        return f"{name} cannot be compared with {reference}: the difference is undefined."
+    value, low, high = (f"{difference[end]:+.3f}" for end in ("value", "low", "high"))
+    shown = f"{value} [{low}, {high}]"
+    excludes = difference["low"] > 0 or difference["high"] < 0
+    significant = p is not None and p < _SIGNIFICANT
+    if excludes and significant:
+        return (
+            f"{name} is {'better' if difference['low'] > 0 else 'worse'} than {reference}: {shown}."
+        )
+    if excludes or significant:
+        test = "without a valid test" if p is None else f"p {p:.3f} after Holm's correction"
+        return f"{name} against {reference} is not decided: {shown}, {test}."
+    return (
+        f"{name} cannot be told from {reference}: {shown}; a true difference of "
+        f"{difference['smallest']:.3f} would have been found 80 times in 100."
+    )
+
+
+def _beside(arms: dict[str, Any], own: list[str], baselines: list[str]) -> Iterator[str]:
+    values = {name: arm["metrics"]["auroc"]["value"] for name, arm in arms.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    best = max((n for n in own if n in known), key=known.__getitem__, default=None)
+    bar = max((n for n in baselines if n in known), key=known.__getitem__, default=None)
+    if best is None or bar is None:
+        return
+    above = "above" if known[best] > known[bar] else "not above"
+    yield (
+        f"The best arm, {best} with {known[best]:.3f}, is {above} the best baseline, {bar} with "
+        f"{known[bar]:.3f}."
+    )

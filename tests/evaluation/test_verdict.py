@@ -1,0 +1,91 @@
+"""What is said of an arm follows from its interval and its p-value, and from nothing else."""
+
+import pytest
+
+from glcm_mae.evaluation import verdict
+
+
+def comparison(**arms):
+    """Arms as (AUROC, low, high, corrected p), the ends those of the difference to mse."""
+    return {
+        "settings": {"reference": "mse"},
+        "comparisons": [
+            {
+                "arms": {
+                    name: {
+                        "metrics": {"auroc": {"value": value}},
+                        "differences": {
+                            "auroc": {
+                                "value": None if value is None else value - 0.7,
+                                "low": low,
+                                "high": high,
+                                "smallest": None if low is None else 0.05,
+                            }
+                        },
+                        "tests": {"auroc": {"p_holm": p}},
+                    }
+                    for name, (value, low, high, p) in {"mse": (0.7, 0, 0, 1), **arms}.items()
+                }
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ((0.8, 0.05, 0.15, 0.01), "ssim is better than mse: +0.100 [+0.050, +0.150]."),
+        ((0.6, -0.15, -0.05, 0.01), "ssim is worse than mse: -0.100 [-0.150, -0.050]."),
+        (
+            (0.71, -0.02, 0.04, 0.4),
+            "ssim cannot be told from mse: +0.010 [-0.020, +0.040]; a true difference of 0.050 "
+            "would have been found 80 times in 100.",
+        ),
+        (
+            (0.73, 0.01, 0.05, 0.08),
+            "ssim against mse is not decided: +0.030 [+0.010, +0.050], p 0.080 after Holm's "
+            "correction.",
+        ),
+        (
+            (0.73, -0.01, 0.07, 0.02),
+            "ssim against mse is not decided: +0.030 [-0.010, +0.070], p 0.020 after Holm's "
+            "correction.",
+        ),
+        (
+            (0.73, 0.01, 0.05, None),
+            "ssim against mse is not decided: +0.030 [+0.010, +0.050], without a valid test.",
+        ),
+        (
+            (None, None, None, None),
+            "ssim cannot be compared with mse: the difference is undefined.",
+        ),
+        (
+            (0.8, None, None, 0.01),
+            "ssim cannot be compared with mse: the difference is undefined.",
+        ),
+    ],
+)
+def test_each_case_has_its_sentence(arm, said):
+    assert verdict(comparison(ssim=arm)) == [said]
+
+
+@pytest.mark.parametrize(("best", "above"), [(0.8, "above"), (0.74, "not above")])
+def test_the_best_baseline_stands_beside_the_best_arm(best, above):
+    found = comparison(
+        texture=(best, 0.01, 0.1, 0.01),
+        pixels=(0.75, 0.0, 0.1, 0.2),
+        histogram=(0.5, -0.3, -0.1, 0.001),
+        shortcuts=(None, None, None, None),
+    )
+    sentences = verdict(found, ["pixels", "histogram", "shortcuts"])
+    assert len(sentences) == 2
+    assert sentences[1] == (
+        f"The best arm, texture with {best:.3f}, is {above} the best baseline, pixels with 0.750."
+    )
+
+
+def test_the_reference_may_be_the_best_arm():
+    [_, last] = verdict(
+        comparison(ssim=(0.6, -0.2, -0.05, 0.01), pixels=(0.5, -1, 0, 1)), ["pixels"]
+    )
+    assert last.startswith("The best arm, mse with 0.700, is above")
