@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import sys
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,7 @@ class Run:
                 "another folder with --out."
             )
         before = yaml.safe_load(self._existing.read_text(encoding="utf-8"))
-        # What the version that began it did not know yet, it did as the default does.
-        before = {**_plain(_defaults(settings)), **flat(before)}
-        _check_same(before, flat(self._settings), self.folder)
+        _check_same(flat(before), flat(self._settings), self.folder)
 
     @property
     def finished(self) -> bool:
@@ -180,21 +178,10 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _defaults(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Default of each setting that has one, side by side as by `flat`."""
-    values: dict[str, Any] = {}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if is_dataclass(value):
-            values |= _defaults(value, f"{prefix}{field.name}.")
-        elif field.default is not MISSING:
-            values[prefix + field.name] = field.default
-        elif field.default_factory is not MISSING:
-            values[prefix + field.name] = field.default_factory()
-    return values
-
-
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    # What the version that began the run did not have yet, it did not do: it was off.
+    off = {name: value for name, value in now.items() if value in (None, False)}
+    before = {**off, **before}
     changed = [n for n in now if n not in _FREE and (n not in before or before[n] != now[n])]
     if changed:
         shown = ", ".join(
