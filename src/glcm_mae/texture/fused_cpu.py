@@ -22,6 +22,7 @@ from torch import Tensor
 from .binning import NOISE, Binning
 from .comparison import Comparison
 from .grid import GaussianGrid
+from .lanes import LANES, add_outer, add_products
 
 _TABULATED, _LINEAR, _POINTS = 0, 1, 2
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
@@ -33,8 +34,9 @@ _compiled = numba.njit(
 # the time. The cubic through values and slopes at steps of 1/128 bandwidth is within 2e-11.
 _STEPS = 128
 
-# Windows of these widths get loops of their own, whose length the compiler knows.
-_WIDTHS = (2, 3, 4, 8, 10, 13)
+# Windows of up to this width get loops of their own, whose length the compiler knows. Wider ones are
+# filled up with zeros to a whole number of the blocks that vector instructions work off.
+_NARROW = 4
 
 
 @functools.cache
@@ -120,6 +122,12 @@ def _scatter(matrix, stride, first, second, windows, share, lanes):
     """Add the outer product of two pixels' windows to a flat matrix."""
     start, weight, _ = windows
     begin = start[first] * stride + start[second]
+    if len(lanes) >= LANES:
+        for i in range(0, len(lanes), LANES):
+            for j in range(0, len(lanes), LANES):
+                one, other = first * len(lanes) + i, second * len(lanes) + j
+                add_outer(matrix, begin + i * stride + j, stride, weight, one, other, share)
+        return
     for i in range(len(lanes)):
         row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         w = weight[first, i] * share
@@ -144,6 +152,14 @@ def _gather(matrix, stride, first, second, windows, share, by_weight, lanes):
     start, weight, _ = windows
     begin = start[first] * stride + start[second]
     value = 0.0
+    if len(lanes) >= LANES:
+        for i in range(0, len(lanes), LANES):
+            for j in range(0, len(lanes), LANES):
+                one, other = first * len(lanes) + i, second * len(lanes) + j
+                value += add_products(
+                    by_weight, weight, one, other, matrix, begin + i * stride + j, stride, share
+                )
+        return value
     for i in range(len(lanes)):
         row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         w = weight[first, i] * share
@@ -383,4 +399,6 @@ def _kernel(binning: Binning | GaussianGrid) -> tuple[tuple[Any, ...], np.ndarra
 def _lanes(binning: Binning | GaussianGrid) -> tuple[float, ...] | np.ndarray:
     """Something as long as a window: a tuple, whose length is part of its type, or an array."""
     span = min(binning.n_taps, binning.levels)
-    return (0.0,) * span if span in _WIDTHS else np.zeros(span)
+    if span <= _NARROW:
+        return (0.0,) * span
+    return np.zeros(math.ceil(span / LANES) * LANES)
