@@ -34,8 +34,8 @@ _compiled = numba.njit(
 # the time. The cubic through values and slopes at steps of 1/128 bandwidth is within 2e-11.
 _STEPS = 128
 
-# Windows of up to this width get loops of their own, whose length the compiler knows. Wider ones are
-# filled up with zeros to a whole number of the blocks that vector instructions work off.
+# Windows of up to this width get loops of their own, whose length the compiler knows. Wider ones
+# are filled up with zeros to a whole number of the blocks that vector instructions work off.
 _NARROW = 4
 
 

@@ -17,6 +17,9 @@ from .offsets import Offset, check_offsets, pair_views
 _STEPS_PER_BANDWIDTH = 128
 _MOST_NODES = 2**13
 
+# Weights that are looked up at a time.
+_CHUNK = 2**18
+
 
 def soft_glcm(
     patches: Tensor,
@@ -63,17 +66,32 @@ def soft_glcm(
     differentiable = patches.requires_grad and torch.is_grad_enabled()
     nodes = _nodes(binning)
     if differentiable or nodes > min(_MOST_NODES, patches.numel()):
-        phi = _weights_of_all_levels(patches, binning)
+        matrices = _matrices(_weights_of_all_levels(patches, binning), offsets, normalized)
     else:
-        phi = _looked_up(patches, binning, nodes)
+        # A part at a time: weights that stay in the cache take a third of the time.
+        every = patches.flatten(0, -3) if patches.ndim > 2 else patches[None]
+        table = _table(binning, nodes, patches)
+        matrices = torch.cat(
+            [
+                _matrices(_looked_up(part, binning, table), offsets, normalized)
+                for part in every.split(
+                    max(1, _CHUNK // max(1, every[:1].numel() * binning.levels))
+                )
+            ]
+        ).view(*patches.shape[:-2], len(offsets), binning.levels, binning.levels)
+    poison = patches.detach().sum(dim=(-2, -1)) * 0  # NaN has no gray level
+    return matrices + poison[..., None, None, None]
+
+
+def _matrices(phi: Tensor, offsets: Sequence[Offset], normalized: bool) -> Tensor:
+    """Sum the products over pixel pairs: (..., p, q, L) to (..., O, L, L)."""
     phi = phi.movedim(-1, -3)  # (..., L, p, q)
-    poison = patches.detach().sum(dim=(-2, -1))[..., None, None] * 0  # NaN has no gray level
     matrices = []
     for offset in offsets:
         first, second = pair_views(phi, offset)
         matrix = first.flatten(-2) @ second.flatten(-2).mT  # (..., L, L)
         pairs = first.shape[-2] * first.shape[-1]
-        matrices.append((matrix / pairs if normalized else matrix) + poison)
+        matrices.append(matrix / pairs if normalized else matrix)
     return torch.stack(matrices, dim=-3)
 
 
@@ -89,12 +107,19 @@ def _nodes(binning: Binning) -> int:
     return math.ceil(_STEPS_PER_BANDWIDTH * (high - low) / binning.scale)
 
 
-def _looked_up(patches: Tensor, binning: Binning, nodes: int) -> Tensor:
-    """Do the same from a table of the kernel, several times faster and without a gradient."""
+def _table(binning: Binning, nodes: int, like: Tensor) -> Tensor:
+    """Weights at evenly spaced gray levels, and how they go on to the next: (nodes + 1, 2 L)."""
+    grid = torch.linspace(*binning.value_range, nodes + 1, dtype=like.dtype, device=like.device)
+    weights = _weights_of_all_levels(grid, binning)
+    rises = F.pad(torch.diff(weights, dim=0), (0, 0, 0, 1))
+    return torch.cat([weights, rises], dim=1)
+
+
+def _looked_up(patches: Tensor, binning: Binning, table: Tensor) -> Tensor:
+    """Do as `_weights_of_all_levels` from a table of the kernel, faster and without a gradient."""
     low, high = binning.value_range
-    grid = torch.linspace(low, high, nodes + 1, dtype=patches.dtype, device=patches.device)
-    table = _weights_of_all_levels(grid, binning)  # (nodes + 1, L)
+    nodes = len(table) - 1
     place = (patches.detach().clamp(low, high) - low) * (nodes / (high - low))
     node = place.long().clamp_max(nodes - 1)
-    rise = torch.diff(table, dim=0)
-    return F.embedding(node, table) + (place - node)[..., None] * F.embedding(node, rise)
+    weight, rise = F.embedding(node, table).chunk(2, dim=-1)
+    return torch.addcmul(weight, (place - node)[..., None], rise)
