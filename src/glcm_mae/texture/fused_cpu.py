@@ -66,8 +66,53 @@ def _looked_up(table, t):
 
 
 @_compiled
-def _fill_windows(values, binning, table, windows):
+def _fill_windows(values, binning, table, pieces, windows):
     """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T')."""
+    if len(pieces):
+        _fill_wide_windows(values, binning, pieces, windows)
+    else:
+        _fill_narrow_windows(values, binning, table, windows)
+
+
+@_compiled
+def _fill_wide_windows(values, binning, pieces, windows):
+    """Do so from `_pieces`."""
+    code, levels, n_taps, low, width, _, reach = binning
+    start, weight, slope = windows
+    inside = min(n_taps, levels)
+    high = low + levels * width
+    by_width = len(pieces) / width
+    drawn = np.empty((2, pieces.shape[2]))
+    for n in range(len(values)):
+        x = float(values[n])
+        position = (min(max(x, low), high) - low) / width - reach
+        first = math.floor(position)
+        place = (position - first) * len(pieces)
+        node = min(int(place), len(pieces) - 1)
+        f = place - node
+        c, d, e, g = pieces[node]
+        begin = min(max(first, 0), levels - inside)
+        start[n] = begin
+        whole = first >= 0 and first + n_taps <= levels and low <= x <= high
+        w, s = (weight[n], slope[n]) if whole else (drawn[0], drawn[1])
+        for tap in range(len(w)):
+            w[tap] = c[tap] + f * (d[tap] + f * (e[tap] + f * g[tap]))
+            s[tap] = (d[tap] + f * (2.0 * e[tap] + f * 3.0 * g[tap])) * by_width
+        if whole:
+            continue
+        weight[n, :] = 0.0
+        slope[n, :] = 0.0
+        for tap in range(n_taps):
+            k = first + tap
+            if -levels <= k < 2 * levels and (code != _POINTS or 0 <= k < levels):
+                k = -1 - k if k < 0 else (2 * levels - 1 - k if k >= levels else k)
+                weight[n, k - begin] += w[tap]
+                slope[n, k - begin] += s[tap] if low <= x <= high else 0.0
+
+
+@_compiled
+def _fill_narrow_windows(values, binning, table, windows):
+    """Do so from the kernel's `_table`, or for the linear kernel from its definition."""
     code, levels, n_taps, low, width, scale, reach = binning
     start, weight, slope = windows
     span = min(n_taps, levels)
@@ -82,11 +127,6 @@ def _fill_windows(values, binning, table, windows):
         slope[n, :] = 0.0
         above, density = 1.0, 0.0
         for tap in range(n_taps):
-            if code == _POINTS:
-                distance = (position - begin - tap - 0.5) * (width / scale)
-                weight[n, tap] = math.exp(-0.5 * distance * distance)
-                slope[n, tap] = -distance / scale * weight[n, tap]
-                continue
             k = first + tap
             distance = (position - k - 1.0) * (width / scale)  # from the bin's upper edge
             next_above, next_density = 0.0, 0.0
@@ -245,7 +285,18 @@ def _clear_all(matrix, stride, first, step, both, whole, lanes):
 
 @_compiled
 def _groups_distance(
-    prediction, target, counts, offsets, parts, binning, table, form, lanes, distance, gradient
+    prediction,
+    target,
+    counts,
+    offsets,
+    parts,
+    binning,
+    table,
+    pieces,
+    form,
+    lanes,
+    distance,
+    gradient,
 ):
     """Fill ``distance`` (G,) and ``gradient`` (G, M, p, q) from two (G, M, p, q)."""
     n_groups, members, height, breadth = prediction.shape
@@ -264,8 +315,8 @@ def _groups_distance(
 
     for g in range(n_groups):
         used, share = counts[g] * area, 1.0 / counts[g]
-        _fill_windows(flat_p[g, :used], binning, table, p)
-        _fill_windows(flat_t[g, :used], binning, table, t)
+        _fill_windows(flat_p[g, :used], binning, table, pieces, p)
+        _fill_windows(flat_t[g, :used], binning, table, pieces, t)
         stride = _use_few_levels(p[0][:used], t[0][:used]) + len(lanes)
         by_weight[:used] = 0.0
         total = 0.0
@@ -386,19 +437,56 @@ def fused_distance(
     return torch.from_numpy(distance), torch.from_numpy(gradient)
 
 
-def _kernel(binning: Binning | GaussianGrid) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Tell the compiled loop what it needs to know of the bins, and the kernel's table."""
+def _kernel(
+    binning: Binning | GaussianGrid,
+) -> tuple[tuple[Any, ...], np.ndarray, np.ndarray]:
+    """Tell the compiled loop what it needs to know of the bins, and the kernel's tables."""
     b = binning
     sizes = b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach
     if isinstance(b, GaussianGrid):
-        return (_POINTS, *sizes), np.zeros((1, 2))
+        return (_POINTS, *sizes), np.zeros((1, 2)), _pieces(b)
     code = _LINEAR if b.kernel == "linear" else _TABULATED
-    return (code, *sizes), _table(b.kernel)
+    is_wide = code == _TABULATED and b.n_taps > _NARROW
+    return (code, *sizes), _table(b.kernel), _pieces(b) if is_wide else np.zeros((0, 4, 1))
+
+
+@functools.lru_cache(maxsize=16)
+def _pieces(binning: Binning | GaussianGrid) -> np.ndarray:
+    """All weights of a window, as cubics in the pixel's place within a bin: (nodes, 4, T').
+
+    A window depends on that place alone, but for the mirror at the ends of the range. Values and
+    slopes at the nodes are met; between them the cubics are within 5e-10.
+    """
+    b = binning
+    nodes = math.ceil(_STEPS / 2 * b.width / b.scale)
+    place = torch.arange(nodes + 1, dtype=torch.float64)[:, None] / nodes
+    ratio = b.width / b.scale
+    if isinstance(b, GaussianGrid):
+        taps = torch.arange(b.n_taps, dtype=torch.float64)
+        distance = (place + b.reach - taps - 0.5) * ratio  # (nodes + 1, T)
+        weight = torch.exp(-0.5 * distance.square())
+        slope = -distance * weight
+    else:
+        edges = torch.arange(1, b.n_taps, dtype=torch.float64)
+        distance = (place + b.reach - edges) * ratio  # (nodes + 1, T - 1)
+        noise = NOISE[b.kernel]
+        ends = torch.ones(nodes + 1, 1, dtype=torch.float64)
+        weight = -torch.cat([ends, noise.cdf(distance), 0 * ends], dim=1).diff(dim=1)
+        slope = -torch.cat([0 * ends, noise.pdf(distance), 0 * ends], dim=1).diff(dim=1)
+    slope = slope * (ratio / nodes)  # by step
+    rise = weight.diff(dim=0)
+    left, right = slope[:-1], slope[1:]
+    cubics = [weight[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise]
+    pieces = np.zeros((nodes, 4, _whole_blocks(b.n_taps)))
+    pieces[:, :, : b.n_taps] = torch.stack(cubics, dim=1)
+    return pieces
 
 
 def _lanes(binning: Binning | GaussianGrid) -> tuple[float, ...] | np.ndarray:
     """Something as long as a window: a tuple, whose length is part of its type, or an array."""
     span = min(binning.n_taps, binning.levels)
-    if span <= _NARROW:
-        return (0.0,) * span
-    return np.zeros(math.ceil(span / LANES) * LANES)
+    return (0.0,) * span if span <= _NARROW else np.zeros(_whole_blocks(span))
+
+
+def _whole_blocks(span: int) -> int:
+    return math.ceil(span / LANES) * LANES

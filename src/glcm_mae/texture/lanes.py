@@ -8,18 +8,20 @@ it has for every processor: where the registers are shorter, it takes several.
 from __future__ import annotations
 
 # mypy: allow-untyped-defs
+from typing import Any
+
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 LANES = 16
 """Rows and columns of a block."""
 
 _FAST = ("contract", "reassoc")
+_intrinsic: Any = extending.intrinsic  # takes the typing context off the arguments
 
 
-@intrinsic
+@_intrinsic
 def add_outer(typing, matrix, place, stride, weight, first, second, share):
     """Add to a block of a matrix the outer product of two windows.
 
@@ -44,7 +46,7 @@ def add_outer(typing, matrix, place, stride, weight, first, second, share):
     return types.void(*arguments), generate
 
 
-@intrinsic
+@_intrinsic
 def add_products(typing, out, weight, first, second, matrix, place, stride, share):
     """Add a block of a matrix times each of two windows to the other's place; return both times it.
 
