@@ -90,6 +90,7 @@ def test_tensor_forms_agree(name, levels, kernel, bins, scaled, normalized):
     seed=st.integers(0, 2**31),
     eight_bit=st.booleans(),
 )
+@example(42, ("gaussian", 1.0), 4, (3, 3), (False, False), 0, False)
 @example(97, ("gaussian", 1.0), 4, (1, 2), (True, False), 0, False)  # hardly any slope
 def test_fused_agrees_on_random_settings(levels, kernel, side, offset, form, seed, eight_bit):
     name, bins = kernel
@@ -104,7 +105,7 @@ def test_fused_agrees_on_random_settings(levels, kernel, side, offset, form, see
     # A normal kernel on pairs that nowhere overlap has next to no slope, and that is made of its
     # tails, of which 1e-9 is dropped. Where pairs overlap the slope is about `common`.
     common = levels * expected[0].norm()
-    gradient = 1e-5 + 1e-8 * float(common / expected[1].norm().clamp_min(1e-30))
+    gradient = 1e-5 + 3e-8 * float(common / expected[1].norm().clamp_min(1e-30))
     assert_agrees(fused(p, t, valid, comparison), expected, 1e-9, gradient)
 
 

@@ -455,10 +455,10 @@ def _pieces(binning: Binning | GaussianGrid) -> np.ndarray:
     """All weights of a window, as cubics in the pixel's place within a bin: (nodes, 4, T').
 
     A window depends on that place alone, but for the mirror at the ends of the range. Values and
-    slopes at the nodes are met; between them the cubics are within 5e-10.
+    slopes at the nodes are met; between them the cubics are within 3e-11.
     """
     b = binning
-    nodes = math.ceil(_STEPS / 2 * b.width / b.scale)
+    nodes = math.ceil(_STEPS * b.width / b.scale)
     place = torch.arange(nodes + 1, dtype=torch.float64)[:, None] / nodes
     ratio = b.width / b.scale
     if isinstance(b, GaussianGrid):
