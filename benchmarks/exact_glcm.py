@@ -63,8 +63,9 @@ def ours(
     torch.set_num_threads(threads)
     images = torch.from_numpy(stack).to(device)
     area = stack[0].size
-    dtype = torch.int16 if area < 2**15 else torch.int32
-    at_once = _PAIRS // area if sparse else (16 * _CELLS if reuse else _CELLS) // levels**2
+    pairs = max(math.prod(np.subtract(stack.shape[1:], np.abs(offset))) for offset in offsets)
+    dtype = torch.uint8 if pairs < 2**8 else torch.int32  # the narrowest that holds every count
+    at_once = _PAIRS // area if sparse else (8 * _CELLS if reuse else _CELLS) // levels**2
     chunks = images.split(max(1, at_once // len(offsets)))
     memory = (
         torch.empty(len(chunks[0]), len(offsets), levels, levels, dtype=dtype) if reuse else None

@@ -23,10 +23,8 @@ from .features import FEATURE_NAMES
 from .hard_cpu import (
     OUTSIDE,
     compiled,
-    count_rows,
     for_all,
     radix_sort,
-    row_of_pairs,
     seen,
 )
 from .regions import Regions
@@ -54,12 +52,14 @@ def _range(image, levels):
 
 
 @compiled
-def _count_triangle(image, shape, offset, masked, lowest, triangle):
+def _count_triangle(image, masked, pairs, o, lowest, triangle):
     """Add the pairs of one offset to the triangle of unordered levels; return how many."""
+    runs, ends = pairs
     counted = 0
-    for row in range(count_rows(shape, offset)):
-        first, second = row_of_pairs(image, shape, offset, row)
-        for x in range(len(first)):
+    for r in range(ends[o], ends[o + 1]):
+        start, length, step = runs[r, 0], runs[r, 1], runs[r, 2]
+        first, second = image[start : start + length], image[start + step : start + step + length]
+        for x in range(length):
             if masked and (first[x] == OUTSIDE or second[x] == OUTSIDE):
                 continue
             i = min(first[x], second[x]) - lowest
@@ -70,11 +70,13 @@ def _count_triangle(image, shape, offset, masked, lowest, triangle):
 
 
 @compiled
-def _list_pairs(image, shape, offset, masked, lowest, span, keys, n):
+def _list_pairs(image, masked, pairs, o, lowest, span, keys, n):
     """Write down the unordered levels of every pair of one offset; return how many there are."""
-    for row in range(count_rows(shape, offset)):
-        first, second = row_of_pairs(image, shape, offset, row)
-        for x in range(len(first)):
+    runs, ends = pairs
+    for r in range(ends[o], ends[o + 1]):
+        start, length, step = runs[r, 0], runs[r, 1], runs[r, 2]
+        first, second = image[start : start + length], image[start + step : start + step + length]
+        for x in range(length):
             if masked and (first[x] == OUTSIDE or second[x] == OUTSIDE):
                 continue
             i = min(first[x], second[x]) - lowest
@@ -225,9 +227,7 @@ def _finish(pairs, lowest, span, joint, inverse, logs, distributions, values):
 
 
 @compiled
-def _fill_features(
-    images, shape, masked, levels, offsets, merged, triangle, room, inverse, logs, values
-):
+def _fill_features(images, masked, levels, pairs, merged, triangle, room, inverse, logs, values):
     """Fill (n, G, 25) with features.
 
     G is 1 if ``merged``, else the number of offsets; no matrix has more pairs than ``room``.
@@ -244,40 +244,37 @@ def _fill_features(
         while (span * span - 1) >> bits > 0:
             bits += 1
         for group in range(groups):
-            pairs = 0
-            first, last = (0, len(offsets)) if merged else (group, group + 1)
+            n_pairs = 0
+            first, last = (0, len(pairs[1]) - 1) if merged else (group, group + 1)
             for o in range(first, last):
-                offset = (offsets[o, 0], offsets[o, 1], offsets[o, 2])
                 if by_triangle:
-                    pairs += _count_triangle(image, shape, offset, masked, lowest, triangle)
+                    n_pairs += _count_triangle(image, masked, pairs, o, lowest, triangle)
                 else:
-                    pairs = _list_pairs(image, shape, offset, masked, lowest, span, keys, pairs)
-            if pairs == 0:
+                    n_pairs = _list_pairs(image, masked, pairs, o, lowest, span, keys, n_pairs)
+            if n_pairs == 0:
                 values[n, group] = np.nan
                 continue
             if by_triangle:
                 joint = _tally_triangle(triangle, span, logs, distributions)
             else:
-                ordered = radix_sort(keys, spare, pairs, bits)
-                joint = _tally_sorted(ordered, pairs, span, logs, distributions)
-            _finish(pairs, lowest, span, joint, inverse, logs, distributions, values[n, group])
+                ordered = radix_sort(keys, spare, n_pairs, bits)
+                joint = _tally_sorted(ordered, n_pairs, span, logs, distributions)
+            _finish(n_pairs, lowest, span, joint, inverse, logs, distributions, values[n, group])
 
 
 def features(regions: Regions, merged: bool) -> Tensor:
     """Compute features as `glcm_mae.texture.region_features.tensor_features`, in parallel."""
-    n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
+    n, pairs = regions.lead.numel(), regions.runs()
     per_offset = [regions.pairs(offset) for offset in regions.offsets]
     room = sum(per_offset) if merged else max(per_offset)
-    values = np.empty((n, 1 if merged else len(offsets), len(FEATURE_NAMES)))
+    values = np.empty((n, 1 if merged else len(regions.offsets), len(FEATURE_NAMES)))
     tables = _inverses(regions.levels), _logs(min(2 * room, _LOGS))
     most_cells = min(regions.levels * (regions.levels + 1) // 2, _CELLS_A_PAIR * room)
     count_type = np.int32 if room < 2**31 else np.int64
 
     def compute(images: NDArray[np.int32], part: slice) -> None:
         triangle = np.zeros(most_cells, count_type)
-        _fill_features(
-            *seen(regions, images), offsets, merged, triangle, room, *tables, values[part]
-        )
+        _fill_features(*seen(regions, images), pairs, merged, triangle, room, *tables, values[part])
 
     for_all(regions, compute)
     return torch.from_numpy(values)

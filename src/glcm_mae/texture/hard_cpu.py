@@ -1,8 +1,8 @@
 """Counting pixel pairs as compiled loops for the CPU (numba).
 
 Volumes are read, some at a time, from memory of any type and strides into a scratch of the thread;
-then their pairs are counted row by row. Only the reading is compiled anew for each type. Threads
-share nothing but the input and write apart.
+then the cells of their pairs are listed, run by run (`Regions.runs`), and counted. Only the reading
+is compiled anew for each type. Threads share nothing but the input and write apart.
 """
 
 from __future__ import annotations
@@ -32,22 +32,26 @@ def _load(memory, starts, strides, mask, mask_starts, mask_strides, shape, level
     """Read volumes into ``images`` (n, D * H * W), OUTSIDE where masked; False if out of range."""
     depth, height, width = shape
     highest = np.int32(0)
+    # Rows that follow one another in memory are read as one.
+    follow = len(mask) == 0 and strides[1] == width * strides[2]
+    rows, length = (1, height * width) if follow else (height, width)
     for n in range(len(starts)):
-        for line in range(depth * height):
-            z, y = line // height, line % height
-            row = images[n, line * width : (line + 1) * width]
-            here = starts[n] + z * strides[0] + y * strides[1]
-            if strides[2] == 1:  # compiled apart: it reads many at a time
-                _read(memory, here, 1, levels, row)
-            else:
-                _read(memory, here, strides[2], levels, row)
-            if len(mask) > 0:
-                here = mask_starts[n] + z * mask_strides[0] + y * mask_strides[1]
-                for x in range(width):
-                    if not mask[here + x * mask_strides[2]]:
-                        row[x] = OUTSIDE
-            for code in row:
-                highest = max(highest, code)
+        image = images[n]
+        for z in range(depth):
+            for y in range(rows):
+                row = image[(z * rows + y) * length : (z * rows + y + 1) * length]
+                here = starts[n] + z * strides[0] + y * strides[1]
+                if strides[2] == 1:  # compiled apart: it reads many at a time
+                    _read(memory, here, 1, levels, row)
+                else:
+                    _read(memory, here, strides[2], levels, row)
+                if len(mask) > 0:
+                    here = mask_starts[n] + z * mask_strides[0] + y * mask_strides[1]
+                    for x in range(width):
+                        if not mask[here + x * mask_strides[2]]:
+                            row[x] = OUTSIDE
+        for code in image:
+            highest = max(highest, code)
     return highest < levels
 
 
@@ -59,52 +63,15 @@ def _read(memory, here, step, levels, row):
 
 
 @compiled
-def row_of_pairs(image, shape, offset, row):
-    """First and second pixels of the pairs that begin in the ``row``-th row that has any."""
-    (_, height, width), (dz, dy, dx) = shape, offset
-    rows = height - abs(dy)
-    z, y = max(0, -dz) + row // rows, max(0, -dy) + row % rows
-    start = (z * height + y) * width + max(0, -dx)
-    step = (dz * height + dy) * width + dx
-    breadth = width - abs(dx)
-    return image[start : start + breadth], image[start + step : start + step + breadth]
-
-
-@compiled
-def count_rows(shape, offset):
-    """Count the rows in which pairs begin."""
-    depth, height, width = shape
-    dz, dy, dx = offset
-    if abs(dx) >= width:
-        return 0
-    return max(0, depth - abs(dz)) * max(0, height - abs(dy))
-
-
-@compiled
-def _count(image, shape, offset, masked, levels, matrix):
-    """Add the pairs of one offset to a flat (L * L) matrix."""
-    for row in range(count_rows(shape, offset)):
-        first, second = row_of_pairs(image, shape, offset, row)
-        if masked:
-            for x in range(len(first)):
-                if first[x] != OUTSIDE and second[x] != OUTSIDE:
-                    matrix[np.uintp(first[x] * levels + second[x])] += 1
-        else:
-            for x in range(len(first)):
-                matrix[np.uintp(first[x] * levels + second[x])] += 1
-
-
-@compiled
-def _fill_matrices(images, shape, masked, levels, offsets, symmetric, matrices):
+def _fill_matrices(images, masked, levels, pairs, symmetric, cells, matrices):
     """Fill (n, O, L * L) with counts."""
     for n, image in enumerate(images):
-        for o in range(len(offsets)):
+        for o in range(matrices.shape[1]):
             matrix = matrices[n, o]
-            dz, dy, dx = offsets[o, 0], offsets[o, 1], offsets[o, 2]
             matrix[:] = 0  # this brings it into the cache, where counting is fast
-            _count(image, shape, (dz, dy, dx), masked, levels, matrix)
-            if symmetric:
-                _count(image, shape, (-dz, -dy, -dx), masked, levels, matrix)
+            listed = _list_cells(image, masked, levels, pairs, o, symmetric, cells)
+            for k in range(listed):
+                matrix[cells[k]] += 1
 
 
 @compiled
@@ -132,25 +99,30 @@ def radix_sort(keys, spare, n, bits):
 
 
 @compiled
-def _list_cells(image, shape, offset, masked, levels, symmetric, cells):
-    """Write down the cell of every pair of one offset; return how many there are."""
-    n = 0
-    for row in range(count_rows(shape, offset)):
-        first, second = row_of_pairs(image, shape, offset, row)
-        for x in range(len(first)):
-            if masked and (first[x] == OUTSIDE or second[x] == OUTSIDE):
-                continue
-            a, b = np.int64(first[x]), np.int64(second[x])
-            cells[n] = a * levels + b
-            n += 1
-            if symmetric:
-                cells[n] = b * levels + a
-                n += 1
+def _list_cells(image, masked, levels, pairs, o, symmetric, cells):
+    """Write down the cell of every pair of an offset; return how many there are."""
+    runs, ends = pairs
+    n, side = 0, np.uint32(levels)
+    for turned in range(2 if symmetric else 1):
+        for r in range(ends[o], ends[o + 1]):
+            start, length, step = runs[r, 0], runs[r, 1], runs[r, 2]
+            one, other = (start + step, start) if turned else (start, start + step)
+            first, second = image[one : one + length], image[other : other + length]
+            if masked:
+                for x in range(length):
+                    if first[x] != OUTSIDE and second[x] != OUTSIDE:
+                        cells[n] = np.uint32(first[x]) * side + np.uint32(second[x])
+                        n += 1
+            else:
+                own = cells[n : n + length]
+                for x in range(length):
+                    own[x] = np.uint32(first[x]) * side + np.uint32(second[x])
+                n += length
     return n
 
 
 @compiled
-def _fill_entries(images, shape, masked, levels, offsets, symmetric, cells, counts, used):
+def _fill_entries(images, masked, levels, pairs, symmetric, cells, counts, used):
     """Fill sorted cells and their counts (n, O, P), and how many each matrix has (n, O)."""
     listed = np.empty(cells.shape[2], np.uint32)
     spare = np.empty(cells.shape[2], np.uint32)
@@ -158,12 +130,11 @@ def _fill_entries(images, shape, masked, levels, offsets, symmetric, cells, coun
     while (levels * levels - 1) >> bits:
         bits += 1
     for n, image in enumerate(images):
-        for o in range(len(offsets)):
-            offset = (offsets[o, 0], offsets[o, 1], offsets[o, 2])
-            pairs = _list_cells(image, shape, offset, masked, levels, symmetric, listed)
-            keys = radix_sort(listed, spare, pairs, bits)
+        for o in range(cells.shape[1]):
+            n_cells = _list_cells(image, masked, levels, pairs, o, symmetric, listed)
+            keys = radix_sort(listed, spare, n_cells, bits)
             entries = 0
-            for k in range(pairs):
+            for k in range(n_cells):
                 if k == 0 or keys[k] != keys[k - 1]:
                     cells[n, o, entries] = keys[k]
                     counts[n, o, entries] = 0
@@ -178,15 +149,15 @@ def _write_entries(cells, counts, used, levels, grid, ends, indices, values):
 
     ``grid`` (g, M) says where in the batch a matrix stands, ``ends`` (M,) where its entries end.
     """
-    places = len(grid)
+    places, side = len(grid), np.uint32(levels)
     for m in range(len(used)):
         entry = ends[m] - used[m]
         for k in range(used[m]):
             for place in range(places):
                 indices[place, entry + k] = grid[place, m]
-            cell = np.int64(cells[m, k])
-            indices[places, entry + k] = cell // levels
-            indices[places + 1, entry + k] = cell % levels
+            first = cells[m, k] // side
+            indices[places, entry + k] = first
+            indices[places + 1, entry + k] = cells[m, k] - first * side
             values[entry + k] = counts[m, k]
 
 
@@ -194,13 +165,16 @@ def count_dense(
     regions: Regions, symmetric: bool, dtype: torch.dtype, out: Tensor | None = None
 ) -> Tensor:
     """Count as `glcm_mae.texture.hard.scatter_dense`, on as many threads as torch uses."""
-    n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
-    shape = n, len(offsets), regions.levels**2
+    shape = regions.lead.numel(), len(regions.offsets), regions.levels**2
+    room = _room(regions, symmetric)
     # numpy's memory lies on large pages, several times faster to touch first than torch's.
     matrices = np.empty(shape, _numpy_type(dtype)) if out is None else out.view(shape).numpy()
 
+    pairs = regions.runs()
+
     def count(images: NDArray[np.int32], part: slice) -> None:
-        _fill_matrices(*seen(regions, images), offsets, symmetric, matrices[part])
+        cells = np.empty(room, np.uint32)
+        _fill_matrices(*seen(regions, images), pairs, symmetric, cells, matrices[part])
 
     for_all(regions, count)
     return torch.from_numpy(matrices)
@@ -210,16 +184,16 @@ def count_sparse(
     regions: Regions, symmetric: bool, dtype: torch.dtype, grid: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Count as `glcm_mae.texture.hard.unique_cells`, on as many threads as torch uses."""
-    n, offsets = regions.lead.numel(), np.array(regions.offsets, np.int64)
-    room = max(map(regions.pairs, regions.offsets)) * (2 if symmetric else 1)
-    n_offsets = len(offsets)
+    n, n_offsets = regions.lead.numel(), len(regions.offsets)
+    room = _room(regions, symmetric)
     cells = np.empty((n, n_offsets, room), np.uint32)
     counts = np.empty((n, n_offsets, room), _numpy_type(dtype))
     used = np.empty((n, n_offsets), np.int64)
+    pairs = regions.runs()
 
     def count(images: NDArray[np.int32], part: slice) -> None:
         own = cells[part], counts[part], used[part]
-        _fill_entries(*seen(regions, images), offsets, symmetric, *own)
+        _fill_entries(*seen(regions, images), pairs, symmetric, *own)
 
     for_all(regions, count)
     matrices, flat_used, places = n * n_offsets, used.reshape(-1), grid.numpy()
@@ -268,8 +242,13 @@ def for_all(regions: Regions, work: Callable[[NDArray[np.int32], slice], None]) 
 
 
 def seen(regions: Regions, images: NDArray[np.int32]) -> tuple[Any, ...]:
-    """Give what every loop takes first: volumes, their shape, if there is a mask, and L."""
-    return images, tuple(regions.codes.shape[-3:]), regions.masked, regions.levels
+    """Give what every loop takes first: volumes, if there is a mask, and L."""
+    return images, regions.masked, regions.levels
+
+
+def _room(regions: Regions, symmetric: bool) -> int:
+    """Most pairs that a matrix has."""
+    return max(map(regions.pairs, regions.offsets)) * (2 if symmetric else 1)
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:

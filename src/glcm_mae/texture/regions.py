@@ -102,6 +102,38 @@ class Regions:
         sizes = zip(self.codes.shape[-3:], offset, strict=True)
         return int(np.prod([max(0, size - abs(step)) for size, step in sizes]))
 
+    def runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Say where in a volume's memory pairs stand side by side.
+
+        Returns
+        -------
+        runs : ndarray of int64, (R, 3)
+            Flat index of the first pixel of a run's first pair, number of pairs, and distance to
+            their second pixels.
+        ends : ndarray of int64, (O + 1,)
+            The runs of offset o are those from ``ends[o]`` to ``ends[o + 1]``.
+
+        Examples
+        --------
+        >>> area = regions(torch.zeros(2, 3).int(), 8, [(0, 1), (1, 0)], None)
+        >>> area.runs()[0].tolist()  # two of 2 pairs, and one of 3
+        [[0, 2, 1], [3, 2, 1], [0, 3, 3]]
+        """
+        depth, height, width = self.codes.shape[-3:]
+        parts = []
+        for dz, dy, dx in self.offsets:
+            z = np.arange(max(0, -dz), depth - max(0, dz))
+            y = np.arange(max(0, -dy), height - max(0, dy))
+            length = max(0, width - abs(dx))
+            if dx == 0 and len(y):  # the rows of a slice follow one another
+                y, length = y[:1], width * len(y)
+            starts = (z[:, None] * height + y) * width + max(0, -dx)
+            step = (dz * height + dy) * width + dx
+            found = np.stack(np.broadcast_arrays(starts.ravel(), length, step), axis=1)
+            parts.append(found[: len(found) if length else 0].astype(np.int64))
+        ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        return np.concatenate(parts), ends
+
     def check_levels(self) -> None:
         """Refuse gray levels of the region that are out of range."""
         codes = self.codes if self.mask is None else self.codes[self.mask]
