@@ -133,14 +133,13 @@ def _fill_entries(images, masked, levels, pairs, symmetric, cells, counts, used)
         for o in range(cells.shape[1]):
             n_cells = _list_cells(image, masked, levels, pairs, o, symmetric, listed)
             keys = radix_sort(listed, spare, n_cells, bits)
-            entries = 0
-            for k in range(n_cells):
-                if k == 0 or keys[k] != keys[k - 1]:
-                    cells[n, o, entries] = keys[k]
-                    counts[n, o, entries] = 0
-                    entries += 1
-                counts[n, o, entries - 1] += 1
-            used[n, o] = entries
+            last = -1
+            for k in range(n_cells):  # without a branch, which would be guessed wrong
+                is_new = k == 0 or keys[k] != keys[k - 1]
+                last += is_new
+                cells[n, o, last] = keys[k]
+                counts[n, o, last] = (0 if is_new else counts[n, o, last]) + 1
+            used[n, o] = last + 1
 
 
 @compiled
@@ -149,16 +148,17 @@ def _write_entries(cells, counts, used, levels, grid, ends, indices, values):
 
     ``grid`` (g, M) says where in the batch a matrix stands, ``ends`` (M,) where its entries end.
     """
-    places, side = len(grid), np.uint32(levels)
+    places = len(grid)
     for m in range(len(used)):
-        entry = ends[m] - used[m]
+        own = slice(ends[m] - used[m], ends[m])
+        for place in range(places):
+            indices[place, own] = grid[place, m]
+        first, second = indices[places, own], indices[places + 1, own]
         for k in range(used[m]):
-            for place in range(places):
-                indices[place, entry + k] = grid[place, m]
-            first = cells[m, k] // side
-            indices[places, entry + k] = first
-            indices[places + 1, entry + k] = cells[m, k] - first * side
-            values[entry + k] = counts[m, k]
+            # A quotient of whole numbers below 2^32 is never rounded up to the next one.
+            first[k] = np.int64(float(cells[m, k]) / levels)
+            second[k] = cells[m, k] - first[k] * levels
+        values[own] = counts[m, : used[m]]
 
 
 def count_dense(

@@ -199,5 +199,8 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     if threads == 1:
         work(parts[0])
         return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))  # raises what a thread has raised
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work, part) for part in parts[1:]]
+        work(parts[0])  # here: a thread takes longer to start than small parts to do
+        for other in others:
+            other.result()  # raises what the thread has raised
