@@ -324,6 +324,18 @@ def test_nothing_removed_costs_nothing(scope, descriptor):
     loss.backward()
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_kept_patches_are_asked_for_only_if_said(scope):
+    x, tokens, removed = images(), torch.randn(2, 12, WIDTH), mask()
+    torch.manual_seed(0)
+    head = texture_head(scope=scope)
+    torch.manual_seed(0)
+    with_kept = texture_head(scope=scope, kept=True)
+    expected = head.loss(tokens, x, torch.ones_like(removed))
+    assert torch.equal(with_kept.loss(tokens, x, removed), expected)
+    assert head.loss(tokens, x, removed) != expected
+
+
 def test_a_head_fitted_on_a_single_patch_is_finite():
     head = texture_head(grid=(1, 1), whitened=True)
     x = torch.rand(2, CHANNELS, PATCH, PATCH)

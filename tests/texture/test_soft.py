@@ -35,3 +35,15 @@ def test_nan_is_not_swallowed(differentiable):
     matrices = soft_glcm(patches.requires_grad_(differentiable), Binning(4))
     assert matrices[0].isnan().all()
     assert matrices[1].isfinite().all()
+
+
+def test_parts_that_are_done_at_a_time_do_not_show(monkeypatch):
+    patches = torch.rand(3, 7, 8, 8)
+    whole = soft_glcm(patches, Binning(4))
+    monkeypatch.setattr("glcm_mae.texture.soft._CHUNK", 2 * 64 * 4)  # two patches
+    assert torch.allclose(soft_glcm(patches, Binning(4)), whole, atol=1e-6)
+    assert torch.allclose(soft_glcm(patches[0, 0], Binning(4)), whole[0, 0], atol=1e-6)
+
+
+def test_an_empty_batch_has_no_matrices():
+    assert soft_glcm(torch.rand(0, 5, 8, 8), Binning(4)).shape == (0, 5, 2, 4, 4)

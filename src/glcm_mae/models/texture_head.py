@@ -1,4 +1,4 @@
-"""Texture prediction: a linear head that names the texture of each removed patch."""
+"""Texture prediction: a linear head that names the texture of patches."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class TextureHead(nn.Module):
     grid : (int, int)
         Patches per column and row.
     scope : "patch", "image" or int
-        Over which patches the GLCM is taken: the removed patch alone; all of the image; or a block
-        of scope x scope patches with the removed one in its middle, cut off at the image's border
+        Over which patches the GLCM is taken: the patch asked for alone; all of the image; or a
+        block of scope x scope patches with that one in its middle, cut off at the image's border
         (odd; 1 is the patch alone). The GLCM is the mean of these patches' GLCMs: as in
         texture reconstruction, no pixel pair reaches across a patch's border. One patch is too
         small a sample of its texture: M patches have an M-th of the scatter. They may have been
@@ -59,6 +59,10 @@ class TextureHead(nn.Module):
     whitened : bool
         Whether each principal direction of the descriptor counts alike, instead of each entry.
         Entries go up and down together, so that a few directions hold most of their variance.
+    kept : bool
+        Whether the texture of the kept patches is asked for, too. That of a removed patch can be
+        guessed only so far as its surroundings tell it; that of a kept one the encoder sees, and
+        has to work out, for the decoder gets a narrow projection of its tokens and no pixels.
 
     Raises
     ------
@@ -97,6 +101,7 @@ class TextureHead(nn.Module):
         descriptor: Descriptor = "glcm",
         relative: bool = False,
         whitened: bool = False,
+        kept: bool = False,
     ) -> None:
         super().__init__()
         check_offsets(offsets, patch_size, patch_size)
@@ -107,6 +112,7 @@ class TextureHead(nn.Module):
             )
         self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
         self.grid, self.scope, self.relative, self.whitened = grid, scope, relative, whitened
+        self.kept = kept
         self.descriptors = ("glcm", "haralick") if descriptor == "both" else (descriptor,)
         per_matrix = {"glcm": binning.levels**2, "haralick": len(_HARALICK)}
         self.entries = [in_chans * len(offsets) * per_matrix[name] for name in self.descriptors]
@@ -117,9 +123,9 @@ class TextureHead(nn.Module):
             for i, n in enumerate(self.entries):
                 self.register_buffer(f"whitening{i}", torch.eye(n))
 
-    def describe(self, images: Tensor, removed: Tensor) -> Tensor:
-        """Texture around the removed patches: (B, C, H, W), (B, N) to (R, entries)."""
-        matrices = self._matrices(images, removed)
+    def describe(self, images: Tensor, asked: Tensor) -> Tensor:
+        """Texture around the patches asked for: (B, C, H, W), (B, N) to (R, entries)."""
+        matrices = self._matrices(images, asked)
         parts = [_DESCRIBE[name](matrices).flatten(1) for name in self.descriptors]
         return torch.cat(parts, dim=1)
 
@@ -141,19 +147,34 @@ class TextureHead(nn.Module):
             for i, part in enumerate(self._standardised(texture)):
                 self.get_buffer(f"whitening{i}").copy_(_whitening(part))
 
-    def targets(self, images: Tensor, removed: Tensor) -> list[Tensor]:
+    def targets(self, images: Tensor, asked: Tensor) -> list[Tensor]:
         """Standardise what `describe` says, one tensor a descriptor: (R, its entries)."""
-        parts = self._standardised(self.describe(images, removed))
+        parts = self._standardised(self.describe(images, asked))
         if not self.whitened:
             return parts
         return [part @ self.get_buffer(f"whitening{i}") for i, part in enumerate(parts)]
 
     def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error of the removed patches' standardised textures; 0 if there are none."""
-        removed = mask.bool()
+        """Mean squared error of the standardised textures asked for; 0 if there are none.
+
+        Parameters
+        ----------
+        tokens : Tensor, (B, N, width)
+            The decoder's.
+        images : Tensor, (B, C, H, W)
+            In [0, 1].
+        mask : Tensor, (B, N)
+            1 where a patch was removed.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
+        asked = torch.ones_like(mask, dtype=torch.bool) if self.kept else mask.bool()
         with torch.no_grad():
-            targets = self.targets(images, removed)
-        predictions = self.linear(tokens[removed].float()).split(self.entries, dim=1)
+            targets = self.targets(images, asked)
+        predictions = self.linear(tokens[asked].float()).split(self.entries, dim=1)
         errors = [
             F.mse_loss(p, t, reduction="sum") / max(1, t.numel())
             for p, t in zip(predictions, targets, strict=True)
@@ -164,15 +185,15 @@ class TextureHead(nn.Module):
         standard = (texture - self.mean) / self.deviation
         return list(standard.split(self.entries, dim=1))
 
-    def _matrices(self, images: Tensor, removed: Tensor) -> Tensor:
-        """Soft GLCMs over the scope of each removed patch: (R, C, O, L, L)."""
+    def _matrices(self, images: Tensor, asked: Tensor) -> Tensor:
+        """Soft GLCMs over the scope of each patch asked for: (R, C, O, L, L)."""
         patches = patchify(images, self.patch_size)  # (B, N, p * p * C)
         if self.scope in ("patch", 1):
-            return self._matrix_of_each(patches[removed])
-        each = self._matrix_of_each(patches.flatten(0, 1)).unflatten(0, removed.shape)
+            return self._matrix_of_each(patches[asked])
+        each = self._matrix_of_each(patches.flatten(0, 1)).unflatten(0, asked.shape)
         if self.scope == "image":
-            return each.mean(dim=1)[removed.nonzero()[:, 0]]
-        return _mean_around(each, self.grid, int(self.scope))[removed]
+            return each.mean(dim=1)[asked.nonzero()[:, 0]]
+        return _mean_around(each, self.grid, int(self.scope))[asked]
 
     def _matrix_of_each(self, patches: Tensor) -> Tensor:
         """Soft GLCM of each patch: (M, p * p * C) to (M, C, O, L, L)."""

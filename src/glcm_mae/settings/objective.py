@@ -47,6 +47,8 @@ class TargetSettings(PairSettings):
         asked for and not brightness.
     whitened : bool
         Let each principal direction of the descriptor count alike, instead of each entry.
+    kept : bool
+        Ask for the texture of the kept patches, too, which the encoder sees.
     """
 
     levels: int = 8
@@ -54,6 +56,7 @@ class TargetSettings(PairSettings):
     descriptor: Literal["glcm", "haralick", "both"] = "glcm"
     relative: bool = False
     whitened: bool = False
+    kept: bool = False
 
 
 @dataclass
@@ -107,7 +110,7 @@ class ObjectiveSettings:
         Weight of texture reconstruction: the distance between the textures of the redrawn and the
         true patches (the paper's).
     glcm_prediction : float
-        Weight of texture prediction: a linear head predicts the texture of each removed patch.
+        Weight of texture prediction: a linear head predicts the texture of patches.
     norm_pix_loss : bool
         Normalise each target patch to mean 0 and variance 1 for mse.
     balance : str

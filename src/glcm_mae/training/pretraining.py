@@ -213,6 +213,7 @@ def _texture_head(
         descriptor=target.descriptor,
         relative=target.relative,
         whitened=target.whitened,
+        kept=target.kept,
     )
 
 
