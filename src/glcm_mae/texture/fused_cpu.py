@@ -9,9 +9,7 @@ from __future__ import annotations
 
 # mypy: allow-untyped-defs
 import functools
-import itertools
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -23,6 +21,7 @@ from .binning import NOISE, Binning
 from .comparison import Comparison
 from .grid import GaussianGrid
 from .lanes import LANES, add_outer, add_products
+from .regions import in_threads
 
 _TABULATED, _LINEAR, _POINTS = 0, 1, 2
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
@@ -426,14 +425,7 @@ def fused_distance(
     def work(part: slice) -> None:
         _groups_distance(p[part], t[part], n[part], *how, distance[part], gradient[part])
 
-    threads = max(1, min(torch.get_num_threads(), len(p)))
-    edges = np.linspace(0, len(p), threads + 1).astype(int)
-    parts = [slice(start, end) for start, end in itertools.pairwise(edges)]
-    if threads == 1:
-        work(parts[0])
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, parts))
+    in_threads(work, len(p))
     return torch.from_numpy(distance), torch.from_numpy(gradient)
 
 
