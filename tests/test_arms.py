@@ -89,6 +89,9 @@ def test_the_texture_prediction_arm_is_the_default():
 @pytest.mark.parametrize(
     ("arm", "changed"),
     [
+        ("prediction_absolute", {"relative": False}),
+        ("prediction_kept", {"kept": True}),
+        ("prediction_whitened", {"whitened": True}),
         ("prediction_16_levels", {"levels": 16}),
         ("prediction_bspline", {"kernel": "bspline"}),
         ("prediction_sigmoid", {"kernel": "sigmoid"}),

@@ -54,7 +54,7 @@ class TargetSettings(PairSettings):
     levels: int = 8
     scope: Literal["patch", "image"] | int = "patch"
     descriptor: Literal["glcm", "haralick", "both"] = "glcm"
-    relative: bool = False
+    relative: bool = True
     whitened: bool = False
     kept: bool = False
 
