@@ -87,7 +87,7 @@ def _fill_wide_windows(values, binning, pieces, windows):
         position = (min(max(x, low), high) - low) / width - reach
         first = math.floor(position)
         place = (position - first) * len(pieces)
-        node = min(int(place), len(pieces) - 1)
+        node = min(max(int(place), 0), len(pieces) - 1)  # NaN has no place, and none outside
         f = place - node
         c, d, e, g = pieces[node]
         begin = min(max(first, 0), levels - inside)
