@@ -9,7 +9,12 @@ import yaml
 
 from glcm_mae import __version__
 from glcm_mae.errors import UserError
-from glcm_mae.settings import HardwareSettings, PretrainSettings, TargetSettings
+from glcm_mae.settings import (
+    HardwareSettings,
+    PretrainSettings,
+    TargetSettings,
+    TextureSettings,
+)
 from glcm_mae.training.run import Run
 
 from . import small
@@ -85,6 +90,27 @@ def test_a_setting_that_the_run_did_not_know_was_off(run: Run, settings: Pretrai
     path.write_text(text.replace("mask_ratio: 0.75\n", ""))
     with pytest.raises(UserError, match=r"mask_ratio was unknown, is 0\.75"):
         _again(settings)
+
+
+@pytest.mark.parametrize(
+    ("term", "without_effect"),
+    [
+        ("glcm", {"texture": TextureSettings(levels=8)}),
+        ("glcm_prediction", {"target": TargetSettings(levels=4)}),
+    ],
+)
+def test_settings_of_a_term_without_weight_are_free(
+    settings: PretrainSettings, term: str, without_effect: dict
+) -> None:
+    with_term = replace(settings, objective=replace(settings.objective, **{term: 1.0}))
+    without = replace(settings, objective=replace(settings.objective, **{term: 0.0}))
+    for begun, name in ((with_term, "with"), (without, "without")):
+        Run(f"{settings.out}-{name}", begun, resume=False).begin()
+    changed = replace(without.objective, **without_effect)
+    _again(replace(without, out=f"{settings.out}-without"), objective=changed)
+    changed = replace(with_term.objective, **without_effect)
+    with pytest.raises(UserError, match="levels was"):
+        _again(replace(with_term, out=f"{settings.out}-with"), objective=changed)
 
 
 def test_a_checkpoint_comes_back_as_it_was_saved(run: Run) -> None:

@@ -28,6 +28,11 @@ _FREE = (
     "hardware.strategy",
     "hardware.precision",
 )
+# Groups of settings that say nothing while the weight of their term is 0.
+_OF_TERM = {
+    "objective.texture.": "objective.glcm",
+    "objective.target.": "objective.glcm_prediction",
+}
 
 
 class Run:
@@ -182,7 +187,8 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
     # What the version that began the run did not have yet, it did not do: it was off.
     off = {name: value for name, value in now.items() if value in (None, False)}
     before = {**off, **before}
-    changed = [n for n in now if n not in _FREE and (n not in before or before[n] != now[n])]
+    free = {*_FREE, *_idle(now)}
+    changed = [n for n in now if n not in free and (n not in before or before[n] != now[n])]
     if changed:
         shown = ", ".join(
             f"{name} was {before.get(name, 'unknown')}, is {now[name]}" for name in changed[:5]
@@ -191,6 +197,12 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
             f"{folder} was begun with other settings ({shown}): give those of its settings.yaml, "
             "or choose another folder with --out."
         )
+
+
+def _idle(settings: dict[str, Any]) -> list[str]:
+    """List the settings of terms that the objective does not have."""
+    groups = tuple(group for group, weight in _OF_TERM.items() if not settings.get(weight))
+    return [name for name in settings if name.startswith(groups)]
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
