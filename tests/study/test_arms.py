@@ -1,5 +1,6 @@
 """An arm is what its recipe says, over what all arms share, under what the command line says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_only_the_stages_that_are_asked_for_are_read(recipe: Path) -> None:
     arm = recipe_arm([str(recipe)], ["knn"])
     assert (arm.name, arm.finetune) == ("recipe", None)
     assert arm.probe is not None
+
+
+def test_glcms_stand_beside_features_where_that_is_asked_for(recipe: Path) -> None:
+    assert recipe_arm([str(recipe)], ["linear", "finetune"]).probe_glcm is None
+    arm = recipe_arm([str(recipe)], ["linear_glcm"])
+    assert arm.probe is not None
+    assert not arm.probe.beside_glcms
+    assert arm.probe_glcm == replace(arm.probe, beside_glcms=True)
 
 
 def test_settings_of_the_command_line_win(recipe: Path) -> None:

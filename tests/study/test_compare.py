@@ -106,6 +106,29 @@ def test_the_page_says_what_was_compared(done: tuple[Path, Path]) -> None:
     assert "## Fine-tuning" not in page
 
 
+def test_a_baseline_may_be_the_reference_and_stand_beside_an_encoder(
+    images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ask = ["--by", "linear,linear_glcm", "--reference", "glcm_local", "--baselines", "glcm_local"]
+    assert main(_compare(images, recipe, out, *ask, "--arms", "random,mse")) == 0
+    comparison = json.loads((out / "comparison.json").read_text())
+    assert list(comparison["results"]) == ["linear", "linear_glcm"]
+    beside, alone = (
+        [result["comparisons"][0]["arms"] for result in comparison["results"].values()][way]
+        for way in (1, 0)
+    )
+    assert "differences" not in beside["glcm_local"]
+    assert beside["mse"]["differences"]["auroc"].keys() == {
+        *("value", "low", "high", "standard_error", "smallest")
+    }
+    assert beside["mse"]["metrics"] != alone["mse"]["metrics"]
+    page = (out / "comparison.md").read_text()
+    assert "## Linear probe of frozen features beside GLCMs" in page
+    assert "mse cannot be told from glcm_local" in page or "than glcm_local" in page
+    assert "random: no pre-training." in page
+
+
 def test_the_same_command_reuses_what_is_finished(
     done: tuple[Path, Path], images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,7 +451,7 @@ def test_a_seed_gives_all_arms_the_same_initial_weights(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--reference", "paper"], "reference is paper, which is none of the arms"),
+        (["--reference", "paper"], "reference is paper, which is neither an arm nor a baseline"),
         (["--arms", "mse,nonsense"], "arms has nonsense, which is no YAML file and no arm"),
         (["--arms", "mse,mse"], "arms has mse twice"),
         (["--folds", "2"], "folds is 2: set it to 3 or more"),
@@ -436,7 +459,7 @@ def test_a_seed_gives_all_arms_the_same_initial_weights(
         (["--seeds", "0"], "seeds is 0: set it to 1 or more"),
         (["--by", ""], "by is empty"),
         (["--by", "forest"], "--by takes"),
-        (["--arms", ""], "reference is mse, which is none of the arms"),
+        (["--arms", ""], "arms is empty"),
         (["--set", "pretrain.data.image_size=64"], "arm mse: pretrain.data.image_size is 64 and"),
         (["--set", "probe.model.depth=2"], "the arm random would be of another network"),
         (["--engine.jobs", "0"], "engine.jobs is 0"),

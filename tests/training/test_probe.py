@@ -13,6 +13,7 @@ from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, ProbeSettings
 from glcm_mae.training import probe as module
 from glcm_mae.training.inputs import read_images
+from glcm_mae.training.local_glcms import local_glcms
 from glcm_mae.training.probe import (
     extract,
     grouped_parts,
@@ -115,6 +116,25 @@ def test_features_are_the_encoders_on_normalised_images(encoder: Path, manifest:
     np.testing.assert_allclose(features, tokens[:, 1:].mean(dim=1), atol=1e-5)
     token = extract(model, config, pixels, "token")
     np.testing.assert_allclose(token, tokens[:, 0], atol=1e-5)
+
+
+def test_glcms_stand_beside_the_features(
+    settings: ProbeSettings, encoder: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def record(fit: Any, features: np.ndarray, *rest: Any) -> Any:
+        given.append(features)
+        return out_of_fold(fit, features, *rest)
+
+    monkeypatch.setattr(module, "out_of_fold", record)
+    settings = replace(settings, encoder=str(encoder), allow_seen=True)
+    probe(settings)
+    probe(replace(settings, beside_glcms=True, out=settings.out + "-glcm"))
+    pixels = read_images(small.data(manifest), quiet=True).pixels
+    plain, beside = given[0], given[-1]
+    np.testing.assert_array_equal(beside[:, : plain.shape[1]], plain)
+    np.testing.assert_array_equal(beside[:, plain.shape[1] :], local_glcms(pixels).numpy())
 
 
 def test_a_probe_finds_what_is_there_and_not_what_is_not(rng: np.random.Generator) -> None:
@@ -235,6 +255,10 @@ def test_an_image_without_features_is_no_error() -> None:
         ({"hardware": HardwareSettings("cpu", devices=2)}, "hardware.devices is 2"),
         ({"encoder": "nowhere"}, "nowhere holds no config.json"),
         ({"model": small.model(patch_size=5)}, "model.patch_size 5"),
+        (
+            {"data": small.data(Path("m.csv"), image_size=4), "beside_glcms": True},
+            "data.image_size is 4: beside_glcms pairs pixels 4 apart, so set it to 5 or more",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_before_images_are_read(

@@ -12,7 +12,12 @@ from glcm_mae.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLES = {"linear": "linear probe", "knn": "nearest neighbours", "finetune": "fine-tuning"}
+_TITLES = {
+    "linear": "linear probe",
+    "knn": "nearest neighbours",
+    "linear_glcm": "linear probe beside GLCMs",
+    "finetune": "fine-tuning",
+}
 _ROW, _WIDTH = 0.28, 3.0  # inches: height of an arm, width of a panel
 
 

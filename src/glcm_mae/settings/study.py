@@ -52,7 +52,8 @@ class CrossvalSettings:
     split_seed : int
         Seed of the folds.
     by : list of str
-        How encoders are judged: linear, knn (on frozen features), finetune.
+        How encoders are judged: linear, knn (on frozen features), linear_glcm (on them and the
+        baseline glcm_local's side by side), finetune.
     set : list of str
         Settings that win over the recipe's and the arms': data.resize=crop for every stage,
         pretrain.optimizer.epochs=50 for one.
@@ -74,8 +75,8 @@ class CrossvalSettings:
     folds: int = 5
     seeds: int = 3
     split_seed: int = 0
-    by: list[Literal["linear", "knn", "finetune"]] = field(
-        default_factory=lambda: ["linear", "knn", "finetune"]
+    by: list[Literal["linear", "knn", "linear_glcm", "finetune"]] = field(
+        default_factory=lambda: ["linear", "knn", "linear_glcm", "finetune"]
     )
     set: list[str] = field(default_factory=list)
     patient_regex: str | None = None
@@ -98,7 +99,7 @@ class CompareSettings(CrossvalSettings):
         random (no pre-training), names of the package's arms (mse, paper, texture_prediction and
         so on), or YAML files with a section pretrain.
     reference : str
-        The arm that the others are compared with.
+        The arm, or the baseline, that the others are compared with.
     baselines : list of str
         Classifiers on hand-made features: glcm_logistic, glcm_boosting, glcm_local, pixels,
         histogram, shortcuts.

@@ -258,6 +258,10 @@ class ProbeSettings:
         Devices and precision.
     pooling : str
         mean (of the patches) or token (the class token).
+    beside_glcms : bool
+        Whether the mean GLCM of the image's tiles (the baseline glcm_local) stands beside the
+        encoder's features: what the two know together, against the GLCMs alone, is what the
+        encoder adds.
     neighbours : int
         How many neighbours vote.
     allow_seen : bool
@@ -274,6 +278,7 @@ class ProbeSettings:
     model: ModelSettings = field(default_factory=ModelSettings)
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
     pooling: Literal["mean", "token"] = "mean"
+    beside_glcms: bool = False
     neighbours: int = 20
     allow_seen: bool = False
     seed: int = 0

@@ -34,7 +34,9 @@ class Arm:
     pretrain : PretrainSettings or None
         None for random weights.
     probe : ProbeSettings or None
-        None if the study asks for neither linear nor knn.
+        None if the study asks for no probe.
+    probe_glcm : ProbeSettings or None
+        The same with GLCMs beside the features; None unless the study asks for linear_glcm.
     finetune : FinetuneSettings or None
         None if the study does not fine-tune.
     """
@@ -42,6 +44,7 @@ class Arm:
     name: str
     pretrain: PretrainSettings | None
     probe: ProbeSettings | None
+    probe_glcm: ProbeSettings | None
     finetune: FinetuneSettings | None
 
 
@@ -56,7 +59,7 @@ def read_arms(
         ``random``, names of the package's arms (``recipes/arms``), or YAML files.
     recipe : sequence of str
         Recipes that all arms share, each laid over those before it.
-    by : sequence of {"linear", "knn", "finetune"}
+    by : sequence of {"linear", "knn", "linear_glcm", "finetune"}
         How encoders are judged.
     winning : sequence of str
         ``name=value`` for every stage that has the setting, or ``stage.name=value`` for one: wins
@@ -129,12 +132,16 @@ def _check_same_network(random: Arm) -> None:
 
 def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
     options = _options(winning)
-    return Arm(
+    arm = Arm(
         name,
         _stage("pretrain", recipes, options),
-        _stage("probe", recipes, options) if {"linear", "knn"} & set(by) else None,
+        _stage("probe", recipes, options) if set(by) - {"finetune"} else None,
+        None,
         _stage("finetune", recipes, options) if "finetune" in by else None,
     )
+    if arm.probe is None or "linear_glcm" not in by:
+        return arm
+    return replace(arm, probe_glcm=replace(arm.probe, beside_glcms=True))
 
 
 def _options(winning: Sequence[str]) -> dict[str, list[str]]:

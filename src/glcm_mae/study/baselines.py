@@ -13,19 +13,11 @@ from torch.nn import functional as F
 from glcm_mae.audit.inspection import inspect
 from glcm_mae.audit.shortcuts import predict_by_ranks, traits
 from glcm_mae.data import Manifest, Plane
-from glcm_mae.data.images import LUMINANCE
 from glcm_mae.errors import UserError
-from glcm_mae.models.patches import patchify
 from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
-from glcm_mae.texture import (
-    Binning,
-    directions,
-    fixed_bin_number,
-    image_features,
-    quantize,
-    soft_glcm,
-)
+from glcm_mae.texture import directions, fixed_bin_number, image_features, quantize
 from glcm_mae.training.inputs import Images
+from glcm_mae.training.local_glcms import local_glcms, luminance
 from glcm_mae.training.probe import (
     Probe,
     images_and_parts,
@@ -42,14 +34,12 @@ __all__ = [
     "glcm_vectors",
     "hand_made_features",
     "histograms",
-    "local_glcms",
     "rank_probe",
     "small_pixels",
 ]
 
 _LEVELS = 32
 _DISTANCES = (1, 2, 4, 8)
-_TILE = 16  # side of the squares whose GLCMs are averaged
 _BINS = 64  # of a histogram
 _SIDE = 32  # of a shrunk image
 _ROUNDS = 200  # of boosting, at most
@@ -144,44 +134,10 @@ def glcm_vectors(images: Tensor) -> Tensor:
     >>> glcm_vectors(torch.rand(2, 1, 16, 16)).shape
     torch.Size([2, 100])
     """
-    codes = fixed_bin_number(_gray(images), _LEVELS)
+    codes = fixed_bin_number(luminance(images), _LEVELS)
     offsets = [(dy, dx) for distance in _DISTANCES for dy, dx in directions(2, distance)]
     separate = image_features(codes, _LEVELS, offsets, aggregation="separate")  # (B, 16, 25)
     return separate.unflatten(1, (len(_DISTANCES), -1)).mean(dim=2).flatten(1)
-
-
-def local_glcms(images: Tensor) -> Tensor:
-    """Describe fine texture: the mean GLCM of the tiles of 16 x 16 pixels, each about its own mean.
-
-    The mean gray value of each tile is brought to the middle of the scale, so that the GLCMs (8
-    soft levels at 1, 2 and 4 pixels, right and down; the square roots of their entries) hold
-    texture and not brightness. They are what texture prediction asks for with ``target.relative``,
-    so this is what its perfect answer would be worth.
-
-    Parameters
-    ----------
-    images : Tensor, (B, C, H, W)
-        In [0, 1]; higher and wider than 4 pixels. Of colour images, the luminance.
-
-    Returns
-    -------
-    Tensor of float64, (B, 384)
-
-    Examples
-    --------
-    >>> image = torch.rand(1, 1, 32, 32) / 2
-    >>> torch.allclose(local_glcms(image), local_glcms(image + 0.3), atol=1e-4)
-    True
-    """
-    gray = _gray(images)
-    side = min(_TILE, *gray.shape[-2:])
-    height, width = (side * (n // side) for n in gray.shape[-2:])
-    tiles = patchify(gray[:, None, :height, :width], side).unflatten(-1, (side, side))
-    relative = tiles - tiles.mean(dim=(-2, -1), keepdim=True) + 0.5  # (B, tiles, side, side)
-    offsets = [(dy * d, dx * d) for d in (1, 2, 4) for dy, dx in ((0, 1), (1, 0))]
-    # Image by image: soft bins take 8 times the memory of their pixels.
-    roots = [soft_glcm(image, Binning(8), offsets).sqrt().mean(dim=0) for image in relative]
-    return torch.stack(roots).flatten(1).double()
 
 
 def small_pixels(images: Tensor) -> Tensor:
@@ -201,7 +157,7 @@ def small_pixels(images: Tensor) -> Tensor:
     >>> small_pixels(torch.eye(64)[None, None])[0, :2].tolist()
     [0.5, 0.0]
     """
-    return F.adaptive_avg_pool2d(_gray(images).double(), _SIDE).flatten(1)
+    return F.adaptive_avg_pool2d(luminance(images).double(), _SIDE).flatten(1)
 
 
 def histograms(images: Tensor) -> Tensor:
@@ -308,13 +264,6 @@ _CLASSIFIERS: dict[BaselineKind, Probe] = {
     "histogram": linear_probe,
     "shortcuts": rank_probe,
 }
-
-
-def _gray(images: Tensor) -> Tensor:
-    """Luminance of colour images: (B, C, H, W) to (B, H, W)."""
-    if images.shape[1] == 1:
-        return images[:, 0]
-    return torch.einsum("c,bchw->bhw", torch.tensor(LUMINANCE), images)
 
 
 def _shortcuts(manifest: Manifest, plane: Plane) -> np.ndarray:

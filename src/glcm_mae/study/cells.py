@@ -286,7 +286,8 @@ def _stages(
         encoder = pretraining.out
         if not _shared(folds):
             yield pretraining
-    for name, stage in (("probe", arm.probe), ("finetune", arm.finetune)):
+    tested = {"probe": arm.probe, "probe_glcm": arm.probe_glcm, "finetune": arm.finetune}
+    for name, stage in tested.items():
         if stage is not None:
             yield replace(
                 stage,

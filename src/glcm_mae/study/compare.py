@@ -67,10 +67,12 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     """
     arms = read_arms(settings.arms, recipe, settings.by, settings.set)
     names = [arm.name for arm in arms]
-    if settings.reference not in names:
+    if not names:
+        raise UserError("arms is empty: give one or more, such as random,mse,texture_prediction.")
+    if settings.reference not in (*names, *settings.baselines):
         raise UserError(
-            f"reference is {settings.reference}, which is none of the arms: set it to one of "
-            f"{', '.join(names) or 'them'}."
+            f"reference is {settings.reference}, which is neither an arm nor a baseline of this "
+            f"comparison: set it to one of {', '.join([*names, *settings.baselines])}."
         )
     twice = sorted(set(names) & set(settings.baselines))
     if twice:
@@ -80,14 +82,16 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     complete = {way: tables for way, tables in study.tables.items() if settings.reference in tables}
     if not complete:
         return study
+    base = _base(arms, settings.reference)
     comparison = {
         "glcm_mae": glcm_mae.__version__,
         "settings": {**asdict(settings), "recipe": list(recipe)},
         "left_out_of_pretraining": [fold.left_out for fold in study.folds],
         "failed": [asdict(failure) for failure in study.failures],
-        "training": _trained(next(arm for arm in arms if arm.name == settings.reference)),
+        "training": _trained(base),
         "init": next((arm.pretrain.init for arm in arms if arm.pretrain is not None), None),
-        "differences": _differences(arms, settings.reference),
+        "base": base.name,
+        "differences": _differences(arms, base.name),
         "results": {
             way: _compared(tables, settings, study.has_patients) for way, tables in complete.items()
         },
@@ -120,6 +124,13 @@ def _compared(
     }
 
 
+def _base(arms: Sequence[Arm], reference: str) -> Arm:
+    """Choose the arm from whose settings those of the others are told: the reference, if it can."""
+    pretrained = [arm for arm in arms if arm.pretrain is not None]
+    named = [arm for arm in arms if arm.name == reference]
+    return [*named, *pretrained, *arms][0]
+
+
 def _trained(arm: Arm) -> str:
     """Say how large and how long the training is that arms share."""
     parts = []
@@ -138,14 +149,14 @@ def _trained(arm: Arm) -> str:
     return ", ".join(parts)
 
 
-def _differences(arms: Sequence[Arm], reference: str) -> dict[str, dict[str, Any]]:
-    """List for each arm the settings in which it differs from the reference."""
+def _differences(arms: Sequence[Arm], base: str) -> dict[str, dict[str, Any]]:
+    """List for each arm the settings in which it differs from the base."""
     settings = {arm.name: _named_settings(arm) for arm in arms}
-    base = settings[reference]
+    shared = settings[base]
     return {
-        name: {key: value for key, value in own.items() if key in base and base[key] != value}
+        name: {key: value for key, value in own.items() if key in shared and shared[key] != value}
         for name, own in settings.items()
-        if name != reference
+        if name != base
     }
 
 

@@ -10,6 +10,7 @@ from glcm_mae.evaluation import format_comparison, verdict
 TITLES = {
     "linear": "Linear probe of frozen features",
     "knn": "Nearest neighbours of frozen features",
+    "linear_glcm": "Linear probe of frozen features beside GLCMs",
     "finetune": "Fine-tuning",
 }
 
@@ -88,7 +89,6 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
 
 
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:
-    reference = comparison["settings"]["reference"]
     if "random" in comparison["settings"]["arms"]:
         init = comparison["init"]
         others = f", nor {init}, from which the others start" if init else ""
@@ -96,4 +96,4 @@ def _settings(comparison: dict[str, Any]) -> Iterator[str]:
     for arm, settings in comparison["differences"].items():
         listed = ", ".join(f"{name} {value}" for name, value in settings.items())
         if arm != "random" or len(settings) > 1:  # more than its lack of pre-training
-            yield f"{arm}, other than {reference}: {listed or 'nothing'}."
+            yield f"{arm}, other than {comparison['base']}: {listed or 'nothing'}."

@@ -160,7 +160,7 @@ def _check(settings: CrossvalSettings, arms: Sequence[Arm]) -> None:
         if value < least:
             raise UserError(f"{name} is {value}: set it to {least} or more.")
     if not settings.by:
-        raise UserError("by is empty: give one or more of linear, knn, finetune.")
+        raise UserError("by is empty: give one or more of linear, knn, linear_glcm, finetune.")
     if not 0 <= settings.split_seed < 2**32:
         raise UserError(f"split_seed is {settings.split_seed}: set it from 0 to {2**32 - 1}.")
     if Path(settings.out).exists() and not Path(settings.out).is_dir():

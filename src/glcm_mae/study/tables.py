@@ -14,7 +14,12 @@ from glcm_mae.predictions import Predictions, read_predictions
 from .cells import baseline_folder, cell_folder
 from .folds import Fold
 
-WAYS = {"linear": "probe/linear", "knn": "probe/knn", "finetune": "finetune"}
+WAYS = {
+    "linear": "probe/linear",
+    "knn": "probe/knn",
+    "linear_glcm": "probe_glcm/linear",
+    "finetune": "finetune",
+}
 """How an encoder is judged, and where in a cell the predictions lie."""
 
 
@@ -48,13 +53,10 @@ def collect_arm(
     ArmTables or None
         None if a cell is not finished.
     """
-    runs = [
-        (seed, fold.number, cell_folder(out, arm, seed, fold.number) / WAYS[way])
-        for seed in range(seeds)
-        for fold in folds
-    ]
-    # The probe's two tables lie a folder below its own.
-    stages = {str(folder.parent if way in ("linear", "knn") else folder) for _, _, folder in runs}
+    at = [(seed, fold.number) for seed in range(seeds) for fold in folds]
+    runs = [(seed, fold, cell_folder(out, arm, seed, fold) / WAYS[way]) for seed, fold in at]
+    stage = Path(WAYS[way]).parts[0]  # a probe's tables lie a folder below its own
+    stages = {str(cell_folder(out, arm, seed, fold) / stage) for seed, fold in at}
     return _joined(runs, out / "arms" / arm / way) if stages <= set(finished) else None
 
 

@@ -14,7 +14,7 @@ from glcm_mae.data import Manifest, Split, grouped_folds, holdout
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
-from glcm_mae.settings import DataSettings, ProbeSettings
+from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 
 from .fabric import launch
 from .inputs import (
@@ -25,6 +25,7 @@ from .inputs import (
     labelled,
     read_images,
 )
+from .local_glcms import REACH, local_glcms
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen
@@ -74,6 +75,8 @@ def probe(settings: ProbeSettings) -> Path:
     )
     with fabric.autocast():
         features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
+    if settings.beside_glcms:
+        features = np.concatenate([features, _glcms(images.pixels)], axis=1)
     probes = (("linear", linear_probe), ("knn", knn_probe(settings.neighbours)))
     tables = {
         name: out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
@@ -119,6 +122,16 @@ def extract(
             features.append(pool_tokens(tokens, pooling).float().cpu())
             meter.advance(len(batch), by=len(batch))
     return torch.cat(features).numpy()
+
+
+def _glcms(pixels: Tensor) -> np.ndarray:
+    """Mean GLCM of the tiles of each image: (N, C, H, W) to (N, 384)."""
+    glcms = []
+    with Meter("measuring images", len(pixels)) as meter:
+        for batch in pixels.split(_BATCH):
+            glcms.append(local_glcms(batch))
+            meter.advance(len(batch), by=len(batch))
+    return torch.cat(glcms).numpy()
 
 
 def out_of_fold(
@@ -242,6 +255,11 @@ def _check(settings: ProbeSettings) -> None:
     if settings.hardware.devices != 1:
         raise UserError(
             f"hardware.devices is {settings.hardware.devices}: set it to 1, a probe needs no more."
+        )
+    if settings.beside_glcms and min(height_and_width(settings.data.image_size)) <= REACH:
+        raise UserError(
+            f"data.image_size is {settings.data.image_size}: beside_glcms pairs pixels {REACH} "
+            f"apart, so set it to {REACH + 1} or more."
         )
     check_encoder(settings.encoder, settings.model, settings.data)
 
