@@ -200,12 +200,13 @@ def test_finite_on_constant_images(scaled, normalized):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("compiled", [True, False])
-def test_nan_and_infinity_are_not_hidden(value, compiled, monkeypatch):
+@pytest.mark.parametrize("kernel", ["gaussian", "bspline", "linear", "sigmoid"])
+def test_nan_and_infinity_are_not_hidden(value, compiled, kernel, monkeypatch):
     if not compiled:
         monkeypatch.setattr(distance_module, "runs_compiled", lambda _: False)
     p, t = torch.rand(2, 1, 1, 16, 16)
     p[0, 0, 0, 0] = value
-    loss = GLCMLoss(patch_size=8)
+    loss = GLCMLoss(patch_size=8, kernel=kernel)
     assert loss(p, t, torch.tensor([[1, 0, 0, 1]])).isnan()
     assert loss(t, p, torch.tensor([[1, 0, 0, 1]])).isnan()
     assert loss(p, t, torch.tensor([[0, 1, 0, 1]])).isfinite()  # not a removed patch

@@ -20,21 +20,25 @@ def test_soft_glcm_gradcheck():
         torch.autograd.gradcheck(lambda x, b=binning: soft_glcm(x, b), patches, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("gaussian", 32)])
-def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels):
+@pytest.mark.parametrize("bandwidth", [None, 0.3])
+@pytest.mark.parametrize(
+    ("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("bspline", 8), ("gaussian", 32)]
+)
+def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels, bandwidth):
     patches = torch.rand(200, 8, 8) * 1.2 - 0.1
-    binning = Binning(levels, kernel)
+    binning = Binning(levels, kernel, bandwidth)
     exact = soft_glcm(patches.clone().requires_grad_(), binning)
     assert torch.allclose(soft_glcm(patches, binning), exact, atol=1e-6)
 
 
 @pytest.mark.parametrize("differentiable", [True, False])
 def test_nan_is_not_swallowed(differentiable):
-    patches = torch.rand(2, 8, 8)
+    patches = torch.rand(200, 8, 8)  # so many that weights are looked up
     patches[0, 3, 3] = float("nan")
+    patches[1, 3, 3] = float("inf")
     matrices = soft_glcm(patches.requires_grad_(differentiable), Binning(4))
-    assert matrices[0].isnan().all()
-    assert matrices[1].isfinite().all()
+    assert matrices[:2].isnan().all()
+    assert matrices[2:].isfinite().all()
 
 
 def test_parts_that_are_done_at_a_time_do_not_show(monkeypatch):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 # mypy: allow-untyped-defs
 import math
-from typing import Any
 
 import numba
 import numpy as np
@@ -19,14 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .compiling import compiled, summing
 from .features import FEATURE_NAMES
-from .hard_cpu import (
-    OUTSIDE,
-    compiled,
-    for_all,
-    radix_sort,
-    seen,
-)
+from .hard_cpu import OUTSIDE, for_all, radix_sort, seen
 from .regions import Regions
 
 # The count up to which m log2 m is looked up.
@@ -34,11 +28,6 @@ _LOGS = 8192
 
 # A pass over this many cells of the triangle takes as long as sorting one pair.
 _CELLS_A_PAIR = 8
-
-# Sums in any order, so that they are taken several numbers at a time.
-_summing: Any = numba.njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
-)
 
 
 @compiled
@@ -138,7 +127,7 @@ def _tally_sorted(keys, n, span, logs, distributions):
     return largest, squares, m_logs
 
 
-@_summing
+@summing
 def _entropy(counts, n, logs):
     """Entropy in bits of a distribution of n counts."""
     total = 0.0
@@ -147,7 +136,7 @@ def _entropy(counts, n, logs):
     return math.log2(n) - total / n
 
 
-@_summing
+@summing
 def _mean(counts, n):
     total = 0.0
     for k in range(len(counts)):
@@ -155,7 +144,7 @@ def _mean(counts, n):
     return total / n
 
 
-@_summing
+@summing
 def _moments(counts, n, mean):
     """Second, third and fourth central moments."""
     second, third, fourth = 0.0, 0.0, 0.0
@@ -168,7 +157,7 @@ def _moments(counts, n, mean):
     return second / n, third / n, fourth / n
 
 
-@_summing
+@summing
 def _dot(counts, weights):
     total = 0.0
     for k in range(len(counts)):

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from .comparison import Comparison
+from .compiling import summing
 from .lanes import LANES, add_outer, add_products
 from .regions import in_threads
-from .weights_cpu import compiled, empty_windows, fill_windows, kernel_tables, lanes_for
+from .weights_cpu import empty_windows, fill_windows, kernel_tables, lanes_for
 
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
 
 
-@compiled
+@summing
 def _use_few_levels(p_start, t_start):
     """Count both images' windows from the lowest bin on; return the number of first bins in use.
 
@@ -34,7 +35,7 @@ def _use_few_levels(p_start, t_start):
     return max(p_start.max(), t_start.max()) + 1
 
 
-@compiled
+@summing
 def _scatter(matrix, stride, first, second, windows, share, lanes):
     """Add the outer product of two pixels' windows to a flat matrix."""
     start, weight, _ = windows
@@ -52,7 +53,7 @@ def _scatter(matrix, stride, first, second, windows, share, lanes):
             row[j] += w * weight[second, j]
 
 
-@compiled
+@summing
 def _clear(matrix, stride, first, second, windows, lanes):
     """Put zeros back where `_scatter` has written."""
     start, _, _ = windows
@@ -63,7 +64,7 @@ def _clear(matrix, stride, first, second, windows, lanes):
             row[j] = 0.0
 
 
-@compiled
+@summing
 def _gather(matrix, stride, first, second, windows, share, by_weight, lanes):
     """Sum of the entries times their cells; adds the derivative by each pixel's weights."""
     start, weight, _ = windows
@@ -89,7 +90,7 @@ def _gather(matrix, stride, first, second, windows, share, by_weight, lanes):
     return value
 
 
-@compiled
+@summing
 def _inner(matrix, stride, first, second, windows, share, lanes):
     """Sum of the entries times their cells."""
     start, weight, _ = windows
@@ -104,7 +105,7 @@ def _inner(matrix, stride, first, second, windows, share, lanes):
     return value * share
 
 
-@compiled
+@summing
 def _settle(matrices, cell, totals, form):
     """Turn a cell from G into the slope of D^2 / 2, once; return D^2 and D dH/dS, or zeros.
 
@@ -127,7 +128,7 @@ def _settle(matrices, cell, totals, form):
     return difference * difference, difference * by_total
 
 
-@compiled
+@summing
 def _settle_all(matrices, stride, first, step, both, totals, form, whole, lanes):
     """Settle every cell that a pair touches; return the sums of D^2 and of D dH/dS."""
     value, common = 0.0, 0.0
@@ -149,7 +150,7 @@ def _settle_all(matrices, stride, first, step, both, totals, form, whole, lanes)
     return value, common
 
 
-@compiled
+@summing
 def _clear_all(matrix, stride, first, step, both, whole, lanes):
     """Put zeros back."""
     if whole:
@@ -160,7 +161,7 @@ def _clear_all(matrix, stride, first, step, both, whole, lanes):
             _clear(matrix, stride, a, a + step, windows, lanes)
 
 
-@compiled
+@summing
 def _groups_distance(
     prediction, target, counts, offsets, parts, binning, tables, form, lanes, distance, gradient
 ):
@@ -227,7 +228,7 @@ def _groups_distance(
             flat_gradient[g, n] = slope * 2.0 / levels**2
 
 
-@compiled
+@summing
 def _first_pixels(offset, members, height, breadth):
     """Flat index of the first pixel of every pair in every patch; distance to the second."""
     dy, dx = offset
@@ -243,7 +244,7 @@ def _first_pixels(offset, members, height, breadth):
     return first, dy * breadth + dx
 
 
-@compiled
+@summing
 def _total(first, step, windows, share):
     """Sum S of a group's GLCM, from its pixels' windows."""
     total = 0.0

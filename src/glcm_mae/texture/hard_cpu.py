@@ -11,20 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .compiling import compiled
 from .regions import Regions, in_threads, stack
 
 OUTSIDE = -1  # the gray level of what lies outside the region of interest
 
 # Pixels that a thread reads before it counts them: few enough to stay in its cache.
 _CHUNK = 2**17
-
-compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
 @compiled

@@ -11,16 +11,15 @@ import functools
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
 from .binning import NOISE, Binning
+from .compiling import summing
 from .grid import GaussianGrid
 from .lanes import LANES
 
 _TABULATED, _LINEAR, _POINTS = 0, 1, 2
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 # A kernel's cumulative function is read from a table: a dozen of them a pixel would take most of
 # the time. The cubic through values and slopes at steps of 1/128 bandwidth is within 2e-11.
@@ -40,14 +39,14 @@ def _table(kernel: str) -> np.ndarray:
     return torch.stack([noise.cdf(t), noise.pdf(t) / _STEPS], dim=-1).numpy()
 
 
-@compiled
+@summing
 def _looked_up(table, t):
     """Cumulative and density function at t, from a table."""
     end = len(table) // (2 * _STEPS)
     if abs(t) >= end:
         return (1.0 if t > 0 else 0.0), 0.0
     place = (t + end) * _STEPS
-    node = int(place)
+    node = min(max(int(place), 0), len(table) - 2)  # NaN has no place, and none outside
     f = place - node
     left, start = table[node]
     right, stop = table[node + 1]
@@ -57,7 +56,7 @@ def _looked_up(table, t):
     return value, (start + f * (2.0 * square + f * 3.0 * cube)) * _STEPS
 
 
-@compiled
+@summing
 def fill_windows(values, binning, tables, windows):
     """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T')."""
     table, pieces = tables
@@ -67,7 +66,7 @@ def fill_windows(values, binning, tables, windows):
         _fill_narrow_windows(values, binning, table, windows)
 
 
-@compiled
+@summing
 def _fill_wide_windows(values, binning, pieces, windows):
     """Do so from `_pieces`."""
     code, levels, n_taps, low, width, _, reach = binning
@@ -81,7 +80,7 @@ def _fill_wide_windows(values, binning, pieces, windows):
         position = (min(max(x, low), high) - low) / width - reach
         first = math.floor(position)
         place = (position - first) * len(pieces)
-        node = min(max(int(place), 0), len(pieces) - 1)  # NaN has no place, and none outside
+        node = min(max(int(place), 0), len(pieces) - 1)  # as above
         f = place - node
         c, d, e, g = pieces[node]
         begin = min(max(first, 0), levels - inside)
@@ -103,7 +102,7 @@ def _fill_wide_windows(values, binning, pieces, windows):
                 slope[n, k - begin] += s[tap] if low <= x <= high else 0.0
 
 
-@compiled
+@summing
 def _fill_narrow_windows(values, binning, table, windows):
     """Do so from the kernel's `_table`, or for the linear kernel from its definition."""
     code, levels, n_taps, low, width, scale, reach = binning
@@ -138,7 +137,7 @@ def _fill_narrow_windows(values, binning, table, windows):
             slope[n, :] = 0.0
 
 
-@compiled
+@summing
 def empty_windows(n, span):
     """Room for the windows of n pixels, as `fill_windows` fills them."""
     return np.empty(n, np.int64), np.empty((n, span)), np.empty((n, span))
