@@ -11,33 +11,33 @@ validation parts, so that a target can be chosen by it. A perfect prediction cou
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 
-from glcm_mae.data import holdout, read_manifest
 from glcm_mae.models import TextureHead
 from glcm_mae.models.patches import patchify
-from glcm_mae.settings import DataSettings, TargetSettings
+from glcm_mae.settings import TargetSettings
 from glcm_mae.texture import Binning
-from glcm_mae.training.inputs import read_images
-from glcm_mae.training.probe import linear_probe, out_of_fold
+from study import read_folds, read_study_images, validation_area
 
 NEAR = [(0, 1), (1, 0)]
 FAR = [*NEAR, (0, 2), (2, 0), (0, 4), (4, 0)]
+ABSOLUTE = TargetSettings(relative=False)
+HARALICK = replace(ABSOLUTE, descriptor="haralick")
 TARGETS = {
-    "GLCM": TargetSettings(),
-    "GLCM, 16 levels": TargetSettings(levels=16),
-    "GLCM, 1, 2 and 4 pixels": TargetSettings(offsets=FAR),
-    "GLCM, relative": TargetSettings(relative=True),
-    "GLCM, relative, 1, 2 and 4 pixels": TargetSettings(relative=True, offsets=FAR),
-    "Haralick": TargetSettings(descriptor="haralick"),
-    "Haralick, 1, 2 and 4 pixels": TargetSettings(descriptor="haralick", offsets=FAR),
-    "Haralick, relative": TargetSettings(descriptor="haralick", relative=True),
-    "GLCM of the image": TargetSettings(scope="image"),
-    "Haralick of the image": TargetSettings(scope="image", descriptor="haralick"),
+    "GLCM": ABSOLUTE,
+    "GLCM, 16 levels": replace(ABSOLUTE, levels=16),
+    "GLCM, 1, 2 and 4 pixels": replace(ABSOLUTE, offsets=FAR),
+    "GLCM, relative": replace(ABSOLUTE, relative=True),
+    "GLCM, relative, 1, 2 and 4 pixels": replace(ABSOLUTE, relative=True, offsets=FAR),
+    "Haralick": HARALICK,
+    "Haralick, 1, 2 and 4 pixels": replace(HARALICK, offsets=FAR),
+    "Haralick, relative": replace(HARALICK, relative=True),
+    "GLCM of the image": replace(ABSOLUTE, scope="image"),
+    "Haralick of the image": replace(HARALICK, scope="image"),
 }
 GRAY_BINS = 32
 
@@ -49,17 +49,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, required=True, help="side of the images in pixels")
     parser.add_argument("--patch", type=int, required=True, help="side of a patch in pixels")
     arguments = parser.parse_args()
-    folds = sorted(arguments.study.glob("folds/fold*.csv"))
-    data = DataSettings(
-        images=str(folds[0]), image_size=arguments.size, color="gray", resize="stretch"
-    )
-    images = read_images(data, read_manifest(data.images), quiet=True)
+    folds = read_folds(arguments.study)
+    images = read_study_images(arguments.study, arguments.size)
     gray = patchify(images.pixels, arguments.patch).mean(dim=-1).flatten().numpy()
     print(f"{'target':36} {'entries':>7} {'by mean gray':>13} {'AUROC':>6}")
     for name, target in TARGETS.items():
         texture = _targets(images.pixels, target, arguments.patch)  # (images, patches, entries)
         share = _explained(texture.reshape(-1, texture.shape[-1]), gray)
-        area = _area(texture.mean(axis=1), folds)
+        pooled = texture.mean(axis=1)
+        area = np.mean([validation_area(pooled, fold) for fold in folds])
         print(f"{name:36} {texture.shape[-1]:7} {share:13.2f} {area:6.3f}", flush=True)
 
 
@@ -90,19 +88,6 @@ def _explained(texture: np.ndarray, gray: np.ndarray) -> float:
     np.add.at(sums, bins, texture)
     means = sums / np.maximum(counts, 1)[:, None]
     return float(1 - (texture - means[bins]).var(axis=0).sum() / texture.var(axis=0).sum())
-
-
-def _area(features: np.ndarray, folds: list[Path]) -> float:
-    """Mean AUROC on the folds' validation parts, each class against the rest."""
-    areas = []
-    for fold in folds:
-        manifest = read_manifest(str(fold))
-        given = [holdout(manifest, len(folds), 0, 0)]
-        said = out_of_fold(linear_probe, features, manifest, given, seed=0).validation
-        assert said is not None  # every fold of a study has a validation part
-        chances = said.probabilities if len(said.classes) > 2 else said.probabilities[:, 1]
-        areas.append(roc_auc_score(said.labels, chances, multi_class="ovr"))
-    return float(np.mean(areas))
 
 
 if __name__ == "__main__":

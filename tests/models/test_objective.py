@@ -251,6 +251,18 @@ def test_gradient_norm_leaves_a_term_without_gradient_alone():
     )
 
 
+def test_gradient_norm_goes_by_the_first_term_that_has_a_gradient():
+    own = objective({"glcm": 1.0, "glcm_prediction": 1.0}, balance="gradient_norm")
+    x, mae = torch.zeros(2, CHANNELS, *SIZE), autoencoder()
+    nn.init.constant_(mae.decoder_pred.bias, 50.0)  # as above
+    out = mae(own.normalize(x))
+    loss = own(x, out)
+    learnt = gradient(loss.terms["glcm_prediction"], out.tokens)
+    assert learnt.any()
+    assert not gradient(loss.terms["glcm"], out.tokens).any()
+    torch.testing.assert_close(gradient(loss.total, out.tokens), learnt)
+
+
 def test_gradient_norm_works_where_nothing_learns():
     own = objective(ALL, balance="gradient_norm")
     with torch.no_grad():

@@ -218,7 +218,18 @@ def test_nothing_removed_and_empty_batch_cost_nothing():
     value.backward()
     assert value.item() == 0
     assert not p.grad.any()
-    assert GLCMLoss()(torch.rand(0, 1, 16, 16), torch.rand(0, 1, 16, 16)).item() == 0
+    none = torch.rand(0, 1, 32, 32, requires_grad=True)
+    assert GLCMLoss()(none, none.detach()).item() == 0
+    by_patch = GLCMLoss(reduction="none")(none, none.detach())
+    assert by_patch.shape == (0, 4)
+    by_patch.sum().backward()
+
+
+@pytest.mark.parametrize("loss", [GLCMLoss, PairKernelLoss])
+def test_a_list_is_a_range_as_well(loss):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    as_tuple, as_list = loss(value_range=(0.0, 2.0)), loss(value_range=[0.0, 2.0])
+    assert torch.equal(as_list(p, t), as_tuple(p, t))
 
 
 def test_non_contiguous_input():

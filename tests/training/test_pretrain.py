@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glcm_mae.data import holdout, make_phantom, read_manifest, write_phantom
 from glcm_mae.errors import UserError
-from glcm_mae.models import Objective
+from glcm_mae.models import Objective, TextureHead
 from glcm_mae.settings import (
     AugmentSettings,
     HardwareSettings,
@@ -23,6 +23,7 @@ from glcm_mae.settings import (
 )
 from glcm_mae.texture import PairKernelLoss
 from glcm_mae.training import pretrain as module
+from glcm_mae.training.inputs import read_images
 from glcm_mae.training.pretrain import pretrain
 from glcm_mae.training.run import Run
 from glcm_mae.training.seen import refuse_seen
@@ -295,6 +296,7 @@ from dataclasses import replace
 from pathlib import Path
 from glcm_mae.errors import UserError
 from glcm_mae.settings import HardwareSettings, ObjectiveSettings
+from glcm_mae.training.inputs import read_images
 from glcm_mae.training.pretrain import pretrain
 from tests.training import small
 
@@ -474,3 +476,20 @@ def test_a_training_too_short_for_its_second_phase_is_refused(settings: Pretrain
     with pytest.raises(UserError, match=r"mse_first 0\.95 leaves none of the 12 step\(s\) for"):
         pretrain(replace(settings, objective=phases))
     assert not Path(settings.out).exists()
+
+
+@pytest.mark.parametrize("sample", [20, 31])
+def test_the_head_is_fitted_on_images_of_every_part_of_the_list(
+    settings: PretrainSettings, monkeypatch: pytest.MonkeyPatch, sample: int
+) -> None:
+    shown: list[Tensor] = []
+    monkeypatch.setattr(module, "_SAMPLE", sample)
+    monkeypatch.setattr(TextureHead, "fit", lambda _, images: shown.append(images))
+    whole = AugmentSettings(crop_scale=(1.0, 1.0), flip=False)
+    pretrain(replace(settings, augment=whole, objective=ObjectiveSettings(glcm_prediction=1.0)))
+    pixels = read_images(settings.data, read_manifest(settings.data.images), quiet=True).pixels
+    [fitted] = shown
+    places = [int((pixels - image).abs().flatten(1).sum(dim=1).argmin()) for image in fitted]
+    assert len(places) == sample
+    assert (places[0], places[-1]) == (0, len(pixels) - 1)
+    assert set(torch.tensor(places).diff().tolist()) <= {1, 2}

@@ -29,7 +29,7 @@ class Weights:
         Weight of each term in `TERMS`; 0 leaves it out.
     balance : {"fixed", "gradient_norm"}
         "gradient_norm" first scales each term so that its gradient at the decoder's last tokens
-        has the norm of the first term's (in the order of `TERMS`).
+        has the norm of the first term's (in the order of `TERMS`; of those that have a gradient).
 
     Raises
     ------
@@ -69,7 +69,8 @@ class Objective(nn.Module):
     """Compare a reconstruction with the images it was made from.
 
     Pixels are compared in the network's normalised units (mse), everything else on images in
-    [0, 1]. All terms are means over what was removed, computed in float32 whatever the autocast.
+    [0, 1]. All terms are means over what was removed (texture prediction may ask for the kept
+    patches, too), computed in float32 whatever the autocast.
 
     Parameters
     ----------
@@ -202,16 +203,16 @@ class Objective(nn.Module):
         return (error * out.mask).sum() / out.mask.sum().clamp_min(1)
 
     def _scales(self, terms: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor | float]:
-        """Factors that give every term's gradient at the tokens the norm of the first term's."""
+        """Factors that give every term's gradient at the tokens the norm of the first one's."""
         if self.weights.balance == "fixed" or not tokens.requires_grad:
             return dict.fromkeys(terms, 1.0)
-        norms = {
-            name: torch.autograd.grad(term, tokens, retain_graph=True)[0].float().norm()
-            for name, term in terms.items()
-        }
-        reference = next(iter(norms.values()))
-        # A term without gradient has nothing to scale up.
-        return {n: torch.where(norm > 1e-12, reference / norm, 1.0) for n, norm in norms.items()}
+        gradients = [
+            torch.autograd.grad(term, tokens, retain_graph=True)[0] for term in terms.values()
+        ]
+        norms = torch.stack([gradient.float().norm() for gradient in gradients])
+        learns = norms > 1e-12  # a term without gradient has nothing to scale up
+        first = norms[learns.int().argmax()]
+        return dict(zip(terms, torch.where(learns, first / norms, 1.0), strict=True))
 
 
 def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,7 +91,8 @@ class Binning:
     The range is cut into ``levels`` bins of width ``w``; the weight of pixel ``x`` in the bin
     between the edges ``e`` and ``e + w`` is ``F((x - e) / b) - F((x - e - w) / b)``, where ``F``
     is the kernel's cumulative distribution and ``b`` its bandwidth. What a kernel puts beyond an
-    end of the range is mirrored back into it. Values outside the range count as its nearest end
+    end of the range is mirrored back into it, once: the weights of a pixel sum to one if the kernel
+    reaches no further than the range is wide. Values outside the range count as its nearest end
     and receive no gradient.
 
     Parameters
@@ -143,6 +144,7 @@ class Binning:
             raise ValueError(f"levels is {self.levels}: a GLCM needs 2 gray levels or more.")
         if self.kernel not in NOISE:
             raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(NOISE)}.")
+        object.__setattr__(self, "value_range", tuple(self.value_range))  # a list has no hash
         low, high = self.value_range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(

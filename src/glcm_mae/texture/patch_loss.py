@@ -130,7 +130,7 @@ class PatchLoss(nn.Module, ABC):
         place, n_groups = place_of_patch(grid, self.pool, mask.device)
         removed = torch.zeros(len(mask), n_groups, dtype=torch.int64, device=mask.device)
         removed.index_add_(1, place, (mask != 0).long())
-        distance: Tensor = _Compared.apply(prediction, target, mask, self)  # (B, n_groups)
+        distance: Tensor = _Compared.apply(prediction, target, mask, self, n_groups)
         if self.reduction == "none":
             return distance
         total = distance.sum()
@@ -173,7 +173,7 @@ class _Compared(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, prediction: Tensor, target: Tensor, mask: Tensor, loss: PatchLoss
+        ctx: Any, prediction: Tensor, target: Tensor, mask: Tensor, loss: PatchLoss, n_groups: int
     ) -> Tensor:
         ctx.loss, ctx.dtype = loss, prediction.dtype
         dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
@@ -187,18 +187,18 @@ class _Compared(torch.autograd.Function):
                 chunk = prediction[part].to(dtype), target[part].to(dtype), mask[part]
                 parts.append(_compare_images(loss, *chunk, gradient[part]))
         ctx.save_for_backward(gradient)
-        return torch.cat(parts) if parts else prediction.new_zeros(0, 1, dtype=dtype)
+        return torch.cat(parts) if parts else prediction.new_zeros(0, n_groups, dtype=dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors  # (B, C, H, W)
         size = ctx.loss.patch_size
         grid = gradient.shape[-2] // size, gradient.shape[-1] // size
         place, _ = place_of_patch(grid, ctx.loss.pool, gradient.device)
         by_patch = upstream[0][:, place].view(-1, 1, grid[0], 1, grid[1], 1)
         tiles = gradient.view(*gradient.shape[:2], grid[0], size, grid[1], size)
-        return (tiles * by_patch).view_as(gradient).to(ctx.dtype), None, None, None
+        return (tiles * by_patch).view_as(gradient).to(ctx.dtype), None, None, None, None
 
 
 def _compare_images(

@@ -43,7 +43,7 @@ def soft_glcm(
         Pixel offsets.
     normalized : bool
         Divide by the number of pairs, so that the entries are the joint probabilities of the two
-        gray levels.
+        gray levels (where the weights of a pixel sum to one: see `Binning`).
 
     Returns
     -------

@@ -165,9 +165,10 @@ def _build(
     if settings.init is not None:
         fill_weights(model.mae.encoder, Path(settings.init))
     if model.objective.head is not None:
-        step = max(1, len(pixels) // _SAMPLE)
-        # As they will be shown: crops of an image differ more than whole images do.
-        model.objective.head.fit(augment(pixels[::step][:_SAMPLE]))
+        # Evenly, for images lie class by class. As they will be shown: crops of an image differ
+        # more than whole images do.
+        even = torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLE)).round().long()
+        model.objective.head.fit(augment(pixels[even]))
     return model
 
 
