@@ -88,7 +88,7 @@ def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
             table = Path(s.out) / "arms" / arm / way / "predictions.csv"
             # Of more than two classes each is told from the rest anyway.
             positive = s.positive if len(found.test.classes) == 2 else None
-            parts.append(_evaluated(table, s.n_resamples, 0, positive))
+            parts.append(_evaluated(table, s.n_resamples, 0, positive, study.about_patients))
     return _with_failures("\n\n".join(parts), study.failures)
 
 
@@ -169,7 +169,7 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
     _check_folds(s.folds, s.seed)
     if s.out is not None and Path(s.out).exists() and not Path(s.out).is_dir():
         raise UserError(f"{s.out} is a file: choose a folder with --out.")
-    manifest = read_manifest(s.images, s.patient_regex, may_cross=True)
+    manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True)
     with Meter("reading images", len(manifest)) as meter:
         audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
     report = format_audit(audit, colour=sys.stdout.isatty())
@@ -192,7 +192,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
 
     _check_folds(s.folds, s.seed)
     out = _csv(s.out)
-    manifest = read_manifest(s.images, s.patient_regex)
+    manifest = read_manifest(s.images, s.patient_regex, s.plane)
     keep_inputs(out, [s.images, *(record.path for record in manifest.records)])
     given = any(record.split for record in manifest.records)
     if given and s.method == "kfold":
@@ -282,7 +282,11 @@ def _check_folds(folds: int, seed: int) -> None:
 
 
 def _evaluated(
-    source: Path, n_resamples: int = 2000, seed: int = 0, positive: str | None = None
+    source: Path,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    positive: str | None = None,
+    about_patients: str | None = None,
 ) -> str:
     """Evaluate a table, or every table of a run; say what came out and where it lies."""
     from glcm_mae.evaluation import evaluate, format_table
@@ -290,7 +294,7 @@ def _evaluated(
     tables = _tables(source)
     parts = []
     for table in tables:
-        metrics = evaluate(table, n_resamples=n_resamples, seed=seed, positive=positive)
+        metrics = evaluate(table, None, n_resamples, seed, positive, about_patients)
         parts.append(f"{table}\n{format_table(metrics)}")
     written = ", ".join(str(table.with_name("metrics.json")) for table in tables)
     return "\n\n".join(parts) + f"\n\nThe metrics lie in {written}."

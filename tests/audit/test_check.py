@@ -221,3 +221,25 @@ def test_times_do_not_enter(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", per_class=3)
     one, two = audited(folder).to_json(), audited(folder).to_json()
     assert one == two
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_one_dicom_patient_under_no_name_is_a_leak(tmp_path: Path, split: bool) -> None:
+    scenes = [np.asarray(scene) for scene in make_scenes(12, 64)]
+    for number, scene in enumerate(scenes):
+        side = ("train/" if number % 2 else "test/") if split else ""
+        person = f"person-{number // 4}"  # two images of each on either side
+        write_dicom(
+            tmp_path / f"{side}{'ab'[number // 2 % 2]}/{number}.dcm", scene, PatientID=person
+        )
+    audit = audited(tmp_path, regex=None)
+    [leak] = [finding for finding in audit.findings if finding.leaks]
+    assert leak.kind == ("patients cross split" if split else "patients not named")
+    assert [len(group) for group in leak.groups] == [4, 4, 4]
+    assert "person" not in json.dumps(audit.to_json()).replace("one person", "")
+
+
+def test_where_patients_are_not_known_the_verdict_says_so(tmp_path: Path) -> None:
+    audit = audited(write_set(tmp_path), regex=None)
+    assert not audit.leaks
+    assert "Patients are not known." in format_audit(audit)

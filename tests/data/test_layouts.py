@@ -101,6 +101,14 @@ def test_gbcu_takes_the_lists(tmp_path: Path) -> None:
         read_layout(tmp_path, "gbcu")
 
 
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "imgs/im00001.jpg")
+    for name in ("train.txt", "test.txt"):
+        (tmp_path / name).write_bytes("Gallenblase-größe.jpg,0".encode("latin-1"))
+    with pytest.raises(UserError, match=r"\.txt is no text in UTF-8: save it as such"):
+        read_layout(tmp_path, "gbcu")
+
+
 def test_medmnist_is_one_file(tmp_path: Path) -> None:
     arrays = {}
     for side, count in (("train", 3), ("val", 1), ("test", 2)):

@@ -163,3 +163,12 @@ def test_patients_on_two_sides_are_told(tmp_path: Path) -> None:
     assert "--official_split false" in told
     _, told = build_manifest(tmp_path, "m.csv", layout="chest_xray", official_split=False)
     assert "two sides" not in told
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    try:
+        os.close(os.open(os.fsencode(tmp_path) + b"/p1_\xff.png", os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(UserError, match="no text in UTF-8: rename it"):
+        build_manifest(str(tmp_path), "out.csv", pattern=r"(?P<patient>p\d+)")

@@ -66,6 +66,30 @@ def test_a_tree_of_splits(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("Train", "Val", "Test"), ("training", "valid", "testing"), ("TRAIN", "dev", "test")],
+)
+def test_sides_have_other_names(tmp_path: Path, train: str, val: str, test: str) -> None:
+    touch(tmp_path, f"{train}/ill/a.png", f"{train}/well/b.png", f"{val}/ill/c.png",
+          f"{test}/well/d.png")  # fmt: skip
+    manifest = read_manifest(tmp_path)
+    assert manifest.classes == ("ill", "well")
+    sides = {record.path.name: record.split for record in manifest.records}
+    assert sides == {"a.png": "train", "b.png": "train", "c.png": "val", "d.png": "test"}
+
+
+def test_sides_beside_another_folder_are_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/ill/a.png", "Test/well/b.png", "extra/c.png")
+    with pytest.raises(UserError, match=r"sides of a split \(Test, train\) beside .* extra"):
+        read_manifest(tmp_path)
+
+
+def test_a_class_may_be_named_as_a_side(tmp_path: Path) -> None:
+    touch(tmp_path, "control/a.png", "test/b.png")
+    assert read_manifest(tmp_path).classes == ("control", "test")
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     touch(tmp_path, "data/benign/a.png", "data/normal/n.png", "elsewhere/b.png")
     for link, target in (

@@ -69,6 +69,12 @@ def test_each_case_has_its_sentence(arm, said):
     assert verdict(comparison(ssim=arm)) == [said]
 
 
+def test_a_difference_that_no_resample_shows_has_no_smallest_one():
+    found = comparison(ssim=(0.7, 0.0, 0.0, 1.0))
+    found["comparisons"][0]["arms"]["ssim"]["differences"]["auroc"]["smallest"] = None
+    assert verdict(found) == ["ssim cannot be told from mse: no resample sets them apart."]
+
+
 @pytest.mark.parametrize(("best", "above"), [(0.8, "above"), (0.74, "not above")])
 def test_the_best_baseline_stands_beside_the_best_arm(best, above):
     found = comparison(

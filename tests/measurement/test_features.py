@@ -349,6 +349,39 @@ def test_volumes_as_a_whole(way, volume, tmp_path):
     assert row["aggregation"] == way
 
 
+def test_a_single_slice_is_no_volume(tmp_path, capsys):
+    save(tmp_path / "slices" / "a.png", noise(12, 12))
+    words = ("-o", tmp_path / "x.csv", "--aggregation", "3d_merged")
+    assert "is one slice and no volume" in complaint(
+        capsys, "features", tmp_path / "slices", *words
+    )
+
+
+def test_a_mask_of_another_grid_is_refused(tmp_path, capsys):
+    image, mask = noise(8, 9, 5), (noise(8, 9, 5) > 99).astype(np.uint8)
+    elsewhere, coarser = np.eye(4), np.diag([3.0, 3.0, 5.0, 1.0])
+    elsewhere[:3, 3] = 500
+    nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "ct.nii.gz")
+    grids = {"same": (mask, np.eye(4)), "elsewhere": (mask, elsewhere), "coarser": (mask, coarser),
+             "longer": (np.concatenate([mask, mask], axis=2), np.eye(4))}  # fmt: skip
+    for name, (numbers_of, affine) in grids.items():
+        nibabel.save(nibabel.Nifti1Image(numbers_of, affine), tmp_path / f"{name}.nii.gz")
+    words = ("features", tmp_path / "ct.nii.gz", "-o", tmp_path / "x.csv", "--masks")
+    for name in ("elsewhere", "coarser"):
+        assert "lies elsewhere in space" in complaint(capsys, *words, tmp_path / f"{name}.nii.gz")
+    said = complaint(capsys, *words, tmp_path / "longer.nii.gz")
+    assert "has 8 x 9 x 10 voxels and its image 8 x 9 x 5" in said
+    assert measured(tmp_path, tmp_path / "ct.nii.gz", "--masks", tmp_path / "same.nii.gz")
+
+
+def test_a_mask_of_white_for_0_is_refused(marked, tmp_path, capsys):
+    images, _, regions = marked
+    inverted = 255 * (regions == 0).numpy().astype(np.uint8)
+    tifffile.imwrite(tmp_path / "mask.tif", inverted, photometric="miniswhite")
+    words = ("-o", tmp_path / "x.csv", "--masks", tmp_path / "mask.tif")
+    assert "says that white is 0" in complaint(capsys, "features", images / "a.png", *words)
+
+
 def test_masks_of_volumes(volume, tmp_path):
     path, pixels = volume
     regions = np.zeros((5, 12, 14), np.uint8)

@@ -87,6 +87,12 @@ def test_the_class_token_takes_part_in_decoding():
     assert not torch.allclose(mae.decode(encoded, keep), mae.decode(changed, keep))
 
 
+def test_a_decoder_of_less_than_no_blocks_is_refused():
+    encoder = Encoder((16, 16), 8, 1, 16, 1, 2)
+    with pytest.raises(ValueError, match=r"model\.decoder_depth is -1"):
+        MaskedAutoencoder(encoder, 1, 16, -1, 2)
+
+
 def test_names_of_the_decoder_are_those_of_mae():
     names = {n.removesuffix(".weight") for n in autoencoder().state_dict() if "encoder" not in n}
     assert {"mask_token", "decoder_pos_embed", "decoder_embed", "decoder_pred"} <= names

@@ -63,6 +63,17 @@ def test_what_is_undefined_leaves_its_row_empty(tmp_path: Path, figures: list[Fi
     assert len(own.get_yticklabels()) == 2
 
 
+def test_an_arm_that_failed_in_one_way_has_an_empty_row_there(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    comparison = _comparison(mse=0.7, random=0.6)
+    comparison["results"]["knn"] = _comparison(mse=0.7)["results"]["knn"]
+    draw_comparison(comparison, tmp_path / "comparison.png")
+    linear, knn = figures[0].axes[:2]
+    points = [[line for line in a.lines if line.get_marker() == "o"] for a in (linear, knn)]
+    assert [len(drawn) for drawn in points] == [2, 1]
+
+
 def test_the_reference_alone_is_a_picture_too(tmp_path: Path) -> None:
     draw_comparison(_comparison(mse=0.7), tmp_path / "comparison.png")
     assert (tmp_path / "comparison.png").exists()

@@ -15,6 +15,7 @@ import torch
 
 from glcm_mae.cli import main
 from glcm_mae.data import make_phantom, read_manifest, write_phantom
+from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import DataSettings
@@ -347,6 +348,58 @@ def test_the_patients_that_any_section_names_stay_together(
     assert read_predictions(out / "arms/recipe/knn/predictions.csv").n_patients == 18
 
 
+def test_crossval_says_what_stands_where_a_patient_should(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(record.path, record.label) for record in read_manifest(images).records]
+    alone = tmp_path / "alone.csv"
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(rows[0][0].read_bytes())
+    listed = [*rows, (copy, rows[0][1])]
+    alone.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in listed))
+    words = _words(alone, recipe, tmp_path / "out", "--by", "knn", "--seeds", "1")
+    assert main(["crossval", *words]) == 0
+    said = capsys.readouterr().out
+    assert "an image with its copies counts as one, for patients are not known" in said
+    assert "by patient" not in said
+    metrics = json.loads((tmp_path / "out/arms/recipe/knn/metrics.json").read_text())
+    assert metrics["by_patient"] is None
+
+
+def test_a_probe_that_fails_does_not_hold_up_fine_tuning(
+    images: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise UserError("no probe today")
+
+    monkeypatch.setattr(probing, "probe", fail)
+    out = tmp_path / "out"
+    ask = ["--by", "linear,finetune", "--arms", "mse", "--baselines", ""]
+    assert main(_compare(images, recipe, out, *ask)) == 2
+    comparison = json.loads((out / "comparison.json").read_text())
+    assert list(comparison["results"]) == ["finetune"]
+    assert {failure["reason"] for failure in comparison["failed"]} == {"no probe today"}
+    left_out = "Left out, for mse is not complete in it: Linear probe of frozen features."
+    assert left_out in (out / "comparison.md").read_text()
+
+
+def test_a_cell_at_work_elsewhere_and_a_damaged_one_are_left_alone(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(_compare(images, recipe, out, "--arms", "random,mse")) == 0
+    capsys.readouterr()
+    damaged = cell_folder(out, "random", 0, 1) / "probe" / "settings.yaml"
+    damaged.write_text("")
+    held = cell_folder(out, "mse", 0, 0) / "probe"
+    (held / "finished.json").unlink()
+    with alone_in(held):
+        assert main(_compare(images, recipe, out, "--arms", "random,mse")) == 2
+    said = capsys.readouterr().err
+    assert f"{damaged} cannot be read: remove the run's folder" in said
+    assert f"at work in {held}" in said
+
+
 def test_an_arm_is_not_taken_for_a_baseline(
     images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -462,6 +515,13 @@ def test_a_seed_gives_all_arms_the_same_initial_weights(
         (["--arms", ""], "arms is empty"),
         (["--set", "pretrain.data.image_size=64"], "arm mse: pretrain.data.image_size is 64 and"),
         (["--set", "probe.model.depth=2"], "the arm random would be of another network"),
+        (["--set", "probe.neighbours=0"], "neighbours is 0"),
+        (["--set", "pretrain.mask_ratio=2"], "mask_ratio is 2"),
+        (["--set", "data.image_size=-32"], "data.image_size is -32"),
+        (["--set", "pretrain.data.resize=crop,probe.data.resize=pad"], "data.resize is crop and"),
+        (["--by", "finetune", "--set", "finetune.patience=0"], "patience is 0"),
+        (["--set", "probe.beside_glcms=true"], "which the study gives each cell"),
+        (["--set", "data.folds=6"], "which the study gives each cell"),
         (["--engine.jobs", "0"], "engine.jobs is 0"),
         (["--split_seed", "-1"], "split_seed is -1"),
         (["--positive", "cyst"], "positive"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glcm_mae.data import Manifest, make_phantom, read_manifest, write_phantom
+from glcm_mae.data import Manifest, make_phantom, read_image, read_manifest, write_phantom
+from glcm_mae.data.duplicates import duplicate_groups
 from glcm_mae.errors import UserError
 from glcm_mae.study.folds import Fold, add_unlabelled, write_folds, write_published_folds
 
@@ -163,3 +164,38 @@ def test_published_folds_leak_as_the_release_does(images: Path, tmp_path: Path) 
         if len(set(_sides(folds[0])[manifest.patients == patient])) > 1
     ]
     assert crossing
+
+
+def test_a_tested_patient_that_a_copy_gives_away_is_left_out_whole(
+    images: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(images)
+    folds = write_folds(manifest, tmp_path / "folds", folds=3, seed=0)
+    own = read_manifest(write_phantom(make_phantom(2, 1, 32, seed=5), tmp_path / "own"))
+    same = tmp_path / "same.png"
+    same.write_bytes(manifest.records[0].path.read_bytes())
+    first, second, *others = own.records
+    records = (
+        replace(first, path=same, patient="number in an archive"),  # and the study has another
+        replace(second, patient="number in an archive"),
+        *(replace(record, patient=f"other {n}") for n, record in enumerate(others)),
+    )
+    for fold in add_unlabelled(folds, replace(own, records=records), tmp_path / "folds"):
+        assert fold.left_out == 2 * (_sides(fold)[0] == "test")
+
+
+def test_copies_of_coronal_slices_are_found(tmp_path: Path) -> None:
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 255, (40, 6, 40), dtype=np.uint8)  # six coronal slices
+    nibabel.save(nibabel.Nifti1Image(scenes, np.eye(4)), tmp_path / "volume.nii")
+    pixels = read_image(tmp_path / "volume.nii", 3, "coronal")[0]
+    Image.fromarray(pixels[0]).save(tmp_path / "export.png")
+    manifest = read_manifest(tmp_path, plane="coronal")
+    assert [record.name.rsplit("/")[-1] for record in manifest.records][:2] == [
+        "export.png",
+        "volume.nii#0",
+    ]
+    groups = duplicate_groups(manifest)
+    assert np.flatnonzero(groups == groups[0]).tolist() == [0, 4]

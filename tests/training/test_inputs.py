@@ -10,8 +10,10 @@ from PIL import Image
 from glcm_mae.data import Manifest, Record, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import EncoderConfig
+from glcm_mae.settings import ModelSettings
 from glcm_mae.training.inputs import (
     Images,
+    build_encoder,
     check_classes,
     check_encoder,
     check_fits,
@@ -170,3 +172,13 @@ def test_a_pretrained_encoder_brings_its_own_shape_and_normalisation(
     assert loaded.embed_dim == config.embed_dim == 16
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, small.weights(encoder)[f"encoder.{name}"])
+
+
+@pytest.mark.parametrize("name", ["embed_dim", "depth", "num_heads"])
+def test_zero_is_a_number_of_its_own_and_refused(name: str) -> None:
+    config = encoder_config(
+        ModelSettings(**{name: 0}), small.data(Path("m.csv")), 1, torch.zeros(1), torch.ones(1)
+    )
+    assert getattr(config, name) == 0
+    with pytest.raises(UserError, match=rf"model\.{name}"):
+        build_encoder(config)

@@ -17,6 +17,7 @@ from glcm_mae.training.local_glcms import local_glcms
 from glcm_mae.training.probe import (
     extract,
     grouped_parts,
+    inner_folds,
     knn_probe,
     linear_probe,
     out_of_fold,
@@ -221,6 +222,17 @@ def test_the_penalty_is_the_best_of_the_inner_folds(rng: np.random.Generator) ->
         expected.predict_proba(test),
         atol=1e-4,
     )
+
+
+def test_inner_folds_are_fewer_where_a_class_would_miss_one() -> None:
+    of_patient = {"a": (16, 0), "b": (3, 14), "c": (0, 2), "d": (1, 1)}  # images of either class
+    labels = np.repeat([0, 1] * 4, np.ravel(list(of_patient.values())))
+    patients = np.repeat(list(of_patient), [sum(n) for n in of_patient.values()])
+    with pytest.raises(UserError, match="Class 1 is absent from fold"):
+        grouped_folds(labels, patients, 3, 0)
+    inner = inner_folds(labels, patients, 0)
+    assert set(inner.tolist()) == {0, 1}
+    assert all(set(labels[inner == fold].tolist()) == {0, 1} for fold in (0, 1))
 
 
 @pytest.mark.parametrize("neighbours", [1, 7, 1000])

@@ -189,3 +189,21 @@ def test_a_finished_run_says_so_and_drops_its_checkpoint(
     assert small.facts(run.folder)["images"] == 5
     assert small.facts(run.folder)["glcm_mae"] == __version__
     assert not (run.folder / "checkpoint.pt").exists()
+
+
+def test_another_precision_goes_on_but_is_not_what_has_finished(
+    run: Run, settings: PretrainSettings
+) -> None:
+    other = HardwareSettings(settings.hardware.accelerator, precision="bf16")
+    _again(settings, hardware=other)
+    run.finish({})
+    _again(settings)
+    with pytest.raises(UserError, match=r"hardware\.precision was fp32, is bf16"):
+        _again(settings, hardware=other)
+
+
+@pytest.mark.parametrize("content", [b"", b"a: [", b"\xff\xfe\x00", b"just text"])
+def test_damaged_settings_are_refused(run: Run, settings: PretrainSettings, content: bytes) -> None:
+    (run.folder / "settings.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"settings\.yaml cannot be read: remove the run's folder"):
+        _again(settings)

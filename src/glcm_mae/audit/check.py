@@ -200,7 +200,7 @@ def check(
     }
     identifiers = count_identifiers(list(of_files.values()))
     findings = [
-        *leak_findings(manifest, digests, copies),
+        *leak_findings(manifest, digests, copies, [look.identifiers.person for look in looks]),
         *image_findings(looks),
         *class_findings(manifest, together, folds),
         *_of_shortcuts(shortcuts),

@@ -70,7 +70,6 @@ def inspect(
     manifest: Manifest,
     progress: Callable[[int], None] | None = None,
     source: str = "",
-    plane: Plane = "axial",
 ) -> list[Look]:
     """Read every image of a data set once.
 
@@ -84,8 +83,6 @@ def inspect(
         Called after each image with the number done.
     source : str
         What a report would call the set: it may hold an identifier as well.
-    plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices; as for `read_manifest`.
 
     Returns
     -------
@@ -107,7 +104,9 @@ def inspect(
     """
     looks = []
     with ThreadPoolExecutor(2) as pool:  # decoding holds no lock
-        for look in pool.map(partial(_look, source, plane), manifest.records, places(manifest)):
+        for look in pool.map(
+            partial(_look, source, manifest.plane), manifest.records, places(manifest)
+        ):
             looks.append(look)
             if progress is not None:
                 progress(len(looks))

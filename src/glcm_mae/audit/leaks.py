@@ -12,12 +12,18 @@ from glcm_mae.data import Manifest
 __all__ = ["leak_findings", "members"]
 
 
-def leak_findings(manifest: Manifest, digests: Sequence[str], groups: np.ndarray) -> list[Finding]:
+def leak_findings(
+    manifest: Manifest,
+    digests: Sequence[str],
+    groups: np.ndarray,
+    persons: Sequence[str] = (),
+) -> list[Finding]:
     """Report copies, their labels, and what crosses a split.
 
     Where the manifest gives a split, a leak is a patient or a group of copies on two of its
     sides. Where it gives none, a split would be drawn by patient: a leak is a group of copies of
-    two patients, which such a split can part. Where no patients are known, every image is one.
+    two patients, which such a split can part. Where no patients are known, every image is one, and
+    a person of several images, as DICOM headers tell, is a leak of every split.
 
     Parameters
     ----------
@@ -27,6 +33,8 @@ def leak_findings(manifest: Manifest, digests: Sequence[str], groups: np.ndarray
         `content_hash` of each image, "" for an unreadable one.
     groups : np.ndarray
         Group of copies (N,) of each image, as `copy_groups` gives them.
+    persons : sequence of str, optional
+        Whose each image is by its file's header, in any code; "" where that is not known.
 
     Returns
     -------
@@ -65,10 +73,12 @@ def leak_findings(manifest: Manifest, digests: Sequence[str], groups: np.ndarray
             "them.",
         ),
     ]
+    unknown = [person or f"unknown {n}" for n, person in enumerate(persons)]
+    unnamed = [] if manifest.has_patients else members(unknown)
     if not any(record.split for record in manifest.records):
         spanning = [group for group in copies if len(set(patients[list(group)].tolist())) > 1]
         split = "a split by patient" if manifest.has_patients else "a split (no patient is known)"
-        return findings + _of_groups(
+        findings += _of_groups(
             "copies cross patients",
             "error",
             spanning,
@@ -76,12 +86,21 @@ def leak_findings(manifest: Manifest, digests: Sequence[str], groups: np.ndarray
             "copies together.",
             leaks=True,
         )
+        return findings + _of_groups(
+            "patients not named",
+            "error",
+            unnamed,
+            "are of one patient, by their DICOM headers, and would be put on two sides by a split "
+            "that does not know it: name the patients with glcm-mae data manifest "
+            "--dicom_patients true.",
+            leaks=True,
+        )
     sides = np.array([record.split or "" for record in manifest.records])
     for kind, candidates, advice in (
         ("copies cross split", copies, "are copies on two sides of the given split"),
         (
             "patients cross split",
-            members(patients.tolist()),
+            [*members(patients.tolist()), *unnamed],
             "are of one patient on two sides of it",
         ),
     ):

@@ -13,7 +13,7 @@ import numpy as np
 import glcm_mae
 from glcm_mae.audit.shortcuts import SUSPICIOUS
 from glcm_mae.audit.table import verdict
-from glcm_mae.data import Record, UnreadableImage, read_image
+from glcm_mae.data import Plane, Record, UnreadableImage, read_image
 from glcm_mae.data.duplicates import AGREEMENT
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def page(audit: Audit) -> str:
             "name": audit.names[number],
             "label": f"{label} / {record.split}" if label and record.split else label,
             "tone": str(audit.manifest.labels[number] % 6),
-            "source": _preview(record) if audit.looks[number].facts is not None else "",
+            "source": _preview(record, audit.manifest.plane)
+            if audit.looks[number].facts is not None
+            else "",
             "reason": reasons.get(audit.names[number], ""),
         }
 
@@ -128,12 +130,12 @@ def _bar(shortcut: Any) -> dict[str, Any]:
     }
 
 
-def _preview(record: Record) -> str:
+def _preview(record: Record, plane: Plane) -> str:
     """Make a small JPEG of an image as a data address; "" if it cannot be read."""
     from PIL import Image
 
     try:
-        pixels, facts = read_image(record.path, record.frame)
+        pixels, facts = read_image(record.path, record.frame, plane)
     except UnreadableImage:
         return ""
     values = pixels.astype(np.float64)

@@ -115,7 +115,11 @@ def verdict(audit: Audit) -> str:
     'No leak found:'
     """
     if not audit.leaks:
-        return "No leak found: no copies and no patient would stand on two sides of a split."
+        if audit.manifest.has_patients:
+            return "No leak found: no copies and no patient would stand on two sides of a split."
+        return (
+            "No leak found: no copies would stand on two sides of a split. Patients are not known."
+        )
     given = any(record.split for record in audit.manifest.records)
     drawn = "by patient" if audit.manifest.has_patients else "image by image"
     split = "The given split leaks" if given else f"A split {drawn} would leak"

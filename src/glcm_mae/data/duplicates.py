@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.images import content_hash
 from glcm_mae.data.manifest import Manifest, Record
-from glcm_mae.data.readers import UnreadableImage, read_image
+from glcm_mae.data.readers import Plane, UnreadableImage, read_image
 from glcm_mae.data.registration import agreement, register
 from glcm_mae.data.symmetries import POSES, SYMMETRIES, WINDOWS
 from glcm_mae.data.thumbnails import SIDE, band, luminance, thumbnail
@@ -145,8 +146,9 @@ def duplicate_groups(
     """
     small = torch.zeros(len(manifest), SIDE, SIDE)
     hashes = []
+    look = partial(_looked_at, manifest.plane)
     with ThreadPoolExecutor(2) as pool:  # decoding holds no lock
-        for number, (digest, image) in enumerate(pool.map(_looked_at, manifest.records)):
+        for number, (digest, image) in enumerate(pool.map(look, manifest.records)):
             small[number] = image
             hashes.append(digest)
             if progress is not None:
@@ -178,9 +180,9 @@ def copy_groups(hashes: Sequence[str], pairs: Sequence[NearDuplicate]) -> np.nda
     return joined_groups(unread, links=[(pair.first, pair.second) for pair in pairs])
 
 
-def _looked_at(record: Record) -> tuple[str, Tensor]:
+def _looked_at(plane: Plane, record: Record) -> tuple[str, Tensor]:
     try:
-        pixels, facts = read_image(record.path, record.frame)
+        pixels, facts = read_image(record.path, record.frame, plane)
     except UnreadableImage:
         return "", torch.zeros(SIDE, SIDE)
     return content_hash(pixels), thumbnail(luminance(pixels), facts.white_is_zero)

@@ -161,7 +161,11 @@ def _lines(file: Path, layout: str) -> Iterator[str]:
             f"{file} is missing: it holds the official split; see docs/datasets.md for what the "
             f"layout {layout} expects."
         )
-    for line in file.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is no text in UTF-8: save it as such.") from None
+    for line in lines:
         if line.strip():
             yield line.strip()
 

@@ -7,7 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from glcm_mae.data.layouts import read_layout
-from glcm_mae.data.manifest import Manifest, Record, patients_on_two_sides, read_manifest
+from glcm_mae.data.manifest import (
+    Manifest,
+    Record,
+    check_names,
+    patients_on_two_sides,
+    read_manifest,
+)
 from glcm_mae.data.naming import left_out, listed, named_by
 from glcm_mae.data.pseudonyms import dicom_patient, pseudonym, read_key
 from glcm_mae.errors import UserError
@@ -81,6 +87,7 @@ def build_manifest(
     key = read_key(Path(key_file), Path(out)) if key_file is not None else None
     folder = Path(images)
     records, has_patients = _records(folder, layout, pattern)
+    check_names(records)
     if leave_out is not None:
         records = left_out(leave_out, records, folder)
     if not records:

@@ -26,10 +26,19 @@ from glcm_mae.data.readers import (
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
-__all__ = ["Manifest", "Record", "patients_on_two_sides", "read_manifest"]
+__all__ = ["Manifest", "Record", "check_names", "patients_on_two_sides", "read_manifest"]
 
 _COLUMNS = ("path", "frame", "label", "patient", "split")
 _SPLITS = ("train", "val", "test")
+_SIDES = {
+    **{name: name for name in _SPLITS},
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
+"""Names of folders, in lower case, that stand for a side of a split."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class Manifest:
         mean the same in both.
     has_patients : bool
         Whether patients are known. If not, each image counts as a patient of its own.
+    plane : {"axial", "coronal", "sagittal"}
+        How NIfTI volumes are cut into the slices that the frames count.
 
     Examples
     --------
@@ -99,6 +110,7 @@ class Manifest:
     records: tuple[Record, ...]
     classes: tuple[str, ...]
     has_patients: bool
+    plane: Plane = "axial"
 
     def __len__(self) -> int:
         return len(self.records)
@@ -249,10 +261,10 @@ def read_manifest(
             "of a patient the same split (glcm-mae data check shows which)."
         )
     records = [single for record in records for single in _frames_of(record, plane)]
-    _check_names(records)
+    check_names(records)
     _check_listed_once(source, records)
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
-    return Manifest(tuple(records), classes, has_patients)
+    return Manifest(tuple(records), classes, has_patients, plane)
 
 
 def patients_on_two_sides(
@@ -296,13 +308,24 @@ def _read_folder(folder: Path) -> list[Record]:
         raise UserError(f"{one_line(folder)} holds no images: looked for {_suffixes()}.")
     if images:
         return [Record(image, None, str(image), None) for image in images]
-    if {subfolder.name for subfolder in subfolders} <= set(_SPLITS):
+    sides = {entry: _SIDES[entry.name.lower()] for entry in subfolders if _is_side(entry)}
+    if len(sides) == len(subfolders):
         return [
-            replace(record, split=subfolder.name)
-            for subfolder in subfolders
+            replace(record, split=side)
+            for subfolder, side in sides.items()
             for record in _read_folder(subfolder)
         ]
+    if len(sides) > 1:
+        other = next(entry for entry in subfolders if entry not in sides)
+        raise UserError(
+            f"{one_line(folder)} holds sides of a split ({', '.join(s.name for s in sides)}) "
+            f"beside the folder {one_line(other.name)}: move it elsewhere, or give a manifest."
+        )
     return [record for subfolder in subfolders for record in _read_class(subfolder)]
+
+
+def _is_side(folder: Path) -> bool:
+    return folder.name.lower() in _SIDES
 
 
 def _read_class(folder: Path) -> list[Record]:
@@ -338,8 +361,19 @@ def _visible(folder: Path) -> list[Path]:
         ) from error
 
 
-def _check_names(records: list[Record]) -> None:
-    """Refuse names that no table can hold: bytes that are no text in UTF-8."""
+def check_names(records: list[Record]) -> None:
+    """Refuse names that no table can hold: bytes that are no text in UTF-8.
+
+    Parameters
+    ----------
+    records : list of Record
+        The images.
+
+    Raises
+    ------
+    UserError
+        Naming the file.
+    """
     for record in records:
         if not str(record.path).isprintable():  # else quickly told: nearly all names are
             try:

@@ -320,7 +320,7 @@ def _difference(
     value = of_arm[0] - of_reference[0]
     replicates = of_arm[1] - of_reference[1]
     ends = interval(value, replicates, n_patients)
-    error = None if math.isnan(ends.low) else float(np.nanstd(replicates))
+    error = None if math.isnan(ends.low) else float(np.nanstd(replicates)) or None
     return {
         **ends.to_json(),
         "standard_error": error,

@@ -220,5 +220,9 @@ def _caveats(comparison: dict[str, Any]) -> list[str]:
             "Decisions are for the class of the highest probability: there are no thresholds from "
             "validation images."
         )
-    numbers = [number for arm in arms for number in arm["metrics"].values()]
+    numbers = [
+        number
+        for arm in arms
+        for number in (*arm["metrics"].values(), *arm.get("differences", {}).values())
+    ]
     return [*notes, *notes_on_intervals(numbers)]

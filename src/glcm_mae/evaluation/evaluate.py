@@ -35,6 +35,7 @@ def evaluate(
     n_resamples: int = 2000,
     seed: int = 0,
     positive: str | None = None,
+    about_patients: str | None = None,
 ) -> dict[str, Any]:
     """Measure a table of predictions by image and by patient, and write `metrics.json`.
 
@@ -59,6 +60,9 @@ def evaluate(
     positive : str, optional
         For two classes, the one that the overall AUROC, AUPRC, sensitivity and specificity
         describe. Default: the last in the order of the columns.
+    about_patients : str, optional
+        What stands in the column patient, if it is not patients: there are then no metrics by
+        patient. Default: what the table tells.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def evaluate(
     measure = partial(
         _measure, images=predictions, positive=positive, n_resamples=n_resamples, seed=seed
     )
-    about_patients = about_patients_of(predictions, validation)
+    about_patients = about_patients or about_patients_of(predictions, validation)
     by_patient = None
     if not about_patients:
         by_patient = measure(predictions.by_patient(), validation and validation.by_patient())

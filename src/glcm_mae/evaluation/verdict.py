@@ -63,6 +63,8 @@ def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
     if excludes or significant:
         test = "without a valid test" if p is None else f"p {p:.3f} after Holm's correction"
         return f"{name} against {reference} is not decided: {shown}, {test}."
+    if difference["smallest"] is None:
+        return f"{name} cannot be told from {reference}: no resample sets them apart."
     return (
         f"{name} cannot be told from {reference}: {shown}; a true difference of "
         f"{difference['smallest']:.3f} would have been found 80 times in 100."

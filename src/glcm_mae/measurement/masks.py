@@ -133,6 +133,11 @@ def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> n
         raise UserError(
             f"{name} is a JPEG, which blurs the edges of a mask into other numbers: save it as PNG."
         )
+    if facts.white_is_zero:
+        raise UserError(
+            f"{name} says that white is 0 ({facts.photometric}), so that its regions and its "
+            "background may be swapped: save the mask with black as 0."
+        )
     if (stored != stored[:1]).any():
         raise UserError(f"{name} has colours: save the mask in gray, a number for each region.")
     numbers = rescaled(stored[0], facts).astype(np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from glcm_mae.errors import UserError
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.measurement.masks import mask_path, read_mask
 from glcm_mae.settings import FeaturesSettings
+
+# How far a mask may lie from its image, in voxels: what rounding in a header comes to.
+_SHIFT = 1e-3
 
 __all__ = ["Sample", "Unreadable", "read_samples"]
 
@@ -147,11 +151,47 @@ def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:
     if settings.masks is None:
         return None
     path = mask_path(record.path, settings.masks, settings.images)
+    _check_grid(record.path, path)
     return read_mask(path, record.frame, settings.plane)
+
+
+@lru_cache(maxsize=1)  # the slices of a volume come one after another
+def _check_grid(image: Path, mask: Path) -> None:
+    """Refuse the mask of a volume that lies elsewhere in space, or has other voxels."""
+    if not (_is_nifti(image) and _is_nifti(mask)):
+        return
+    import nibabel
+
+    one: Any
+    other: Any
+    try:
+        one, other = (nibabel.load(path) for path in (image, mask))
+    except Exception:  # whoever reads them says what is wrong
+        return
+    if one.shape[:3] != other.shape[:3]:
+        raise UserError(
+            f"{one_line(mask)} has {_voxels(other)} voxels and its image {_voxels(one)}: a mask "
+            "must be of its image's grid."
+        )
+    spacing = np.linalg.norm(one.affine[:3, :3], axis=0)
+    if np.abs(one.affine - other.affine)[:3].max() > _SHIFT * spacing.min():
+        raise UserError(
+            f"{one_line(mask)} lies elsewhere in space than its image (their affines differ): "
+            "resample the mask to the image's grid."
+        )
+
+
+def _voxels(volume: Any) -> str:
+    return " x ".join(map(str, volume.shape))
 
 
 def _check_volume(frames: list[Record], slices: list[np.ndarray]) -> None:
     name = one_line(frames[0].path)
+    if len(frames) == 1:
+        raise UserError(
+            f"{name} is one slice and no volume: give volumes (NIfTI, or files of several frames), "
+            "or --aggregation averaged or merged."
+        )
     if len({values.shape for values in slices}) > 1:
         raise UserError(
             f"{name} holds images of different sizes, which make no volume: give --aggregation "
@@ -172,12 +212,16 @@ def _check_volume(frames: list[Record], slices: list[np.ndarray]) -> None:
 
 def _is_series(path: Path) -> bool:
     """Tell a NIfTI file of several volumes: the last slice of one comes before the next's first."""
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not _is_nifti(path):
         return False
     import nibabel
 
     volume: Any = nibabel.load(path)
     return len(volume.shape) > 3 and volume.shape[3] > 1
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _size(values: np.ndarray) -> str:

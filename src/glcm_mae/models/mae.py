@@ -43,7 +43,7 @@ class MaskedAutoencoder(nn.Module):
     Raises
     ------
     ValueError
-        If the decoder's width does not divide into its heads.
+        If the decoder's width does not divide into its heads, or its depth is below 0.
 
     References
     ----------
@@ -69,6 +69,8 @@ class MaskedAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         check_width("model.decoder_", decoder_embed_dim, decoder_num_heads)
+        if decoder_depth < 0:
+            raise ValueError(f"model.decoder_depth is {decoder_depth}: set it to 0 or more.")
         self.encoder = encoder
         self.decoder_embed = nn.Linear(encoder.embed_dim, decoder_embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))

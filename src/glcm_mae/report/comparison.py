@@ -18,6 +18,7 @@ _TITLES = {
     "linear_glcm": "linear probe beside GLCMs",
     "finetune": "fine-tuning",
 }
+_UNKNOWN: dict[str, float | None] = {"value": None, "low": None, "high": None}
 _ROW, _WIDTH = 0.28, 3.0  # inches: height of an arm, width of a panel
 
 
@@ -52,11 +53,15 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
         height_ratios=(len(names), max(1, len(others))),
     )
     for (way, one), (above, below) in zip(found.items(), panels.T, strict=True):
-        _draw_intervals(above, {n: one["arms"][n]["metrics"]["auroc"] for n in names}, baselines)
-        _draw_level(above, one["arms"][reference]["metrics"]["auroc"]["value"])
+        arms = one["arms"]  # an arm may be complete in one way of judging and not in another
+        values = {n: arms[n]["metrics"]["auroc"] if n in arms else _UNKNOWN for n in names}
+        _draw_intervals(above, values, baselines)
+        _draw_level(above, values[reference]["value"])
         above.set_title(_TITLES[way], fontsize=9)
         above.set_xlabel("AUROC", fontsize=8)
-        differences = {n: one["arms"][n]["differences"]["auroc"] for n in others}
+        differences = {
+            n: arms[n]["differences"]["auroc"] if n in arms else _UNKNOWN for n in others
+        }
         _draw_intervals(below, differences, baselines)
         _draw_level(below, 0.0)
         below.set_xlabel(f"AUROC minus that of {reference}", fontsize=8)

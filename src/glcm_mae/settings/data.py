@@ -21,6 +21,8 @@ class DataCheckSettings:
         Folder for audit.json and audit.html. Default: only the terminal.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
+    plane : str
+        How NIfTI volumes are cut into slices: axial, coronal or sagittal.
     folds : int
         Folds that every class shall allow, and those in which shortcuts are tested.
     seed : int
@@ -30,6 +32,7 @@ class DataCheckSettings:
     images: str
     out: str | None = None
     patient_regex: str | None = None
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
     folds: int = 5
     seed: int = 0
 
@@ -51,6 +54,8 @@ class DataSplitSettings:
         fold for testing in turn).
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
+    plane : str
+        How NIfTI volumes are cut into slices: axial, coronal or sagittal.
     folds : int
         Folds, stratified by class and grouped by patient and copies together.
     fold : int
@@ -63,6 +68,7 @@ class DataSplitSettings:
     out: str
     method: Literal["holdout", "kfold"] = "holdout"
     patient_regex: str | None = None
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
     folds: int = 5
     fold: int = 0
     seed: int = 0

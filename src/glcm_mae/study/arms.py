@@ -17,7 +17,10 @@ RANDOM = "random"
 """The arm without pre-training: the control that every other must beat."""
 
 _STAGES = ("pretrain", "probe", "finetune")
-_STUDYS = ("out", "seed", "resume", "encoder", "allow_seen", "data.images", "data.fold")
+_STUDYS = (
+    *("out", "seed", "resume", "encoder", "allow_seen", "beside_glcms"),
+    *("data.images", "data.fold", "data.folds", "data.split_seed"),
+)
 _ENCODER = ("size", "patch_size", "embed_dim", "depth", "num_heads")
 _PACKAGED = files("glcm_mae") / "recipes" / "arms"
 _NONE = "none"  # stands where a stage wants images and a folder, until a cell gives its own
@@ -139,6 +142,8 @@ def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence
         None,
         _stage("finetune", recipes, options) if "finetune" in by else None,
     )
+    if arm.probe is not None and arm.probe.beside_glcms:
+        raise UserError("a recipe has probe.beside_glcms: leave it out, and ask --by linear_glcm.")
     if arm.probe is None or "linear_glcm" not in by:
         return arm
     return replace(arm, probe_glcm=replace(arm.probe, beside_glcms=True))

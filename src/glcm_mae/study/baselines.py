@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from glcm_mae.audit.inspection import inspect
 from glcm_mae.audit.shortcuts import predict_by_ranks, traits
-from glcm_mae.data import Manifest, Plane
+from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
 from glcm_mae.texture import directions, fixed_bin_number, image_features, quantize
@@ -73,7 +73,7 @@ def baseline(settings: BaselineSettings) -> Path:
     if run.finished:
         return run.folder
     images, parts, first_fold = images_and_parts(settings.data)
-    features = hand_made_features(settings.kind, images, settings.data.plane)
+    features = hand_made_features(settings.kind, images)
     fit = _CLASSIFIERS[settings.kind]
     tables = out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
     run.begin()  # only now: a baseline that is stopped leaves nothing that refuses the next
@@ -82,7 +82,7 @@ def baseline(settings: BaselineSettings) -> Path:
     return run.folder
 
 
-def hand_made_features(kind: BaselineKind, images: Images, plane: Plane = "axial") -> np.ndarray:
+def hand_made_features(kind: BaselineKind, images: Images) -> np.ndarray:
     """Compute one feature vector an image.
 
     Parameters
@@ -91,15 +91,13 @@ def hand_made_features(kind: BaselineKind, images: Images, plane: Plane = "axial
         Of `BaselineSettings`.
     images : Images
         As the network sees them. For shortcuts alone their files are measured as they are stored.
-    plane : str
-        How NIfTI volumes are cut into slices.
 
     Returns
     -------
     ndarray of float64, (N, F)
     """
     if kind == "shortcuts":
-        return _shortcuts(images.manifest, plane)
+        return _shortcuts(images.manifest)
     describe = _DESCRIPTIONS[kind]
     described = []
     with Meter("measuring images", len(images)) as meter:
@@ -266,10 +264,10 @@ _CLASSIFIERS: dict[BaselineKind, Probe] = {
 }
 
 
-def _shortcuts(manifest: Manifest, plane: Plane) -> np.ndarray:
+def _shortcuts(manifest: Manifest) -> np.ndarray:
     """Measure files, which have just been read, for what `data check` calls shortcuts."""
     with Meter("measuring files", len(manifest)) as meter:
-        looks = inspect(manifest, lambda _: meter.advance(images=1), plane=plane)
+        looks = inspect(manifest, lambda _: meter.advance(images=1))
     return np.concatenate(list(traits(looks).values()), axis=1)
 
 

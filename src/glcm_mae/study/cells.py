@@ -20,6 +20,7 @@ from glcm_mae.settings import (
 )
 from glcm_mae.training.run import Run
 
+from .alone import alone_in
 from .arms import Arm
 from .folds import Fold
 
@@ -218,14 +219,16 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
         done = all(_is_finished(stage) for stage in cell.stages)
         told = f"[{number}/{len(chosen)}] {cell.name}{': finished before' * done}"
         print(told, file=sys.stderr, flush=True)
-        try:
-            for stage in cell.stages:
+        for stage in cell.stages:
+            try:
                 _run(stage)
-        except Exception as error:  # of any kind: other cells and days of work stand behind it
-            if not isinstance(error, UserError | OSError | MemoryError):
-                traceback.print_exc()
-            failures.append(Failure(cell.name, str(error) or type(error).__name__))
-            print(f"{cell.name} failed: {failures[-1].reason}", file=sys.stderr, flush=True)
+            except Exception as error:  # of any kind: other cells and days of work stand behind it
+                if not isinstance(error, UserError | OSError | MemoryError):
+                    traceback.print_exc()
+                failures.append(Failure(cell.name, str(error) or type(error).__name__))
+                print(f"{cell.name} failed: {failures[-1].reason}", file=sys.stderr, flush=True)
+                if isinstance(stage, PretrainSettings):
+                    break  # the others stand on it
     return failures
 
 
@@ -323,8 +326,13 @@ def _data(reading: DataSettings, images: Path) -> DataSettings:
 
 
 def _run(stage: Stage) -> None:
-    """Run a stage, or go on with it, unless it has come to its end before."""
-    _stage_function(stage)(replace(stage, resume=_is_begun(stage)))
+    """Run a stage, or go on with it, unless it has come to its end before.
+
+    Its folder is held meanwhile: a job that outlived the study that sent it may be at work there.
+    """
+    if not _is_finished(stage):
+        with alone_in(Path(stage.out)):
+            _stage_function(stage)(replace(stage, resume=_is_begun(stage)))
 
 
 def _is_begun(stage: Stage) -> bool:

@@ -88,12 +88,14 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
         "settings": {**asdict(settings), "recipe": list(recipe)},
         "left_out_of_pretraining": [fold.left_out for fold in study.folds],
         "failed": [asdict(failure) for failure in study.failures],
+        "left_out": [way for way in study.tables if way not in complete],
         "training": _trained(base),
         "init": next((arm.pretrain.init for arm in arms if arm.pretrain is not None), None),
         "base": base.name,
         "differences": _differences(arms, base.name),
         "results": {
-            way: _compared(tables, settings, study.has_patients) for way, tables in complete.items()
+            way: _compared(tables, settings, study.about_patients)
+            for way, tables in complete.items()
         },
     }
     text = json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -103,7 +105,7 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
 
 
 def _compared(
-    tables: dict[str, ArmTables], settings: CompareSettings, has_patients: bool
+    tables: dict[str, ArmTables], settings: CompareSettings, about_patients: str | None
 ) -> dict[str, Any]:
     found = compare_arms(
         {name: found.test for name, found in tables.items()},
@@ -113,15 +115,10 @@ def _compared(
         n_resamples=settings.n_resamples,
         baselines=settings.baselines,
     )
-    if has_patients:
+    if about_patients is None:
         return found
-    alone = "alone" if settings.protocol == "published" else "with its copies"
-    return {
-        **found,
-        "comparisons": [one for one in found["comparisons"] if one["unit"] == "image"],
-        "patients": f"an image {alone} counts as one, for patients are not known or not kept "
-        "together; if patients have several images, the intervals are too narrow",
-    }
+    by_image = [one for one in found["comparisons"] if one["unit"] == "image"]
+    return {**found, "comparisons": by_image, "patients": about_patients}
 
 
 def _base(arms: Sequence[Arm], reference: str) -> Arm:

@@ -110,7 +110,8 @@ def add_unlabelled(
     """Give each fold the unlabelled images that have nothing to do with its test part.
 
     Left out are images of which the test part holds a copy (the same pixels, or nearly), other
-    images of a file that it holds one of, and images of its patients where both sets name them.
+    images of a file that it holds one of, images of its patients, and whatever is joined with one
+    of these in the same ways: a patient whom a copy gives away is left out whole.
 
     Parameters
     ----------
@@ -134,19 +135,15 @@ def add_unlabelled(
         If nothing is left for a fold.
     """
     labelled = read_manifest(folds[0].images)
-    both = Manifest(labelled.records + unlabelled.records, labelled.classes, has_patients=False)
-    copies = duplicate_groups(both, progress)
-    of_labelled, of_unlabelled = copies[: len(labelled)], copies[len(labelled) :]
-    files, own_files = _files(labelled), _files(unlabelled)
+    both = replace(unlabelled, records=labelled.records + unlabelled.records)
+    groups = joined_groups(both.patients, _files(both), duplicate_groups(both, progress))
+    of_labelled, of_unlabelled = groups[: len(labelled)], groups[len(labelled) :]
     unlabelled = _without_split(unlabelled)
     kept = {}
     for fold in folds:
         sides = np.array([record.split for record in read_manifest(fold.images).records])
         test = sides == "test"
-        met = np.isin(of_unlabelled, of_labelled[test]) | np.isin(own_files, files[test])
-        if unlabelled.has_patients:
-            met |= np.isin(unlabelled.patients, labelled.patients[test])
-        kept[fold] = np.flatnonzero(~met)
+        kept[fold] = np.flatnonzero(~np.isin(of_unlabelled, of_labelled[test]))
         if not len(kept[fold]):
             raise UserError(
                 f"pretrain_on leaves nothing for fold {fold.number}: all of its images are tested "

@@ -86,6 +86,9 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
     if comparison["failed"]:
         names = ", ".join(failure["cell"] for failure in comparison["failed"])
         yield f"Cells that failed, whose arms are missing here: {names}."
+    if comparison["left_out"]:
+        ways = ", ".join(TITLES[way] for way in comparison["left_out"])
+        yield f"Left out, for {settings['reference']} is not complete in it: {ways}."
 
 
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from glcm_mae.settings import (
     FinetuneSettings,
     PretrainSettings,
     ProbeSettings,
+    height_and_width,
 )
 from glcm_mae.training.inputs import check_classes, labelled
 from glcm_mae.training.progress import Meter
@@ -49,9 +50,8 @@ class Study:
         For each way of judging an encoder, and each arm and baseline that is complete, its tables.
     failures : list of Failure
         Cells that did not come to their end.
-    has_patients : bool
-        Whether patients are known and kept together. If not, each image with its copies (in the
-        protocol published, each image) stands where a patient should.
+    about_patients : str or None
+        What stands where a patient should, if patients are not known or not kept together.
     comparison : dict, optional
         Of `compare`: the content of ``comparison.json``; None if the reference is not complete.
     """
@@ -59,7 +59,7 @@ class Study:
     folds: list[Fold]
     tables: dict[str, dict[str, ArmTables]]
     failures: list[Failure]
-    has_patients: bool
+    about_patients: str | None
     comparison: dict[str, Any] | None = None
 
 
@@ -117,7 +117,17 @@ def run_study(
         failures += run_all(chosen, settings.engine, out)
         finished = finished_runs([*shared, *chosen])
         tables = _tables(settings, arms, baselines, folds, finished)
-    return Study(folds, tables, failures, manifest.has_patients and not published)
+    return Study(folds, tables, failures, _about_patients(manifest, published))
+
+
+def _about_patients(manifest: Manifest, published: bool) -> str | None:
+    if manifest.has_patients and not published:
+        return None
+    return (
+        f"an image {'alone' if published else 'with its copies'} counts as one, for patients are "
+        "not known or not kept together; if patients have several images, the intervals are too "
+        "narrow"
+    )
 
 
 def _reading(settings: CrossvalSettings, arms: Sequence[Arm]) -> DataSettings:
@@ -172,6 +182,8 @@ def _check(settings: CrossvalSettings, arms: Sequence[Arm]) -> None:
             "hardware.devices must be 1 in a study, whose cells take a device each: set it so in "
             "the recipe, and run several at a time by engine.jobs."
         )
+    for arm in arms:
+        _check_stages(arm)
 
 
 def _check_reading(arm: Arm) -> None:
@@ -182,13 +194,30 @@ def _check_reading(arm: Arm) -> None:
     for section, stage in (("probe", arm.probe), ("finetune", arm.finetune)):
         if stage is None:
             continue
-        for name in ("image_size", "window", "plane"):
+        for name in ("image_size", "window", "plane", "resize"):
             learnt, tested = getattr(before, name), getattr(stage.data, name)
-            if learnt != tested:
+            if learnt != tested and "none" not in (learnt, tested):
                 raise UserError(
                     f"arm {arm.name}: pretrain.data.{name} is {learnt} and {section}.data.{name} "
                     f"{tested}: set both alike in the recipe."
                 )
+
+
+def _check_stages(arm: Arm) -> None:
+    """Refuse what a stage would refuse, before hours of pre-training."""
+    from glcm_mae.training import finetune, pretrain, probe
+
+    for stage in _stages_of(arm):
+        if min(height_and_width(stage.data.image_size)) < 1:
+            raise UserError(f"data.image_size is {stage.data.image_size}: set it to 1 or more.")
+    if arm.pretrain is not None:
+        pretrain.check_settings(arm.pretrain)
+    given = arm.pretrain.model if arm.pretrain is not None else None  # the network that is tested
+    for probing in (arm.probe, arm.probe_glcm):
+        if probing is not None:
+            probe.check_settings(replace(probing, model=given or probing.model))
+    if arm.finetune is not None:
+        finetune.check_settings(replace(arm.finetune, model=given or arm.finetune.model))
 
 
 def _deal(

@@ -61,7 +61,7 @@ def launch(settings: HardwareSettings, *, idle_weights: bool = False) -> Fabric:
         _check_precision(settings, fabric)
         fabric.launch()
         fabric.barrier()
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
         raise UserError(
             f"hardware asks for what this machine does not have ({error}): set "
             "hardware.accelerator, hardware.devices, hardware.strategy and hardware.precision."

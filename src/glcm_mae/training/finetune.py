@@ -92,7 +92,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         If the settings or the images do not allow it, pre-training has seen test images, or the
         loss is no longer a number.
     """
-    _check(settings)
+    check_settings(settings)
     run = Run(settings.out, settings, resume=settings.resume)
     if run.finished:
         return run.folder
@@ -164,8 +164,19 @@ def _logits(model: nn.Module, pixels: Tensor, device: torch.device) -> Tensor:
     return torch.cat([model(batch.to(device)).double().cpu() for batch in pixels.split(_BATCH)])
 
 
-def _check(settings: FinetuneSettings) -> None:
-    """Refuse what makes no training, before any image is read."""
+def check_settings(settings: FinetuneSettings) -> None:
+    """Refuse what makes no training, before any image is read.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+        See there.
+
+    Raises
+    ------
+    UserError
+        Naming the setting.
+    """
     if settings.patience < 1:
         raise UserError(f"patience is {settings.patience}: set it to 1 epoch or more.")
     if not 0 < settings.layer_decay <= 1:

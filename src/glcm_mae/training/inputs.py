@@ -163,14 +163,16 @@ def encoder_config(
     -------
     EncoderConfig
     """
-    width, depth, heads = SIZES[model.size]
+    own = model.embed_dim, model.depth, model.num_heads
+    of_size = SIZES[model.size]
+    width, depth, heads = (b if a is None else a for a, b in zip(own, of_size, strict=True))
     return EncoderConfig(
         image_size=height_and_width(data.image_size),
         patch_size=model.patch_size,
         in_chans=in_chans,
-        embed_dim=model.embed_dim or width,
-        depth=model.depth or depth,
-        num_heads=model.num_heads or heads,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         resize=data.resize,

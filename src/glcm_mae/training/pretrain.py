@@ -77,7 +77,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     UserError
         If the settings or the images do not allow it, or the loss is no longer a number.
     """
-    _check(settings)
+    check_settings(settings)
     run = Run(settings.out, settings, resume=settings.resume)
     if run.finished:
         return run.folder
@@ -106,8 +106,19 @@ def pretrain(settings: PretrainSettings) -> Path:
     return run.folder
 
 
-def _check(settings: PretrainSettings) -> None:
-    """Refuse what makes no training, before any image is read."""
+def check_settings(settings: PretrainSettings) -> None:
+    """Refuse what makes no training, before any image is read.
+
+    Parameters
+    ----------
+    settings : PretrainSettings
+        See there.
+
+    Raises
+    ------
+    UserError
+        Naming the setting.
+    """
     if not 0 < settings.mask_ratio < 1:
         raise UserError(f"mask_ratio is {settings.mask_ratio}: set it between 0 and 1.")
     if settings.objective.mse_first and not 0 < settings.objective.mse_first < 1:

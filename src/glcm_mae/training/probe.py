@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def probe(settings: ProbeSettings) -> Path:
     UserError
         If the settings or the images do not allow it, or pre-training has seen test images.
     """
-    _check(settings)
+    check_settings(settings)
     run = Run(settings.out, settings, resume=settings.resume)
     if run.finished:
         return run.folder
@@ -248,8 +249,19 @@ def _directions(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def _check(settings: ProbeSettings) -> None:
-    """Refuse what makes no probe, before any image is read."""
+def check_settings(settings: ProbeSettings) -> None:
+    """Refuse what makes no probe, before any image is read.
+
+    Parameters
+    ----------
+    settings : ProbeSettings
+        See there.
+
+    Raises
+    ------
+    UserError
+        Naming the setting.
+    """
     if settings.neighbours < 1:
         raise UserError(f"neighbours is {settings.neighbours}: set it to 1 or more.")
     if settings.hardware.devices != 1:
@@ -343,4 +355,7 @@ def inner_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray
         Fold of each image, one of five or of as many as the rarest class has patients.
     """
     rarest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
-    return grouped_folds(labels, groups, max(2, min(5, rarest)), seed)
+    for folds in range(max(2, min(5, rarest)), 2, -1):
+        with suppress(UserError):  # large groups can leave a class out of a fold
+            return grouped_folds(labels, groups, folds, seed)
+    return grouped_folds(labels, groups, 2, seed)

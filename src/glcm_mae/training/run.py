@@ -19,6 +19,7 @@ from glcm_mae.files import write_atomically
 
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
 # devices may not: it changes which images make a step.
+_PRECISION = "hardware.precision"  # of what is finished: another one's result would differ
 _FREE = (
     "version",
     "out",
@@ -26,7 +27,7 @@ _FREE = (
     "checkpoint_minutes",
     "hardware.accelerator",
     "hardware.strategy",
-    "hardware.precision",
+    _PRECISION,
 )
 # Groups of settings that say nothing while the weight of their term is 0.
 _OF_TERM = {
@@ -71,8 +72,8 @@ class Run:
                 f"{self.folder} holds a run already: go on with it by --resume true, or choose "
                 "another folder with --out."
             )
-        before = yaml.safe_load(self._existing.read_text(encoding="utf-8"))
-        _check_same(flat(before), flat(self._settings), self.folder)
+        before = flat(_read_settings(self._existing))
+        _check_same(before, flat(self._settings), self.folder, finished=self.finished)
 
     @property
     def finished(self) -> bool:
@@ -183,11 +184,25 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise UserError(
+            f"{file} cannot be read: remove the run's folder, or choose another with --out."
+        )
+    return settings
+
+
+def _check_same(
+    before: dict[str, Any], now: dict[str, Any], folder: Path, *, finished: bool
+) -> None:
     # What the version that began the run did not have yet, it did not do: it was off.
     off = {name: value for name, value in now.items() if value in (None, False)}
     before = {**off, **before}
-    free = {*_FREE, *_idle(now)}
+    free = {*_FREE, *_idle(now)} - ({_PRECISION} if finished else set())
     changed = [n for n in now if n not in free and (n not in before or before[n] != now[n])]
     if changed:
         shown = ", ".join(

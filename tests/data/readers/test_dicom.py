@@ -98,6 +98,17 @@ def test_the_unit(tmp_path: Path, modality: str, rescale_type: str | None, unit:
     assert read_image(write(tmp_path, data))[1].unit == unit
 
 
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_a_table_that_begins_below_0_does_so_in_every_syntax(tmp_path: Path, syntax: str) -> None:
+    table = item(LUTDescriptor=[4, -1024, 8], LUTData=bytes([0, 9, 99, 255]))
+    table["LUTDescriptor"].VR = "SS"
+    data = dicom(NOISE, syntax, BitsStored=12, HighBit=11, RescaleSlope=1, RescaleIntercept=-1024,
+                 VOILUTSequence=[table])  # fmt: skip
+    _, facts = read_image(write(tmp_path, data))
+    assert facts.voi_lut is not None
+    assert facts.voi_lut.first == -1024
+
+
 def test_tables(tmp_path: Path) -> None:
     _, facts = read_image(write(tmp_path, samples.samples()["dicom tables"]))
     assert facts.modality_lut is not None

@@ -230,6 +230,47 @@ def test_wide_and_signed_types_are_exact(tmp_path: Path, dtype: str) -> None:
     assert facts.value_range == ((ends.min, ends.max) if is_whole else None)
 
 
+@pytest.mark.parametrize("bits", [2, 3, 5, 7, 11, 13])
+def test_packed_bits_have_the_range_of_their_bits(tmp_path: Path, bits: int) -> None:
+    stored = np.array([[0, 1, 2**bits - 2, 2**bits - 1]], np.uint8 if bits < 8 else np.uint16)
+    path = write_tiff(tmp_path / "a.tif", stored, bitspersample=bits, photometric="minisblack")
+    pixels, facts = read_image(path)
+    np.testing.assert_array_equal(pixels[0], stored)
+    assert (facts.bits, facts.value_range) == (bits, (0, 2**bits - 1))
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype"),
+    [(256, np.uint8), (257, np.uint8), (1, np.uint8), (200, np.uint16)],
+)  # as the standard says, as most write, as some do, and in colours of 16 bits
+def test_colour_maps_of_8_and_of_16_bits(tmp_path: Path, scale: int, dtype: type) -> None:
+    entries = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    colormap = np.tile(np.arange(256) * scale, (3, 1)).astype(np.uint16)
+    path = write_tiff(tmp_path / "a.tif", entries, photometric="palette", colormap=colormap)
+    pixels, facts = read_image(path)
+    assert pixels.dtype == dtype
+    wanted = entries.astype(dtype) * (scale if dtype == np.uint16 else 1)
+    np.testing.assert_array_equal(pixels[0], wanted)
+    assert facts.value_range == (0, np.iinfo(dtype).max)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_png_of_few_bits_is_read_as_stored(tmp_path: Path, bits: int) -> None:
+    stored = np.arange(2**bits, dtype=np.uint8)[None]
+    lines = np.packbits(np.unpackbits(stored[..., None], axis=-1)[..., -bits:].reshape(1, -1))
+    header = struct.pack(">IIBBBBB", stored.shape[1], 1, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + lines.tobytes())), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    pixels, facts = read_image(path)
+    np.testing.assert_array_equal(pixels[0], stored)
+    assert (facts.bits, facts.value_range) == (bits, (0, 2**bits - 1))
+
+
 def test_what_stores_white_as_0_is_told_and_not_inverted(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", RAMP16, photometric="miniswhite")
     pixels, facts = read_image(path)

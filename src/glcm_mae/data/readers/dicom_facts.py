@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,15 +102,16 @@ def facts_of(header: Dataset, frame: int, dtype: np.dtype, is_little_endian: boo
         return Facts(**common)
     rescale = _macro(header, frame, "PixelValueTransformationSequence")
     voi = _macro(header, frame, "FrameVOILUTSequence")
-    return Facts(
+    facts = Facts(
         **common,
         slope=_finite(rescale, "RescaleSlope", 1.0),
         intercept=_finite(rescale, "RescaleIntercept", 0.0),
         unit=_unit(header, rescale),
         modality_lut=_lookup(header, "ModalityLUTSequence", is_little_endian),
         windows=_windows(voi),
-        voi_lut=_lookup(voi, "VOILUTSequence", is_little_endian),
     )
+    voi_lut = _lookup(voi, "VOILUTSequence", is_little_endian)
+    return replace(facts, voi_lut=_with_sign(voi_lut, facts) if voi_lut is not None else None)
 
 
 def photometric_of(header: Dataset) -> str:
@@ -202,6 +204,20 @@ def _lookup(header: Dataset, name: str, is_little_endian: bool) -> Lookup | None
     if len(values) < entries or not 1 <= bits <= 16:
         raise Refusal(f"has a damaged table in its {name}: export it again.")
     return Lookup(first, values[:entries], bits)
+
+
+def _with_sign(table: Lookup, facts: Facts) -> Lookup:
+    """Take a first input that no value reaches for a negative one.
+
+    An implicit transfer syntax does not tell whether it is signed; pydicom goes by the stored
+    pixels, but the table is of values after rescaling (PS3.3 C.11.2.1.1).
+    """
+    if facts.modality_lut is not None or facts.value_range is None:
+        return table
+    reached = [facts.slope * end + facts.intercept for end in facts.value_range]
+    if min(reached) < 0 and table.first > max(reached) and table.first >= 2**15:
+        return replace(table, first=table.first - 2**16)
+    return table
 
 
 def _spacing(header: Dataset, frame: int) -> tuple[float, float] | None:

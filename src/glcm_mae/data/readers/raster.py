@@ -43,6 +43,9 @@ def read(file: BinaryIO, frame: int | None) -> tuple[np.ndarray, Facts]:
         pixels, bits = _deep_png_pixels(image, data), 16
     else:
         pixels = _pillow_pixels(image)
+        if image.format == "PNG" and photometric == "L" and data[24] in (2, 4):
+            bits = data[24]
+            pixels = pixels // (255 // (2**bits - 1))  # Pillow spreads them over 8 bits
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if image.format != "PNG" or any(name in data for name in _PNG_EXIF):
         # After decoding, because a PNG may keep its EXIF behind the pixels.
@@ -53,7 +56,7 @@ def read(file: BinaryIO, frame: int | None) -> tuple[np.ndarray, Facts]:
         dtype=pixels.dtype.name,
         bits=bits,
         photometric=photometric,
-        value_range=full_range(pixels.dtype),
+        value_range=full_range(pixels.dtype, bits if bits in (2, 4) else None),
     )
     return pixels, facts
 

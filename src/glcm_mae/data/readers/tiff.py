@@ -39,13 +39,14 @@ def read(file: BinaryIO, frame: int | None) -> tuple[np.ndarray, Facts]:
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
+    # 12 bits to a sample come as 16; a bit, or a palette's colours, use all of their type.
+    is_whole = bits == 1 or photometric == "PALETTE" or pixels.dtype.kind == "f"
     facts = Facts(
         format="tiff",
         dtype=pixels.dtype.name,
         bits=bits,
         photometric=photometric,
-        # 12 bits to a sample come as 16; a bit or a palette's colours have become 8.
-        value_range=full_range(pixels.dtype, bits if bits in (4, 10, 12, 14) else None),
+        value_range=full_range(pixels.dtype, None if is_whole else bits),
         frames=pages,
     )
     return opaque(upright(pixels, tag.value if tag else 1)), facts
@@ -64,8 +65,11 @@ def frames(file: BinaryIO) -> int:
 
 def _looked_up(pixels: np.ndarray, colormap: np.ndarray) -> np.ndarray:
     """Turn positions in a TIFF colour map (3, entries) into RGB, or gray if all colours are."""
-    # The map's 16 bits hold 8-bit colours, shifted or repeated.
-    colours = np.moveaxis((colormap >> 8).astype(np.uint8)[:, pixels], 0, -1)
+    if colormap.max() < 2**8:  # written as they are, against the standard, which shifts them
+        colormap = colormap.astype(np.uint8)
+    elif not (colormap % 256).any() or not (colormap % 257).any():  # shifted, or repeated
+        colormap = (colormap >> 8).astype(np.uint8)
+    colours = np.moveaxis(colormap[:, pixels], 0, -1)
     in_gray = (colours[..., :1] == colours).all()
     return colours[..., :1] if in_gray else colours
 
