@@ -32,7 +32,7 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     """Write ``seen.csv``: fingerprints of the images and patients that a run's weights know.
 
     No name of a file or a patient stands in it. A digest is no secret, though: who tries all short
-    numbers finds that of a patient. Patients coded with a key (`data manifest --key_file`) are safe.
+    numbers finds that of a patient, unless patients are coded with a key (`data manifest`).
 
     Parameters
     ----------
