@@ -34,7 +34,7 @@ def format_audit(audit: Audit, colour: bool = False) -> str:
     --------
     >>> from glcm_mae.audit.check import Audit
     >>> from glcm_mae.data import Manifest
-    >>> empty = Audit("images", Manifest((), (), False), (), (), (), (), {}, folds=5, seed=0)
+    >>> empty = Audit("images", Manifest((), (), True), (), (), (), (), {}, folds=5, seed=0)
     >>> print(format_audit(empty).splitlines()[-1])
     No leak found: no copies and no patient would stand on two sides of a split.
     """
