@@ -20,7 +20,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from glcm_mae.models.weights import load_encoder
-from glcm_mae.training.local_glcms import local_glcms
+from glcm_mae.training.hand_made import local_glcms, measured
 from glcm_mae.training.probe import extract
 from study import Array, Fold, read_folds, read_study_images, validation_area
 
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folds = read_folds(arguments.study)
     pixels = read_study_images(arguments.study, arguments.size).pixels
-    glcms = np.concatenate([local_glcms(batch).numpy() for batch in pixels.split(64)])
+    glcms = measured(local_glcms, pixels)
     _print_means("GLCMs", [_of_glcms(glcms, fold) for fold in folds])
     for arm in arguments.arms.split(","):
         rows = []

@@ -362,10 +362,11 @@ def _as_read(data: settings.DataSettings, images: str) -> str:
 
 def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
+    from glcm_mae.data.images import check_image_size
+
     if out and Path(out).exists() and not Path(out).is_dir():
         raise UserError(f"{out} is a file: choose a folder with --out.")
-    if min(settings.height_and_width(data.image_size)) < 1:
-        raise UserError(f"data.image_size is {data.image_size}: set it to 1 or more.")
+    check_image_size(settings.height_and_width(data.image_size))
     for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
         if not 0 <= value < 2**32:
             raise UserError(f"{name} is {value}: set it from 0 to {2**32 - 1}.")

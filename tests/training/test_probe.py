@@ -12,8 +12,8 @@ from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, ProbeSettings
 from glcm_mae.training import probe as module
+from glcm_mae.training.hand_made import local_glcms
 from glcm_mae.training.inputs import read_images
-from glcm_mae.training.local_glcms import local_glcms
 from glcm_mae.training.probe import (
     extract,
     grouped_parts,

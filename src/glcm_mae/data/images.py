@@ -312,6 +312,23 @@ def _resized(pixels: Tensor, image_size: tuple[int, int], resize: Resize) -> Ten
     return F.pad(pixels, (left, columns - left, top, rows - top))
 
 
+def check_image_size(image_size: tuple[int, int]) -> None:
+    """Refuse what is no size.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Height and width.
+
+    Raises
+    ------
+    UserError
+        If one is below 1.
+    """
+    if min(image_size) < 1:
+        raise UserError(f"data.image_size is {_size(image_size)}: set it to 1 or more.")
+
+
 def _check_settings(
     records: Sequence[Record],
     image_size: tuple[int, int],
@@ -322,8 +339,7 @@ def _check_settings(
 ) -> None:
     if not records:
         raise UserError("There are no images to load: choose another data set or split.")
-    if min(image_size) < 1:
-        raise UserError(f"data.image_size is {_size(image_size)}: set it to 1 or more.")
+    check_image_size(image_size)
     if isinstance(window, str) and window not in get_args(NamedWindow):
         names = ", ".join(get_args(NamedWindow))
         raise UserError(f"data.window is {window!r}: set it to two numbers or one of {names}.")

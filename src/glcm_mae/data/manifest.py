@@ -7,75 +7,28 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from glcm_mae.data.folder import read_folder
 from glcm_mae.data.readers import (
-    IMAGE_SUFFIXES,
     Plane,
     UnreadableImage,
     count_frames,
-    is_image,
     one_line,
     read_medmnist_labels,
 )
+from glcm_mae.data.record import SPLITS, Record
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
 __all__ = ["Manifest", "Record", "check_names", "patients_on_two_sides", "read_manifest"]
 
 _COLUMNS = ("path", "frame", "label", "patient", "split")
-_SPLITS = ("train", "val", "test")
-_SIDES = {
-    **{name: name for name in _SPLITS},
-    "training": "train",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "testing": "test",
-}
-"""Names of folders, in lower case, that stand for a side of a split."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One image of a data set.
-
-    Parameters
-    ----------
-    path : Path
-        The image file.
-    label : str or None
-        Its class; None if unlabelled.
-    patient : str
-        The unit that must not cross a split; the file's own path where no patient is known.
-    split : str or None
-        "train", "val" or "test" where the data set fixes it; else None.
-    frame : int or None
-        Which image of a file that holds several, counted from 0; None for a file of one.
-
-    Examples
-    --------
-    >>> Record(Path("IM-0117-0001.png"), "NORMAL", "IM-0117", None).patient
-    'IM-0117'
-    >>> Record(Path("cine.dcm"), None, "cine.dcm", None, frame=3).name
-    'cine.dcm#3'
-    """
-
-    path: Path
-    label: str | None
-    patient: str
-    split: str | None
-    frame: int | None = None
-
-    @property
-    def name(self) -> str:
-        """What tables and messages call the image: its path, with ``#frame`` where it has one."""
-        return str(self.path) if self.frame is None else f"{self.path}#{self.frame}"
 
 
 @dataclass(frozen=True)
@@ -238,7 +191,7 @@ def read_manifest(
     if source.suffix.lower() == ".npz":
         return _read_medmnist(source)
     if source.is_dir():
-        records, has_patients = _read_folder(source), False
+        records, has_patients = read_folder(source), False
     elif source.suffix.lower() == ".csv":
         records, has_patients = _read_csv(source)
     else:
@@ -292,73 +245,6 @@ def patients_on_two_sides(
     pairs = {(str(patient), str(side)) for patient, side in zip(patients, sides, strict=True)}
     sides_of = Counter(patient for patient, _ in pairs)
     return sorted(patient for patient, count in sides_of.items() if count > 1)
-
-
-def _read_folder(folder: Path) -> list[Record]:
-    entries = sorted(_visible(folder))
-    subfolders = [entry for entry in entries if entry.is_dir()]
-    images = [entry for entry in entries if is_image(entry)]
-    if subfolders and images:
-        raise UserError(
-            f"{one_line(folder)} holds images beside folders ({one_line(images[0].name)} beside "
-            f"{one_line(subfolders[0].name)}): put every image into a class folder, or all of them "
-            "into one folder."
-        )
-    if not subfolders and not images:
-        raise UserError(f"{one_line(folder)} holds no images: looked for {_suffixes()}.")
-    if images:
-        return [Record(image, None, str(image), None) for image in images]
-    sides = {entry: _SIDES[entry.name.lower()] for entry in subfolders if _is_side(entry)}
-    if len(sides) == len(subfolders):
-        return [
-            replace(record, split=side)
-            for subfolder, side in sides.items()
-            for record in _read_folder(subfolder)
-        ]
-    if len(sides) > 1:
-        other = next(entry for entry in subfolders if entry not in sides)
-        raise UserError(
-            f"{one_line(folder)} holds sides of a split ({', '.join(s.name for s in sides)}) "
-            f"beside the folder {one_line(other.name)}: move it elsewhere, or give a manifest."
-        )
-    return [record for subfolder in subfolders for record in _read_class(subfolder)]
-
-
-def _is_side(folder: Path) -> bool:
-    return folder.name.lower() in _SIDES
-
-
-def _read_class(folder: Path) -> list[Record]:
-    images = sorted(_images_below(folder, seen={folder.parent.resolve()}))
-    if not images:
-        raise UserError(
-            f"{one_line(folder)} is a class folder without images: looked for {_suffixes()}; fill "
-            "it or remove it."
-        )
-    return [Record(image, folder.name, str(image), None) for image in images]
-
-
-def _images_below(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Find the images below a folder, entering no folder seen before: links may run in a loop."""
-    real = folder.resolve()
-    if real in seen:
-        return
-    seen.add(real)
-    for entry in _visible(folder):
-        if entry.is_dir():
-            yield from _images_below(entry, seen)
-        elif is_image(entry):
-            yield entry
-
-
-def _visible(folder: Path) -> list[Path]:
-    try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise UserError(
-            f"{one_line(folder)} cannot be listed ({error.strerror}): grant access to it, or move "
-            "it out of the data set."
-        ) from error
 
 
 def check_names(records: list[Record]) -> None:
@@ -488,10 +374,10 @@ def _check_cells(source: Path, columns: dict[str, list[str]]) -> None:
                 f"{source} has an empty cell in column {name}, row {cells.index('') + 1} below "
                 "the header: fill it in."
             )
-    unknown = sorted(set(columns["split"]) - {*_SPLITS, ""})
+    unknown = sorted(set(columns["split"]) - {*SPLITS, ""})
     if unknown:
         raise UserError(
-            f"{source} has unknown split names ({_first(unknown)}): use {', '.join(_SPLITS)}."
+            f"{source} has unknown split names ({_first(unknown)}): use {', '.join(SPLITS)}."
         )
     wrong = sorted({cell for cell in columns["frame"] if cell and not _is_count(cell)})
     if wrong:
@@ -537,10 +423,6 @@ def _relative(path: Path, folder: str) -> str:
     return (
         absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute
     ).as_posix()
-
-
-def _suffixes() -> str:
-    return ", ".join(IMAGE_SUFFIXES) + " and DICOM of any name"
 
 
 def _first(names: Sequence[str], most: int = 3) -> str:

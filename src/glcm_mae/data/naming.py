@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from glcm_mae.data.manifest import Record
 from glcm_mae.data.readers import IMAGE_SUFFIXES, is_image
+from glcm_mae.data.record import SPLITS, Record
 from glcm_mae.errors import UserError
 
 __all__ = ["left_out", "listed", "named_by"]
 
 _GROUPS = ("label", "patient", "split")
-_SPLITS = ("train", "val", "test")
 
 
 def named_by(pattern: str, records: Sequence[Record], folder: Path) -> tuple[list[Record], bool]:
@@ -65,10 +64,10 @@ def named_by(pattern: str, records: Sequence[Record], folder: Path) -> tuple[lis
                 f"{place} does not fit pattern {pattern!r}: mend the pattern, or leave such files "
                 "out with --leave_out."
             )
-        if found.get("split", "train") not in _SPLITS:
+        if found.get("split", "train") not in SPLITS:
             raise UserError(
                 f"{place} names the split {found['split']!r} by pattern {pattern!r}: it must be "
-                f"one of {', '.join(_SPLITS)}."
+                f"one of {', '.join(SPLITS)}."
             )
         named.append(
             replace(

@@ -126,6 +126,7 @@ def _sample(
             raise
         yield Unreadable(record, len(frames), error.reason)
         return
+    _check_grid(record, settings)  # of files that have just been read
     for frame, values, mask in zip(frames, slices, masks, strict=True):
         if mask is not None and mask.shape != values.shape:
             raise UserError(
@@ -151,23 +152,24 @@ def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:
     if settings.masks is None:
         return None
     path = mask_path(record.path, settings.masks, settings.images)
-    _check_grid(record.path, path)
     return read_mask(path, record.frame, settings.plane)
 
 
+def _check_grid(record: Record, settings: FeaturesSettings) -> None:
+    if settings.masks is not None:
+        mask = mask_path(record.path, settings.masks, settings.images)
+        _check_volumes(record.path, mask)
+
+
 @lru_cache(maxsize=1)  # the slices of a volume come one after another
-def _check_grid(image: Path, mask: Path) -> None:
-    """Refuse the mask of a volume that lies elsewhere in space, or has other voxels."""
+def _check_volumes(image: Path, mask: Path) -> None:
+    """Refuse a volume's mask that lies elsewhere in space, or has other voxels."""
     if not (_is_nifti(image) and _is_nifti(mask)):
         return
     import nibabel
 
-    one: Any
-    other: Any
-    try:
-        one, other = (nibabel.load(path) for path in (image, mask))
-    except Exception:  # whoever reads them says what is wrong
-        return
+    one: Any = nibabel.load(image)
+    other: Any = nibabel.load(mask)
     if one.shape[:3] != other.shape[:3]:
         raise UserError(
             f"{one_line(mask)} has {_voxels(other)} voxels and its image {_voxels(one)}: a mask "

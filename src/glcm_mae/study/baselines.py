@@ -16,8 +16,8 @@ from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
 from glcm_mae.texture import directions, fixed_bin_number, image_features, quantize
+from glcm_mae.training.hand_made import local_glcms, luminance, measured
 from glcm_mae.training.inputs import Images
-from glcm_mae.training.local_glcms import local_glcms, luminance
 from glcm_mae.training.probe import (
     Probe,
     images_and_parts,
@@ -43,7 +43,6 @@ _DISTANCES = (1, 2, 4, 8)
 _BINS = 64  # of a histogram
 _SIDE = 32  # of a shrunk image
 _ROUNDS = 200  # of boosting, at most
-_BATCH = 64
 
 
 def baseline(settings: BaselineSettings) -> Path:
@@ -98,13 +97,7 @@ def hand_made_features(kind: BaselineKind, images: Images) -> np.ndarray:
     """
     if kind == "shortcuts":
         return _shortcuts(images.manifest)
-    describe = _DESCRIPTIONS[kind]
-    described = []
-    with Meter("measuring images", len(images)) as meter:
-        for batch in images.pixels.split(_BATCH):
-            described.append(describe(batch))
-            meter.advance(len(batch), by=len(batch))
-    return torch.cat(described).numpy()
+    return measured(_DESCRIPTIONS[kind], images.pixels)
 
 
 def glcm_vectors(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from glcm_mae.data import Manifest, read_manifest
+from glcm_mae.data.images import check_image_size
 from glcm_mae.errors import UserError
 from glcm_mae.settings import (
     BaselineKind,
@@ -208,8 +209,7 @@ def _check_stages(arm: Arm) -> None:
     from glcm_mae.training import finetune, pretrain, probe
 
     for stage in _stages_of(arm):
-        if min(height_and_width(stage.data.image_size)) < 1:
-            raise UserError(f"data.image_size is {stage.data.image_size}: set it to 1 or more.")
+        check_image_size(height_and_width(stage.data.image_size))
     if arm.pretrain is not None:
         pretrain.check_settings(arm.pretrain)
     given = arm.pretrain.model if arm.pretrain is not None else None  # the network that is tested

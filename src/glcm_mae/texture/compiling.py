@@ -13,7 +13,7 @@ import numba
 _HERE = Path(__file__).parent
 
 
-def _compile(function: Callable[..., Any], fastmath: Collection[str] = ()) -> Any:
+def compiled(function: Callable[..., Any], fastmath: Collection[str] = ()) -> Any:
     """Compile a function when it is first called, or read it from the cache.
 
     numba takes a cached function for current while the file that it stands in is unchanged, though
@@ -39,8 +39,5 @@ def _version() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-compiled: Any = _compile
-"""Decorator of a function to compile."""
-
-summing: Any = functools.partial(_compile, fastmath=("contract", "reassoc"))
-"""The same; sums may be taken in any order, and so several numbers at a time."""
+summing: Any = functools.partial(compiled, fastmath=("contract", "reassoc"))
+"""Does as `compiled`; sums may be taken in any order, and so several numbers at a time."""

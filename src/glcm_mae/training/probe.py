@@ -18,6 +18,7 @@ from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 
 from .fabric import launch
+from .hand_made import REACH, local_glcms, measured
 from .inputs import (
     Images,
     check_classes,
@@ -26,7 +27,6 @@ from .inputs import (
     labelled,
     read_images,
 )
-from .local_glcms import REACH, local_glcms
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen
@@ -77,7 +77,7 @@ def probe(settings: ProbeSettings) -> Path:
     with fabric.autocast():
         features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
     if settings.beside_glcms:
-        features = np.concatenate([features, _glcms(images.pixels)], axis=1)
+        features = np.concatenate([features, measured(local_glcms, images.pixels)], axis=1)
     probes = (("linear", linear_probe), ("knn", knn_probe(settings.neighbours)))
     tables = {
         name: out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
@@ -123,16 +123,6 @@ def extract(
             features.append(pool_tokens(tokens, pooling).float().cpu())
             meter.advance(len(batch), by=len(batch))
     return torch.cat(features).numpy()
-
-
-def _glcms(pixels: Tensor) -> np.ndarray:
-    """Mean GLCM of the tiles of each image: (N, C, H, W) to (N, 384)."""
-    glcms = []
-    with Meter("measuring images", len(pixels)) as meter:
-        for batch in pixels.split(_BATCH):
-            glcms.append(local_glcms(batch))
-            meter.advance(len(batch), by=len(batch))
-    return torch.cat(glcms).numpy()
 
 
 def out_of_fold(

@@ -17,9 +17,10 @@ from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
+# May change while a run goes on; what is finished in one precision is not the result of another.
+_PRECISION = "hardware.precision"
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
 # devices may not: it changes which images make a step.
-_PRECISION = "hardware.precision"  # of what is finished: another one's result would differ
 _FREE = (
     "version",
     "out",

@@ -1,7 +1,10 @@
-"""Hand-made features of fine texture: the mean GLCM of an image's tiles."""
+"""Hand-made features: how they are measured, and those that a probe sets beside an encoder's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,10 +12,40 @@ from glcm_mae.data.images import LUMINANCE
 from glcm_mae.models.patches import patchify
 from glcm_mae.texture import Binning, soft_glcm
 
+from .progress import Meter
+
+_BATCH = 64
 _TILE = 16  # side of the squares whose GLCMs are averaged
 _DISTANCES = (1, 2, 4)
 REACH = max(_DISTANCES)
 """How far apart pixels are paired."""
+
+
+def measured(describe: Callable[[Tensor], Tensor], pixels: Tensor) -> np.ndarray:
+    """Describe images, some at a time.
+
+    Parameters
+    ----------
+    describe : callable
+        Takes images (B, C, H, W) and returns their features (B, F).
+    pixels : Tensor, (N, C, H, W)
+        The images.
+
+    Returns
+    -------
+    ndarray, (N, F)
+
+    Examples
+    --------
+    >>> measured(lambda images: images.flatten(1), torch.ones(65, 1, 1, 2)).shape
+    (65, 2)
+    """
+    features = []
+    with Meter("measuring images", len(pixels)) as meter:
+        for batch in pixels.split(_BATCH):
+            features.append(describe(batch))
+            meter.advance(len(batch), by=len(batch))
+    return torch.cat(features).numpy()
 
 
 def local_glcms(images: Tensor) -> Tensor:

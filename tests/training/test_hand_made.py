@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.stats import norm
 
-from glcm_mae.training.local_glcms import local_glcms
+from glcm_mae.training.hand_made import local_glcms
 
 
 def test_local_glcms_are_those_of_a_loop_over_tiles() -> None:
