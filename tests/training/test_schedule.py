@@ -92,3 +92,24 @@ def test_set_learning_rate_gives_each_group_its_share() -> None:
     rates = {n: g["lr"] for n, g in _group_of(model, optimizer).items()}
     assert rates["classifier.head.bias"] == 8.0
     assert rates["classifier.encoder.cls_token"] == 0.5
+
+
+def test_a_fused_step_is_the_same_step() -> None:
+    torch.manual_seed(0)
+    start = _classifier().state_dict()
+    ends = []
+    for fused in (False, True):
+        model = _classifier()
+        model.load_state_dict(start)
+        optimizer = make_optimizer(model, small.optimizer(), layer_decay=0.5, fused=fused)
+        set_learning_rate(optimizer, 0.1)
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        ends.append(model.state_dict())
+    plain, fused_end = ends
+    assert all(torch.allclose(plain[name], fused_end[name], atol=1e-5) for name in start)
+    assert not torch.equal(plain["classifier.head.weight"], start["classifier.head.weight"])

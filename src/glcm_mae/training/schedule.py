@@ -40,7 +40,11 @@ def learning_rate(step: int, steps: int, peak: float, floor: float, warmup: floa
 
 
 def make_optimizer(
-    model: nn.Module, settings: OptimizerSettings, layer_decay: float = 1.0
+    model: nn.Module,
+    settings: OptimizerSettings,
+    layer_decay: float = 1.0,
+    *,
+    fused: bool = False,
 ) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices alone and, if asked, slower lower layers.
 
@@ -53,6 +57,9 @@ def make_optimizer(
     layer_decay : float
         Each block's rate is this times the rate of the block above it (Clark et al. 2020; Bao et
         al. 2022). A group's factor is kept under the key ``scale``.
+    fused : bool
+        Update each weight in one pass. On the CPU four times as fast; on GPUs not for fp16, whose
+        loss scale such a step takes off where clipping has done so already.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def make_optimizer(
             },
         )
         group["params"].append(parameter)
-    return torch.optim.AdamW(list(groups.values()), lr=0.0, betas=settings.betas)
+    return torch.optim.AdamW(list(groups.values()), lr=0.0, betas=settings.betas, fused=fused)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -45,7 +45,10 @@ def set_up(
     """
     if state:
         model.load_state_dict(state["model"])
-    wrapped, optimizer = fabric.setup(model, make_optimizer(model, settings, layer_decay))
+    fused = fabric.device.type == "cpu"
+    wrapped, optimizer = fabric.setup(
+        model, make_optimizer(model, settings, layer_decay, fused=fused)
+    )
     if state:
         optimizer.load_state_dict(state["optimizer"])
         if state["precision"]:  # a run may go on in another precision than it was begun in
