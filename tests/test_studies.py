@@ -63,7 +63,7 @@ def test_arms_differ_in_their_objective_alone(study, mine):
     assert compare.reference in arms
     assert arms["random"].pretrain is None
     paper, mse = arms["paper"].pretrain, arms["mse"].pretrain
-    assert paper.init == mse.init == "mae_pretrain_vit_base.pth"
+    assert paper.init == mse.init == arms["init"].encoder == "mae_pretrain_vit_base_full.pth"
     assert paper.optimizer == mse.optimizer == settings_of("pretrain", study).optimizer
     weights = [(a.objective.mse, a.objective.ssim, a.objective.glcm) for a in (paper, mse)]
     assert weights == [(0.1, 1.0, 1.0), (1.0, 0.0, 0.0)]

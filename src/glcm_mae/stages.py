@@ -124,7 +124,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     from glcm_mae.data import read_manifest
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
-    from glcm_mae.training.inputs import check_encoder, check_fits, read_images
+    from glcm_mae.training.inputs import check_fits, check_run, read_images
     from glcm_mae.training.pretraining import load_run
 
     if s.n_images < 1:
@@ -134,7 +134,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     if not s.out.lower().endswith(".png"):
         raise UserError(f"out is {s.out}: give it a name that ends in .png.")
     _check_shared(s.seed, s.data)
-    check_encoder(s.run, settings.ModelSettings(), s.data)
+    check_run(s.run, s.data)
     model = load_run(Path(s.run))
     manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)
     keep_inputs(s.out, [s.data.images, *(record.path for record in manifest.records)])

@@ -1,9 +1,8 @@
 """Encoders to files and back, checkpoints of others, and files that are refused."""
 
-import json
 import re
 from argparse import Namespace
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,13 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     EncoderConfig,
     MaskedAutoencoder,
+    fill_decoder,
     fill_weights,
     load_encoder,
-    read_config,
     save_encoder,
     write_tensors,
 )
@@ -78,26 +76,6 @@ def test_round_trip_is_exact(tmp_path, changes):
         assert torch.equal(tensor, encoder.state_dict()[name]), name
     images = torch.rand(1, config.in_chans, *config.image_size)
     assert torch.equal(loaded(images), encoder(images))
-
-
-def test_config_says_how_to_use_the_encoder(tmp_path):
-    save_encoder(tmp_path, CONFIG.build(), CONFIG)
-    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert written == {
-        "format": "glcm-mae encoder",
-        "version": __version__,
-        "image_size": [32, 32],
-        "patch_size": 8,
-        "in_chans": 1,
-        "embed_dim": 32,
-        "depth": 2,
-        "num_heads": 4,
-        "mean": [0.1],
-        "std": [1 / 3],
-        "resize": "pad",
-        "color": "gray",
-        "window": [-160.0, 240.0],
-    }
 
 
 def test_the_file_is_plain_safetensors_under_official_names(tmp_path):
@@ -320,48 +298,78 @@ def test_namespaces_are_not_allowed_for_good(tmp_path):
     assert Namespace not in torch.serialization.get_safe_globals()
 
 
-@pytest.mark.parametrize("text", ["", "{", "\xff", '{"depth": NaN', "null"])
-def test_a_config_that_is_no_json_is_refused(tmp_path, text):
-    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"config.json (cannot be read|does not describe)"):
-        read_config(tmp_path)
+def gray_mae(depth=1, width=16):
+    return MaskedAutoencoder(CONFIG.build(), 1, width, depth, 2)
+
+
+def random_mae(in_chans=1, image_size=(32, 32)):
+    """An autoencoder none of whose weights is what a new one's would be."""
+    mae = MaskedAutoencoder(
+        random_encoder(in_chans=in_chans, image_size=image_size), in_chans, 16, 1, 2
+    )
+    for parameter in mae.parameters():
+        torch.nn.init.normal_(parameter)
+    return mae
+
+
+def mae_file(path, mae):
+    state = {name.removeprefix("encoder."): t for name, t in mae.state_dict().items()}
+    torch.save({"model": state}, path)
+    return path
+
+
+def test_the_decoder_of_an_official_checkpoint_redraws_as_there(tmp_path):
+    source, target = random_mae(), gray_mae()
+    path = mae_file(tmp_path / "full.pth", source)
+    fill_weights(target.encoder, path)
+    target.decoder_pos_embed.copy_(source.decoder_pos_embed)  # random here, fixed in a real one
+    assert fill_decoder(target, path) is None
+    images, noise = torch.rand(2, 1, 32, 32), torch.rand(2, 16)
+    torch.testing.assert_close(
+        target(images, noise=noise).patches, source(images, noise=noise).patches
+    )
+
+
+def test_the_decoders_positions_are_those_of_the_images_at_hand(tmp_path):
+    source, target = random_mae(image_size=(64, 64)), gray_mae()
+    before = target.decoder_pos_embed.clone()
+    assert fill_decoder(target, mae_file(tmp_path / "full.pth", source)) is None
+    assert torch.equal(target.decoder_pos_embed, before)
+    assert torch.equal(target.mask_token, source.mask_token)
+
+
+def test_an_rgb_prediction_is_averaged_for_gray_images(tmp_path):
+    source, target = random_mae(in_chans=3), gray_mae()
+    assert fill_decoder(target, mae_file(tmp_path / "rgb.pth", source)) is None
+    tokens = torch.rand(2, 16, 16)
+    rgb = source.decoder_pred(tokens).unflatten(-1, (64, 3))  # pixels before channels
+    torch.testing.assert_close(target.decoder_pred(tokens), rgb.mean(dim=-1), atol=1e-5, rtol=1e-5)
+
+
+def test_the_decoder_of_a_run_folder_is_found(tmp_path):
+    source, target = random_mae(), gray_mae()
+    save_encoder(tmp_path, source.encoder, CONFIG)
+    assert fill_decoder(target, tmp_path) == f"{tmp_path} holds no decoder"
+    rest = {f"mae.{n}": t for n, t in source.state_dict().items() if not n.startswith("encoder.")}
+    write_tensors(tmp_path / "decoder.safetensors", {**rest, "objective.mean": torch.zeros(1)})
+    assert fill_decoder(target, tmp_path) is None
+    assert torch.equal(target.decoder_blocks[0].mlp.fc1.bias, source.decoder_blocks[0].mlp.fc1.bias)
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("target", "reason"),
     [
-        ("depth", "2"),
-        ("depth", 2.0),
-        ("depth", 0),
-        ("num_heads", True),
-        ("image_size", 32),
-        ("image_size", [32]),
-        ("image_size", [32.5, 32]),
-        ("mean", 0.5),
-        ("mean", [0.5, 0.5]),
-        ("std", ["1"]),
-        ("resize", None),
-        ("color", 3),
-        ("window", [0]),
-        ("window", 255),
+        (gray_mae(depth=2), "has a decoder of another depth: see model.decoder_depth"),
+        (gray_mae(width=32), r"is \(.*\), and the model's \(.*\): see model.decoder_embed_dim"),
     ],
 )
-def test_a_config_with_a_wrong_value_is_refused(tmp_path, field, value):
-    content = json.loads(json.dumps(asdict(CONFIG))) | {field: value}
-    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError, match=rf"config.json does not .* \(no proper {field}\)"):
-        read_config(tmp_path)
+def test_a_decoder_of_another_shape_stays_out_and_it_is_said_why(tmp_path, target, reason):
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    said = fill_decoder(target, mae_file(tmp_path / "full.pth", random_mae()))
+    assert re.search(reason, said)
+    assert all(torch.equal(before[name], t) for name, t in target.state_dict().items())
 
 
-@pytest.mark.parametrize("field", list(asdict(CONFIG)))
-def test_a_config_without_a_field_is_refused(tmp_path, field):
-    content = {name: value for name, value in asdict(CONFIG).items() if name != field}
-    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UserError, match=rf"\(no proper .*{field}"):
-        read_config(tmp_path)
-
-
-def test_a_config_that_no_encoder_can_have_is_refused(tmp_path):
-    save_encoder(tmp_path, CONFIG.build(), replace(CONFIG, num_heads=5))
-    with pytest.raises(UserError, match=r"model.embed_dim 32 must be .* model.num_heads 5"):
-        load_encoder(tmp_path)
+def test_an_encoder_alone_has_no_decoder_to_give(tmp_path):
+    path = write(tmp_path / "vit.safetensors", random_encoder())
+    assert fill_decoder(gray_mae(), path) == f"{path} holds no decoder"

@@ -307,6 +307,26 @@ def test_the_page_says_where_arms_differ(images: Path, recipe: Path, tmp_path: P
     assert "random: no pre-training, nor imagenet.pth, from which the others start." in page
 
 
+def test_the_weights_that_training_starts_from_are_an_arm(
+    done: tuple[Path, Path], images: Path, recipe: Path, tmp_path: Path
+) -> None:
+    given = done[0] / "arms" / "mse" / "seed0-fold0" / "pretrain" / "encoder.safetensors"
+    lone = tmp_path / "imagenet.safetensors"  # away from its seen.csv
+    lone.write_bytes(given.read_bytes())
+    out = tmp_path / "out"
+    more = ["--by", "knn,finetune", "--arms", "random,init,mse", "--set", f"pretrain.init={lone}"]
+    assert main(_compare(images, recipe, out, *more)) == 0
+    for fold in range(3):
+        assert not (cell_folder(out, "init", 0, fold) / "pretrain").exists()
+    results = json.loads((out / "comparison.json").read_text())["results"]
+    arms = results["knn"]["comparisons"][0]["arms"]
+    assert arms["init"]["metrics"] != arms["random"]["metrics"]
+    page = (out / "comparison.md").read_text()
+    assert f"random: no pre-training, nor {lone}, from which the others start." in page
+    assert f"init: {lone} as it is, without pre-training on these images." in page
+    assert "init, other than mse" not in page
+
+
 def test_where_no_patient_is_known_nothing_is_said_of_patients(
     images: Path, recipe: Path, tmp_path: Path
 ) -> None:
@@ -507,6 +527,8 @@ def test_a_seed_gives_all_arms_the_same_initial_weights(
         (["--reference", "paper"], "reference is paper, which is neither an arm nor a baseline"),
         (["--arms", "mse,nonsense"], "arms has nonsense, which is no YAML file and no arm"),
         (["--arms", "mse,mse"], "arms has mse twice"),
+        (["--arms", "mse,init"], "set pretrain.init, or leave the arm out"),
+        (["--arms", "mse,init", "--set", "pretrain.init=none.pth"], "none.pth does not exist"),
         (["--folds", "2"], "folds is 2: set it to 3 or more"),
         (["--folds", "7"], "too few for 7 folds"),
         (["--seeds", "0"], "seeds is 0: set it to 1 or more"),

@@ -72,6 +72,19 @@ def test_a_pretrained_encoder_is_where_training_starts(
     assert all(torch.equal(kept[n], before[n]) for n in kept if n.startswith("encoder."))
 
 
+def test_a_checkpoint_file_may_be_where_training_starts(
+    settings: FinetuneSettings,
+    encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "_train", lambda *_: None)
+    run = finetune(replace(settings, encoder=str(encoder / "encoder.safetensors")))
+    kept, before = small.weights(run), small.weights(encoder)
+    assert all(torch.equal(kept[n], before[n]) for n in kept if n.startswith("encoder."))
+    assert "CC BY-NC 4.0" in capsys.readouterr().err
+
+
 def test_the_predictions_are_those_of_the_written_weights(settings: FinetuneSettings) -> None:
     run = finetune(settings)
     encoder, config = load_encoder(run)
@@ -283,7 +296,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
         ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
         ({"model": small.model(patch_size=5)}, "model.patch_size 5"),
         ({"optimizer": small.optimizer(clip=-1.0)}, "optimizer.clip is -1"),
-        ({"encoder": "nowhere"}, "nowhere holds no config.json"),
+        ({"encoder": "nowhere"}, "nowhere does not exist"),
     ],
 )
 def test_impossible_settings_are_refused_before_images_are_read(

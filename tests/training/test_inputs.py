@@ -149,8 +149,12 @@ def test_an_encoder_is_checked_before_images_are_read(encoder: Path) -> None:
         check_encoder(str(encoder), small.model(), replace(data, image_size=32))
     with pytest.raises(UserError, match=r"model\.patch_size 5 does not divide"):
         check_encoder(None, small.model(patch_size=5), data)
-    with pytest.raises(UserError, match="none holds no config"):
+    with pytest.raises(UserError, match="none does not exist: give a run folder or a checkpoint"):
         check_encoder("none", small.model(), data)
+    checkpoint = str(encoder / "encoder.safetensors")
+    check_encoder(checkpoint, small.model(), replace(data, image_size=32))
+    with pytest.raises(UserError, match=r"model\.patch_size 5 does not divide"):
+        check_encoder(checkpoint, small.model(patch_size=5), data)
 
 
 def test_a_random_encoder_is_normalised_by_the_training_part_alone() -> None:
@@ -172,6 +176,23 @@ def test_a_pretrained_encoder_brings_its_own_shape_and_normalisation(
     assert loaded.embed_dim == config.embed_dim == 16
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, small.weights(encoder)[f"encoder.{name}"])
+
+
+def test_a_checkpoint_brings_its_weights_alone(encoder: Path, manifest: Path) -> None:
+    # Its shape is in the settings, and its normalisation that of the training part, as for init.
+    images = read_images(small.data(manifest), quiet=True)
+    train = np.array([0, 1])
+    checkpoint = str(encoder / "encoder.safetensors")
+    loaded, config = encoder_or_random(
+        checkpoint, small.model(), images=images, train=train, data=small.data(manifest)
+    )
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, small.weights(encoder)[f"encoder.{name}"])
+    _, as_random = encoder_or_random(None, small.model(), small.data(manifest), images, train)
+    assert config == as_random
+    other = small.model(depth=3)
+    with pytest.raises(UserError, match=r"has no weights blocks\.2.*model\.depth"):
+        encoder_or_random(checkpoint, other, small.data(manifest), images, train)
 
 
 @pytest.mark.parametrize("name", ["embed_dim", "depth", "num_heads"])

@@ -471,6 +471,25 @@ def test_weights_of_an_own_run_do_not(
     assert "CC BY-NC" not in capsys.readouterr().err
 
 
+def test_a_run_goes_on_with_the_decoder_of_the_one_it_starts_from(
+    settings: PretrainSettings, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nearly_still = small.optimizer(epochs=1, base_lr=1e-9)
+    run = pretrain(replace(settings, init=str(encoder), optimizer=nearly_still))
+    before, after = small.weights(encoder), small.weights(run)
+    for name in before:
+        if name.startswith(("encoder.", "decoder.mae.")):
+            assert torch.allclose(before[name], after[name], atol=1e-6), name
+    assert "random weights" not in capsys.readouterr().err
+
+
+def test_it_is_said_where_the_decoder_starts_from_random_weights(
+    settings: PretrainSettings, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain(replace(settings, init=str(encoder), model=small.model(decoder_embed_dim=32)))
+    assert "The decoder starts from random weights: in " in capsys.readouterr().err
+
+
 def test_a_training_too_short_for_its_second_phase_is_refused(settings: PretrainSettings) -> None:
     phases = replace(texture(), mse_first=0.95)  # 12 steps
     with pytest.raises(UserError, match=r"mse_first 0\.95 leaves none of the 12 step\(s\) for"):

@@ -265,7 +265,7 @@ def test_an_image_without_features_is_no_error() -> None:
     [
         ({"neighbours": 0}, "neighbours is 0"),
         ({"hardware": HardwareSettings("cpu", devices=2)}, "hardware.devices is 2"),
-        ({"encoder": "nowhere"}, "nowhere holds no config.json"),
+        ({"encoder": "nowhere"}, "nowhere does not exist"),
         ({"model": small.model(patch_size=5)}, "model.patch_size 5"),
         (
             {"data": small.data(Path("m.csv"), image_size=4), "beside_glcms": True},

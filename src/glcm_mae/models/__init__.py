@@ -1,19 +1,13 @@
 """The vision transformer, its masked autoencoder and classifier, and the pre-training objective."""
 
 from .classifier import Classifier, pool_tokens
+from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder, Reconstruction
 from .objective import Loss, Objective, Weights
 from .patches import patchify, spread_mask, unpatchify
 from .texture_head import TextureHead
 from .vit import SIZES, Encoder
-from .weights import (
-    EncoderConfig,
-    fill_weights,
-    load_encoder,
-    read_config,
-    save_encoder,
-    write_tensors,
-)
+from .weights import fill_decoder, fill_weights, load_encoder, save_encoder, write_tensors
 
 __all__ = [
     "SIZES",
@@ -26,6 +20,7 @@ __all__ = [
     "Reconstruction",
     "TextureHead",
     "Weights",
+    "fill_decoder",
     "fill_weights",
     "load_encoder",
     "patchify",

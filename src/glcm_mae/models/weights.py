@@ -1,4 +1,4 @@
-"""Reading and writing an encoder: safetensors, and a config.json that says how to use it."""
+"""Weights to files and back: our own runs, official MAE and timm checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pickle
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,61 +20,9 @@ from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
+from .config import EncoderConfig, read_config
+from .mae import MaskedAutoencoder
 from .vit import Encoder
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """All that is needed to build an encoder and to feed it as in pre-training.
-
-    Parameters
-    ----------
-    image_size : (int, int)
-        Height and width, in pixels.
-    patch_size, in_chans, embed_dim, depth, num_heads : int
-        See `Encoder`.
-    mean, std : tuple of float
-        Per channel: images in [0, 1] are normalised to (image - mean) / std.
-    resize, color : str
-        How images were brought to that size and to those channels.
-    window : (float, float) or str, optional
-        Values that became 0 and 1, or a window's name.
-
-    Examples
-    --------
-    >>> config = EncoderConfig((32, 32), 8, 1, 64, 2, 4, (0.5,), (0.25,), "none", "gray", None)
-    >>> config.build().grid
-    (4, 4)
-    """
-
-    image_size: tuple[int, int]
-    patch_size: int
-    in_chans: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: str
-    color: str
-    window: tuple[float, float] | str | None
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches per column and row."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    def build(self, drop_path: float = 0.0) -> Encoder:
-        """Make an encoder of this shape, with random weights; ValueError if there is none."""
-        return Encoder(
-            self.image_size,
-            self.patch_size,
-            self.in_chans,
-            self.embed_dim,
-            self.depth,
-            self.num_heads,
-            drop_path,
-        )
 
 
 def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
@@ -127,66 +75,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_atomically(
         path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     )
-
-
-def read_config(folder: Path) -> EncoderConfig:
-    """Read the config.json of a run folder.
-
-    Parameters
-    ----------
-    folder : Path
-        A finished pre-training run.
-
-    Returns
-    -------
-    EncoderConfig
-
-    Raises
-    ------
-    UserError
-        If there is none, or it is not one of ours.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(
-            f"{folder} holds no config.json: give the folder of a finished pretrain run."
-        )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): copy it anew.") from error
-    wrong = _misfits(values if isinstance(values, dict) else {})
-    if wrong:
-        raise UserError(
-            f"{path} does not describe an encoder (no proper {', '.join(wrong)}): give the folder "
-            "of a finished pretrain run, or copy it anew."
-        )
-    fields: dict[str, Any] = {
-        name: tuple(values[name]) if isinstance(values[name], list) else values[name]
-        for name in EncoderConfig.__dataclass_fields__
-    }
-    return EncoderConfig(**fields)
-
-
-def _misfits(values: dict[str, Any]) -> list[str]:
-    """Name the fields of `EncoderConfig` that JSON values lack, or have in another type."""
-
-    def are(types: tuple[type, ...], name: str, count: Any) -> bool:
-        value = values.get(name)
-        if not isinstance(value, list) or len(value) != count:
-            return False
-        return all(type(number) in types for number in value)
-
-    counts = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")
-    right = {name: type(values.get(name)) is int and values[name] > 0 for name in counts}
-    right["image_size"] = are((int,), "image_size", 2)
-    for name in ("mean", "std"):
-        right[name] = are((int, float), name, values.get("in_chans"))
-    for name in ("resize", "color"):
-        right[name] = isinstance(values.get(name), str)
-    window = values.get("window", 0)
-    right["window"] = window is None or isinstance(window, str) or are((int, float), "window", 2)
-    return [name for name in EncoderConfig.__dataclass_fields__ if not right[name]]
 
 
 def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, EncoderConfig]:
@@ -277,6 +165,52 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     encoder.load_state_dict(found, strict=False)
 
 
+def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
+    """Fill the decoder with that of a run or of an official MAE checkpoint, if there is one.
+
+    Its positions are fixed and stay those of the images at hand. Where it predicts RGB and the
+    images are gray, a pixel's three predictions are averaged.
+
+    Parameters
+    ----------
+    mae : MaskedAutoencoder
+        Changed in place, if at all.
+    path : Path
+        As for `fill_weights`, which comes first.
+
+    Returns
+    -------
+    str or None
+        Why the decoder stays as it is; None if it has been filled.
+
+    Raises
+    ------
+    UserError
+        If a file is broken.
+    """
+    file = path / "decoder.safetensors" if path.is_dir() else path
+    tensors = _read_tensors(file) if file.is_file() else {}
+    found = {name.removeprefix("mae."): tensor for name, tensor in tensors.items()}
+    found = {name: found[name] for name in found if name.startswith(("decoder_", "mask_token"))}
+    own = {name: t for name, t in mae.state_dict().items() if not name.startswith("encoder.")}
+    if not found:
+        return f"{path} holds no decoder"
+    if found.keys() != own.keys():
+        return f"{path} has a decoder of another depth: see model.decoder_depth"
+    found["decoder_pos_embed"] = own["decoder_pos_embed"]
+    in_chans = mae.encoder.patch_embed.proj.in_channels
+    for name in ("decoder_pred.weight", "decoder_pred.bias"):
+        found[name] = _fit_pixels(found[name], len(own[name]), in_chans)
+    for name, tensor in found.items():
+        if tensor.shape != own[name].shape:
+            return (
+                f"in {path}, {name} is {tuple(tensor.shape)}, and the model's "
+                f"{tuple(own[name].shape)}: see model.decoder_embed_dim"
+            )
+    mae.load_state_dict(found, strict=False)
+    return None
+
+
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give a run folder or a checkpoint file.")
@@ -314,3 +248,10 @@ def _fit_channels(projection: Tensor, in_chans: int) -> Tensor:
     if in_chans == 1 and projection.shape[1] == 3:
         return projection.sum(dim=1, keepdim=True)
     return projection
+
+
+def _fit_pixels(prediction: Tensor, n_pixels: int, in_chans: int) -> Tensor:
+    """Average a prediction of RGB pixels (p * p * 3, ...) over its channels for gray images."""
+    if in_chans == 1 and len(prediction) == 3 * n_pixels:
+        return prediction.unflatten(0, (n_pixels, 3)).mean(dim=1)
+    return prediction

@@ -96,8 +96,8 @@ class CompareSettings(CrossvalSettings):
     Parameters
     ----------
     arms : list of str
-        random (no pre-training), names of the package's arms (mse, paper, texture_prediction and
-        so on), or YAML files with a section pretrain.
+        random (no pre-training), init (pretrain.init as it is), names of the package's arms (mse,
+        paper, texture_prediction and so on), or YAML files with a section pretrain.
     reference : str
         The arm, or the baseline, that the others are compared with.
     baselines : list of str

@@ -152,7 +152,7 @@ class PretrainSettings:
         Share of patches removed.
     init : str, optional
         Weights to start from: a run folder, or an official MAE or timm checkpoint (.pth,
-        .safetensors). Default: random.
+        .safetensors); its decoder too, if it has one of this shape. Default: random.
     seed : int
         Fixes weights, order, masks and augmentation.
     checkpoint_minutes : float
@@ -192,10 +192,10 @@ class FinetuneSettings:
     out : str
         The run's folder.
     encoder : str, optional
-        The run folder of a pre-training. Default: random weights, the control that a
-        pre-trained encoder must beat.
+        The run folder of a pre-training, or a checkpoint file as for pre-training's init. Default:
+        random weights, the control that a pre-trained encoder must beat.
     model : ModelSettings
-        The vision transformer where there is no encoder.
+        The vision transformer where the encoder is no run folder.
     augment : AugmentSettings
         Random changes to the training images.
     optimizer : OptimizerSettings
@@ -251,9 +251,10 @@ class ProbeSettings:
     out : str
         The run's folder.
     encoder : str, optional
-        The run folder of a pre-training. Default: random weights, the control.
+        The run folder of a pre-training, or a checkpoint file as for pre-training's init. Default:
+        random weights, the control.
     model : ModelSettings
-        The vision transformer where there is no encoder.
+        The vision transformer where the encoder is no run folder.
     hardware : HardwareSettings
         Devices and precision.
     pooling : str

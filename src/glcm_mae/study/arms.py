@@ -16,6 +16,9 @@ from glcm_mae.settings import FinetuneSettings, PretrainSettings, ProbeSettings
 RANDOM = "random"
 """The arm without pre-training: the control that every other must beat."""
 
+INIT = "init"
+"""The arm of the weights that pre-training starts from, as they are."""
+
 _STAGES = ("pretrain", "probe", "finetune")
 _STUDYS = (
     *("out", "seed", "resume", "encoder", "allow_seen", "beside_glcms"),
@@ -35,7 +38,9 @@ class Arm:
     name : str
         What tables call it.
     pretrain : PretrainSettings or None
-        None for random weights.
+        None for an encoder that is not pre-trained here.
+    encoder : str or None
+        Weights to judge in the place of a pre-training's; without either, random ones.
     probe : ProbeSettings or None
         None if the study asks for no probe.
     probe_glcm : ProbeSettings or None
@@ -46,6 +51,7 @@ class Arm:
 
     name: str
     pretrain: PretrainSettings | None
+    encoder: str | None
     probe: ProbeSettings | None
     probe_glcm: ProbeSettings | None
     finetune: FinetuneSettings | None
@@ -59,7 +65,7 @@ def read_arms(
     Parameters
     ----------
     names : sequence of str
-        ``random``, names of the package's arms (``recipes/arms``), or YAML files.
+        ``random``, ``init``, names of the package's arms (``recipes/arms``), or YAML files.
     recipe : sequence of str
         Recipes that all arms share, each laid over those before it.
     by : sequence of {"linear", "knn", "linear_glcm", "finetune"}
@@ -102,32 +108,42 @@ def recipe_arm(recipe: Sequence[str], by: Sequence[str], winning: Sequence[str] 
 
 
 def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
-    if name == RANDOM:
-        arm = _arm(RANDOM, recipe, by, winning)
+    if name in (RANDOM, INIT):
+        arm = _arm(name, recipe, by, winning)
         _check_same_network(arm)
-        return replace(arm, pretrain=None)
+        return replace(arm, pretrain=None, encoder=_init_of(arm) if name == INIT else None)
     if Path(name).is_file():
         return _arm(Path(name).stem, [*recipe, name], by, winning)
     known = sorted(file.name.removesuffix(".yaml") for file in _PACKAGED.iterdir())
     if name not in known:
         raise UserError(
             f"arms has {name}, which is no YAML file and no arm of the package: those are "
-            f"{RANDOM}, {', '.join(known)}."
+            f"{RANDOM}, {INIT}, {', '.join(known)}."
         )
     return _arm(name, [*recipe, f"arms/{name}"], by, winning)
 
 
-def _check_same_network(random: Arm) -> None:
-    """Refuse random weights of another network than the one that the other arms pre-train."""
-    assert random.pretrain is not None
-    for section, stage in (("probe", random.probe), ("finetune", random.finetune)):
+def _init_of(arm: Arm) -> str:
+    assert arm.pretrain is not None
+    if arm.pretrain.init is None:
+        raise UserError(
+            f"the arm {INIT} judges the weights that pre-training starts from, and there are none: "
+            "set pretrain.init, or leave the arm out."
+        )
+    return arm.pretrain.init
+
+
+def _check_same_network(arm: Arm) -> None:
+    """Refuse weights of another network than the one that the other arms pre-train."""
+    assert arm.pretrain is not None
+    for section, stage in (("probe", arm.probe), ("finetune", arm.finetune)):
         if stage is None:
             continue
         for name in _ENCODER:
-            others, own = getattr(random.pretrain.model, name), getattr(stage.model, name)
+            others, own = getattr(arm.pretrain.model, name), getattr(stage.model, name)
             if others != own:
                 raise UserError(
-                    f"the arm {RANDOM} would be of another network than the others: "
+                    f"the arm {arm.name} would be of another network than the others: "
                     f"pretrain.model.{name} is {others} and {section}.model.{name} {own}; set both "
                     "alike in the recipe."
                 )
@@ -138,6 +154,7 @@ def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence
     arm = Arm(
         name,
         _stage("pretrain", recipes, options),
+        None,
         _stage("probe", recipes, options) if set(by) - {"finetune"} else None,
         None,
         _stage("finetune", recipes, options) if "finetune" in by else None,

@@ -247,16 +247,18 @@ def finished_runs(chosen: Sequence[Cell]) -> set[str]:
     -------
     set of str
     """
+    stages = [stage for cell in chosen for stage in cell.stages]
+    trained_here = {stage.out for stage in stages if isinstance(stage, PretrainSettings)}
     finished: set[str] = set()
-    for stage in (stage for cell in chosen for stage in cell.stages):
+    for stage in stages:
         encoder = encoder_of(stage)
-        if (encoder is None or encoder in finished) and _is_finished(stage):
+        if (encoder not in trained_here or encoder in finished) and _is_finished(stage):
             finished.add(stage.out)
     return finished
 
 
 def encoder_of(stage: Stage) -> str | None:
-    """Say on which run a stage stands.
+    """Say on which weights a stage stands.
 
     Parameters
     ----------
@@ -266,7 +268,7 @@ def encoder_of(stage: Stage) -> str | None:
     Returns
     -------
     str or None
-        The folder of a pre-training; None if the stage needs none.
+        The folder of a pre-training, or weights that were given; None if the stage needs none.
     """
     return stage.encoder if isinstance(stage, ProbeSettings | FinetuneSettings) else None
 
@@ -283,7 +285,7 @@ def _is_finished(stage: Stage) -> bool:
 def _stages(
     arm: Arm, seed: int, fold: Fold, folds: Sequence[Fold], out: Path, allow_seen: bool
 ) -> Iterator[Stage]:
-    encoder = None
+    encoder = arm.encoder
     if arm.pretrain is not None:
         pretraining = _pretraining(arm, seed, fold, folds, out)
         encoder = pretraining.out

@@ -90,7 +90,7 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
         "failed": [asdict(failure) for failure in study.failures],
         "left_out": [way for way in study.tables if way not in complete],
         "training": _trained(base),
-        "init": next((arm.pretrain.init for arm in arms if arm.pretrain is not None), None),
+        "init": _init(arms),
         "base": base.name,
         "differences": _differences(arms, base.name),
         "results": {
@@ -119,6 +119,12 @@ def _compared(
         return found
     by_image = [one for one in found["comparisons"] if one["unit"] == "image"]
     return {**found, "comparisons": by_image, "patients": about_patients}
+
+
+def _init(arms: Sequence[Arm]) -> str | None:
+    """Name the weights that pre-training starts from, or that are judged as they are."""
+    given = [arm.encoder if arm.pretrain is None else arm.pretrain.init for arm in arms]
+    return next((weights for weights in given if weights is not None), None)
 
 
 def _base(arms: Sequence[Arm], reference: str) -> Arm:

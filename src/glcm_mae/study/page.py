@@ -92,11 +92,13 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
 
 
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:
-    if "random" in comparison["settings"]["arms"]:
-        init = comparison["init"]
+    arms, init = comparison["settings"]["arms"], comparison["init"]
+    if "random" in arms:
         others = f", nor {init}, from which the others start" if init else ""
         yield f"random: no pre-training{others}."
+    if "init" in arms:
+        yield f"init: {init} as it is, without pre-training on these images."
     for arm, settings in comparison["differences"].items():
         listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-        if arm != "random" or len(settings) > 1:  # more than its lack of pre-training
+        if arm not in ("random", "init") or len(settings) > 1:  # more than no pre-training
             yield f"{arm}, other than {comparison['base']}: {listed or 'nothing'}."

@@ -215,9 +215,11 @@ def _check_stages(arm: Arm) -> None:
     given = arm.pretrain.model if arm.pretrain is not None else None  # the network that is tested
     for probing in (arm.probe, arm.probe_glcm):
         if probing is not None:
-            probe.check_settings(replace(probing, model=given or probing.model))
+            of_arm = replace(probing, model=given or probing.model, encoder=arm.encoder)
+            probe.check_settings(of_arm)
     if arm.finetune is not None:
-        finetune.check_settings(replace(arm.finetune, model=given or arm.finetune.model))
+        model = given or arm.finetune.model
+        finetune.check_settings(replace(arm.finetune, model=model, encoder=arm.encoder))
 
 
 def _deal(

@@ -85,7 +85,7 @@ def collect_baseline(
 def _joined(runs: Sequence[tuple[int, int, Path]], folder: Path) -> ArmTables:
     tables = []
     for name in ("predictions.csv", "validation.csv"):
-        table = _stacked(list(_read(runs, name)))
+        table = stack_predictions(list(_read(runs, name)))
         table.write(folder / name)
         tables.append(table)
     return ArmTables(*tables)
@@ -99,7 +99,18 @@ def _read(runs: Sequence[tuple[int, int, Path]], name: str) -> Iterator[Predicti
         yield replace(table, folds=np.full(n, fold), seeds=np.full(n, seed))
 
 
-def _stacked(tables: Sequence[Predictions]) -> Predictions:
+def stack_predictions(tables: Sequence[Predictions]) -> Predictions:
+    """Join tables of the same classes that have folds and seeds, one below the other.
+
+    Parameters
+    ----------
+    tables : sequence of Predictions
+        One at least.
+
+    Returns
+    -------
+    Predictions
+    """
     return Predictions(
         paths=tuple(path for table in tables for path in table.paths),
         patients=tuple(patient for table in tables for patient in table.patients),

@@ -24,6 +24,7 @@ from .inputs import (
     check_encoder,
     encoder_or_random,
     labelled,
+    note_licence,
     read_images,
 )
 from .means import Means
@@ -121,6 +122,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     classifier = Classifier(encoder, len(manifest.classes), settings.pooling)
     model = NormalizedClassifier(classifier, config)
     if fabric.is_global_zero:
+        note_licence(settings.encoder)
         run.begin()
         used = np.concatenate([split.train, split.val])
         write_seen(run.folder, images, used, settings.encoder)

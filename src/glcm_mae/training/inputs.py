@@ -12,12 +12,24 @@ from torch import Tensor
 
 from glcm_mae.data import Manifest, load_images, read_manifest
 from glcm_mae.errors import UserError
-from glcm_mae.models import SIZES, Encoder, EncoderConfig, load_encoder, read_config
+from glcm_mae.models import (
+    SIZES,
+    Encoder,
+    EncoderConfig,
+    fill_weights,
+    load_encoder,
+    read_config,
+)
 from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 
 from .progress import Meter
 
 _BATCH = 64
+
+_LICENCE_NOTE = (
+    "The encoder starts from weights of another project: their licence holds for the result, too "
+    "(the official MAE weights are CC BY-NC 4.0)."
+)
 
 
 @dataclass(frozen=True)
@@ -211,15 +223,21 @@ def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), deviation.float()
 
 
-def check_encoder(folder: str | None, model: ModelSettings, data: DataSettings) -> None:
+def note_licence(weights: str | None) -> None:
+    """Say, of a checkpoint file, that its licence goes with it; of a run folder nothing."""
+    if weights is not None and Path(weights).is_file():
+        print(_LICENCE_NOTE, file=sys.stderr)
+
+
+def check_encoder(weights: str | None, model: ModelSettings, data: DataSettings) -> None:
     """Refuse, before any image is read, an encoder that cannot take what will be read.
 
     Parameters
     ----------
-    folder : str, optional
-        The run folder of a pre-training.
+    weights : str, optional
+        The run folder of a pre-training, or a checkpoint file.
     model : ModelSettings
-        The shape of a random one where there is none.
+        The encoder's shape where no run folder tells it.
     data : DataSettings
         How images are read.
 
@@ -228,11 +246,31 @@ def check_encoder(folder: str | None, model: ModelSettings, data: DataSettings) 
     UserError
         If there is no encoder, its input was read by other settings, or the shape is none.
     """
-    if folder is not None:
-        _check_reading(read_config(Path(folder)), data, folder)
+    if weights is not None and not Path(weights).exists():
+        raise UserError(f"{weights} does not exist: give a run folder or a checkpoint file.")
+    if weights is not None and Path(weights).is_dir():
+        check_run(weights, data)
         return
     one_block = replace(model, depth=1)
     build_encoder(encoder_config(one_block, data, 1, torch.zeros(1), torch.ones(1)))
+
+
+def check_run(folder: str, data: DataSettings) -> None:
+    """Refuse, before any image is read, a run whose images were read by other settings.
+
+    Parameters
+    ----------
+    folder : str
+        The run folder of a pre-training.
+    data : DataSettings
+        How images are read.
+
+    Raises
+    ------
+    UserError
+        If there is no encoder, or a setting of the input differs.
+    """
+    _check_reading(read_config(Path(folder)), data, folder)
 
 
 def check_fits(config: EncoderConfig, data: DataSettings, images: Images, folder: str) -> None:
@@ -281,7 +319,7 @@ def _check_reading(config: EncoderConfig, data: DataSettings, folder: str) -> No
 
 
 def encoder_or_random(
-    folder: str | None,
+    weights: str | None,
     model: ModelSettings,
     data: DataSettings,
     images: Images,
@@ -292,14 +330,14 @@ def encoder_or_random(
 
     Parameters
     ----------
-    folder : str, optional
-        The run folder of a pre-training.
+    weights : str, optional
+        The run folder of a pre-training, or a checkpoint file (see `fill_weights`).
     model, data : ModelSettings, DataSettings
-        The shape of the random one, and its input.
+        The encoder's shape and input where no run folder tells them.
     images : Images
         The stage's images.
     train : ndarray of int
-        Positions of those from which a random encoder takes its normalisation.
+        Positions of those from which it then takes its normalisation.
     drop_path : float
         See `Encoder`.
 
@@ -312,8 +350,11 @@ def encoder_or_random(
     UserError
         If the encoder cannot be read, or does not fit the images.
     """
-    if folder is None:
-        config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
-        return build_encoder(config, drop_path), config
-    check_fits(read_config(Path(folder)), data, images, folder)
-    return load_encoder(Path(folder), drop_path)
+    if weights is not None and Path(weights).is_dir():
+        check_fits(read_config(Path(weights)), data, images, weights)
+        return load_encoder(Path(weights), drop_path)
+    config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
+    encoder = build_encoder(config, drop_path)
+    if weights is not None:
+        fill_weights(encoder, Path(weights))
+    return encoder, config

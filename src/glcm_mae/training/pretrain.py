@@ -19,6 +19,8 @@ from glcm_mae.models import (
     Encoder,
     EncoderConfig,
     Loss,
+    MaskedAutoencoder,
+    fill_decoder,
     fill_weights,
     save_encoder,
     write_tensors,
@@ -30,7 +32,7 @@ from glcm_mae.settings import (
 )
 
 from .fabric import launch
-from .inputs import Images, encoder_config, moments, read_images
+from .inputs import Images, encoder_config, moments, note_licence, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -41,11 +43,6 @@ from .step import Plan, augmentation, check_optimizer, make_step
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-_LICENCE_NOTE = (
-    "The encoder starts from weights of another project: their licence holds for the result, too "
-    "(the official MAE weights are CC BY-NC 4.0)."
-)
 
 # Images from which the texture head learns the mean and deviation of its targets.
 _SAMPLE = 256
@@ -91,9 +88,9 @@ def pretrain(settings: PretrainSettings) -> Path:
     torch.manual_seed(settings.seed)
     augment = augmentation(settings.data, settings.augment)
     model = _build(settings, config, images.pixels, augment)
+    if settings.init is not None:
+        _start_from(settings.init, model.mae, quiet=not fabric.is_global_zero)
     if fabric.is_global_zero:
-        if settings.init is not None and Path(settings.init).is_file():
-            print(_LICENCE_NOTE, file=sys.stderr)
         run.begin()
         write_seen(run.folder, images, np.arange(len(images)), settings.init)
     _train(fabric, run, settings, model, images, augment)
@@ -173,14 +170,23 @@ def _build(
     model = assemble(
         config, settings.model, settings.objective, settings.mask_ratio, _value_range(pixels)
     )
-    if settings.init is not None:
-        fill_weights(model.mae.encoder, Path(settings.init))
     if model.objective.head is not None:
         # Evenly, for images lie class by class. As they will be shown: crops of an image differ
         # more than whole images do.
         even = torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLE)).round().long()
         model.objective.head.fit(augment(pixels[even]))
     return model
+
+
+def _start_from(init: str, mae: MaskedAutoencoder, *, quiet: bool) -> None:
+    """Fill in the weights of another training: the encoder's, and the decoder's if it has them."""
+    fill_weights(mae.encoder, Path(init))
+    lacking = fill_decoder(mae, Path(init))
+    if quiet:
+        return
+    note_licence(init)
+    if lacking is not None:
+        print(f"The decoder starts from random weights: {lacking}.", file=sys.stderr)
 
 
 def _value_range(pixels: Tensor) -> tuple[float, float]:
