@@ -11,17 +11,30 @@ def encoder():
 
 def test_pooling_takes_the_patches_or_the_class_token():
     tokens = torch.randn(3, 7, 4)
+    mean = tokens[:, 1:].sum(dim=1) / 6
+    spread = ((tokens[:, 1:] - mean[:, None]).square().sum(dim=1) / 6).sqrt()
     assert torch.equal(pool_tokens(tokens, "token"), tokens[:, 0])
-    torch.testing.assert_close(pool_tokens(tokens, "mean"), tokens[:, 1:].sum(dim=1) / 6)
+    torch.testing.assert_close(pool_tokens(tokens, "mean"), mean)
+    torch.testing.assert_close(
+        pool_tokens(tokens, "moments"), torch.cat([mean, spread], dim=1), atol=1e-5, rtol=1e-5
+    )
 
 
-@pytest.mark.parametrize("pooling", ["mean", "token"])
+def test_patches_that_are_all_alike_have_no_spread_and_a_finite_slope():
+    tokens = torch.ones(1, 5, 2, requires_grad=True)
+    pooled = pool_tokens(tokens, "moments")
+    assert pooled[:, 2:].max() < 2e-3
+    pooled.sum().backward()
+    assert tokens.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "moments", "token"])
 def test_logits_are_a_linear_map_of_the_normalised_pooled_tokens(pooling):
     model, images = Classifier(encoder(), 3, pooling), torch.rand(2, 1, 16, 24)
     torch.nn.init.normal_(model.head.weight)
     tokens = model.encoder(images)
-    pooled = tokens[:, 0] if pooling == "token" else tokens[:, 1:].mean(dim=1)
-    expected = F.linear(F.layer_norm(pooled, (32,), eps=1e-6), model.head.weight)
+    pooled = pool_tokens(tokens, pooling)
+    expected = F.linear(F.layer_norm(pooled, pooled.shape[1:], eps=1e-6), model.head.weight)
     torch.testing.assert_close(model(images), expected, atol=1e-5, rtol=1e-5)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from .vit import Encoder
 
-Pooling = Literal["mean", "token"]
+Pooling = Literal["mean", "moments", "token"]
+
+# Under the root, for the slope of a deviation of 0: the patches of a black image are all alike.
+_EPS = 1e-6
 
 
 def pool_tokens(tokens: Tensor, pooling: Pooling) -> Tensor:
@@ -18,20 +22,29 @@ def pool_tokens(tokens: Tensor, pooling: Pooling) -> Tensor:
     ----------
     tokens : Tensor, (B, 1 + N, D)
         An encoder's output, class token first.
-    pooling : {"mean", "token"}
-        The mean over the patches, or the class token.
+    pooling : {"mean", "moments", "token"}
+        The mean over the patches; their mean and standard deviation, which tells how much the
+        patches of an image differ; or the class token.
 
     Returns
     -------
-    Tensor, (B, D)
+    Tensor, (B, D), or (B, 2 D) of moments
 
     Examples
     --------
     >>> import torch
     >>> pool_tokens(torch.tensor([[[9.0], [1.0], [3.0]]]), "mean").tolist()
     [[2.0]]
+    >>> pool_tokens(torch.tensor([[[9.0], [1.0], [3.0]]]), "moments").round(decimals=3).tolist()
+    [[2.0, 1.0]]
     """
-    return tokens[:, 0] if pooling == "token" else tokens[:, 1:].mean(dim=1)
+    if pooling == "token":
+        return tokens[:, 0]
+    patches = tokens[:, 1:]
+    if pooling == "mean":
+        return patches.mean(dim=1)
+    variance, mean = torch.var_mean(patches, dim=1, correction=0)
+    return torch.cat([mean, (variance + _EPS).sqrt()], dim=1)
 
 
 class Classifier(nn.Module):
@@ -46,7 +59,7 @@ class Classifier(nn.Module):
         Pre-trained or not.
     n_classes : int
         Number of classes K.
-    pooling : {"mean", "token"}
+    pooling : {"mean", "moments", "token"}
         How tokens become one feature vector.
 
     Examples
@@ -61,8 +74,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.pooling: Pooling = pooling
-        self.fc_norm = nn.LayerNorm(encoder.embed_dim, eps=1e-6)
-        self.head = nn.Linear(encoder.embed_dim, n_classes)
+        width = encoder.embed_dim * (2 if pooling == "moments" else 1)
+        self.fc_norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, n_classes)
         nn.init.trunc_normal_(self.head.weight, std=2e-5)  # as MAE: start from equal odds
         nn.init.zeros_(self.head.bias)
 

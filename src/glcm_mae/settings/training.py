@@ -203,7 +203,7 @@ class FinetuneSettings:
     hardware : HardwareSettings
         Devices and precision.
     pooling : str
-        mean (of the patches) or token (the class token).
+        mean (of the patches), moments (their mean and deviation) or token (the class token).
     layer_decay : float
         Each block's learning rate is this times that of the block above it.
     drop_path : float
@@ -229,7 +229,7 @@ class FinetuneSettings:
     augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(crop_scale=(0.6, 1.0)))
     optimizer: OptimizerSettings = field(default_factory=_fine_tuning_optimizer)
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
-    pooling: Literal["mean", "token"] = "mean"
+    pooling: Literal["mean", "moments", "token"] = "mean"
     layer_decay: float = 0.75
     drop_path: float = 0.1
     label_smoothing: float = 0.1
@@ -258,7 +258,7 @@ class ProbeSettings:
     hardware : HardwareSettings
         Devices and precision.
     pooling : str
-        mean (of the patches) or token (the class token).
+        mean (of the patches), moments (their mean and deviation) or token (the class token).
     beside_glcms : bool
         Whether the mean GLCM of the image's tiles (the baseline glcm_local) stands beside the
         encoder's features: what the two know together, against the GLCMs alone, is what the
@@ -278,7 +278,7 @@ class ProbeSettings:
     encoder: str | None = None
     model: ModelSettings = field(default_factory=ModelSettings)
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
-    pooling: Literal["mean", "token"] = "mean"
+    pooling: Literal["mean", "moments", "token"] = "mean"
     beside_glcms: bool = False
     neighbours: int = 20
     allow_seen: bool = False

@@ -104,12 +104,12 @@ def extract(
         Its normalisation.
     pixels : Tensor, (N, C, H, W)
         Images in [0, 1].
-    pooling : {"mean", "token"}
+    pooling : {"mean", "moments", "token"}
         How tokens become one vector.
 
     Returns
     -------
-    ndarray of float32, (N, D)
+    ndarray of float32, (N, D), or (N, 2 D) of moments
     """
     encoder.eval()
     device = encoder.cls_token.device
