@@ -17,7 +17,13 @@ def ramp(batch: int, size: int = 16) -> torch.Tensor:
     return torch.linspace(0, 1, size).expand(batch, 1, size, size).clone()
 
 
-EVERYTHING = {"flip": True, "rotate": 20.0, "brightness_contrast": 0.4}
+EVERYTHING = {
+    "flip": True,
+    "rotate": 20.0,
+    "brightness_contrast": 0.4,
+    "rand_augment": 0.9,
+    "erase": 0.5,
+}
 
 
 @pytest.mark.parametrize("settings", [{}, EVERYTHING])
@@ -81,6 +87,32 @@ def test_rotation_fills_with_zeros() -> None:
     assert out[..., 0, 0].min() == 0
 
 
+def _as_it_is(**settings: float) -> Augment:
+    """Whole images, but for what the settings ask for."""
+    return Augment((16, 16), crop_scale=(1.0, 1.0), **settings)  # type: ignore[arg-type]
+
+
+def test_erasing_puts_noise_into_one_rectangle_of_some_images() -> None:
+    images = torch.full((200, 3, 16, 16), 2.0)  # noise does not reach
+    out = augmented(_as_it_is(erase=0.25), images)
+    erased = (out < 1.5)[:, 0]
+    assert torch.equal((out < 1.5).all(dim=1), erased)  # all channels alike
+    hit = erased.flatten(1).any(dim=1)
+    assert 0.15 < hit.float().mean() < 0.35
+    for image in erased[hit]:
+        rows, columns = image.any(dim=1), image.any(dim=0)
+        assert torch.equal(image, rows[:, None] & columns)
+        assert 0.01 < image.float().mean() < 0.45
+    assert out[erased[:, None].expand_as(out)].std() > 0.2
+
+
+def test_randaugment_draws_for_each_image() -> None:
+    images = torch.rand(1, 1, 16, 16).expand(32, -1, -1, -1)
+    out = augmented(_as_it_is(rand_augment=0.9), images)
+    assert len({tuple(image.flatten().tolist()) for image in out}) > 16
+    assert 0 <= out.min() <= out.max() <= 1
+
+
 def test_it_has_no_state() -> None:
     augment = Augment((16, 16), **EVERYTHING)  # type: ignore[arg-type]
     assert not augment.state_dict()
@@ -95,6 +127,9 @@ def test_it_has_no_state() -> None:
         ({"crop_scale": (0.9, 0.5)}, "crop_scale is"),
         ({"rotate": -1.0}, "rotate is -1.0"),
         ({"brightness_contrast": 1.0}, "brightness_contrast is 1.0"),
+        ({"rand_augment": 1.0}, "rand_augment is 1.0"),
+        ({"rand_augment": -0.1}, "rand_augment is -0.1"),
+        ({"erase": 1.1}, "erase is 1.1"),
     ],
 )
 def test_setting_mistakes(settings: dict[str, float], words: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -33,11 +35,23 @@ class Augment(nn.Module):
     brightness_contrast : float
         Greatest change s, 0 to below 1: values are multiplied by a factor from [1 - s, 1 + s],
         then a number from [-s, s] is added, then they are clamped to [0, 1]. 0 for none.
+    rand_augment : float
+        Strength, 0 to below 1, of RandAugment [1]_: two random operations on each image, some of
+        which move gray levels or invert them. 0 for none.
+    erase : float
+        Chance that a rectangle of 2% to a third of an image is replaced by noise [2]_. 0 for none.
 
     Raises
     ------
     UserError
         A setting is out of its range.
+
+    References
+    ----------
+    .. [1] Cubuk, Zoph, Shlens, Le, "RandAugment: Practical Automated Data Augmentation with a
+       Reduced Search Space", NeurIPS 2020, arXiv 1909.13719.
+    .. [2] Zhong, Zheng, Kang, Li, Yang, "Random Erasing Data Augmentation", AAAI 2020, arXiv
+       1708.04896.
 
     Examples
     --------
@@ -57,6 +71,8 @@ class Augment(nn.Module):
         flip: bool = False,
         rotate: float = 0.0,
         brightness_contrast: float = 0.0,
+        rand_augment: float = 0.0,
+        erase: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
@@ -70,9 +86,13 @@ class Augment(nn.Module):
             raise UserError(
                 f"augment.brightness_contrast is {brightness_contrast}: set it to 0 to 0.99."
             )
+        if not 0 <= rand_augment < 1:
+            raise UserError(f"augment.rand_augment is {rand_augment}: set it to 0 to 0.99.")
+        if not 0 <= erase <= 1:
+            raise UserError(f"augment.erase is {erase}: set it to a chance, 0 to 1.")
         import kornia.augmentation as K
 
-        steps: list[nn.Module] = []
+        steps: list[Callable[[Tensor], Tensor]] = []
         if rotate:
             steps.append(K.RandomRotation(rotate, p=1.0, align_corners=False))
         steps.append(K.RandomResizedCrop(tuple(image_size), scale=crop_scale, align_corners=False))
@@ -83,6 +103,10 @@ class Augment(nn.Module):
             steps.append(K.RandomContrast(factors, p=1.0, clip_output=False))
             steps.append(K.RandomBrightness(factors, p=1.0, clip_output=False))
             steps.append(nn.Hardtanh(0.0, 1.0))
+        if rand_augment:
+            steps.append(_RandAugment(rand_augment))
+        if erase:
+            steps.append(_Erase(erase))
         # A plain list: registered as submodules, kornia's buffers would enter checkpoints and its
         # random numbers could follow the module to another device.
         self._steps = steps
@@ -104,3 +128,34 @@ class Augment(nn.Module):
             for step in self._steps:
                 images = step(images)
         return images
+
+
+class _RandAugment:
+    """Two of RandAugment's operations on each image, drawn for each by itself."""
+
+    def __init__(self, strength: float) -> None:
+        from kornia.augmentation.auto import RandAugment
+        from kornia.augmentation.auto.rand_augment.rand_augment import default_policy
+
+        magnitude = min(max(round(strength * 30), 1), 29)  # kornia's scale: 0 to 30, without both
+        self._rgb = RandAugment(n=2, m=magnitude)
+        of_gray = [steps for steps in default_policy if steps[0][0] != "color"]
+        self._gray = RandAugment(n=2, m=magnitude, policy=of_gray)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        operations = self._rgb if images.shape[1] == 3 else self._gray
+        return torch.cat([operations(image) for image in images.split(1)]).clamp(0, 1)
+
+
+class _Erase:
+    """Noise in the place of a random rectangle."""
+
+    def __init__(self, chance: float) -> None:
+        import kornia.augmentation as K
+
+        self._erasing = K.RandomErasing(p=chance, scale=(0.02, 1 / 3), ratio=(0.3, 3.3), value=0.0)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        kept = self._erasing(torch.ones_like(images[:, :1])) > 0
+        noise = torch.rand(images.shape, dtype=images.dtype).to(images.device)
+        return torch.where(kept, images, noise)
