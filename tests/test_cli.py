@@ -244,6 +244,15 @@ def test_later_config_wins(tmp_path, capsys):
     assert (config["seed"], config["mask_ratio"]) == (2, 0.5)
 
 
+def test_a_config_may_merge_what_it_has_named(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text(
+        "pretrain: {augment: &mine {flip: true, rotate: 5}}\n"
+        "finetune: {augment: {<<: *mine, rotate: 7}}\n"
+    )
+    config = printed_config(capsys, "finetune", *NEEDED, "--config", tmp_path / "a.yaml")
+    assert (config["augment"]["flip"], config["augment"]["rotate"]) == (True, 7.0)
+
+
 def test_printed_config_can_be_given_back(tmp_path, capsys):
     config = printed_config(capsys, "pretrain", "--config", "small", "--seed", 4)
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))

@@ -248,6 +248,13 @@ def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
     return path, {key: value for key, value in content.items() if key != "version"}
 
 
+class _AsWritten(yaml.SafeLoader):
+    """Leaves every scalar as it is written: the setting's own type says how to read it."""
+
+
+_AsWritten.yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # merges
+
+
 def _read_recipe(name: str, recipes: Sequence[str]) -> tuple[Path, dict[str, Any]]:
     path = Path(name)
     packaged = Path(str(files("glcm_mae") / "recipes" / f"{name}.yaml"))
@@ -259,8 +266,7 @@ def _read_recipe(name: str, recipes: Sequence[str]) -> tuple[Path, dict[str, Any
             + (f" or one of {', '.join(recipes)}." if recipes else ".")
         )
     try:
-        # Every scalar as it is written: the setting's own type says how to read it.
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader) or {}
+        content = yaml.load(path.read_text(encoding="utf-8"), _AsWritten) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not a YAML file ({' '.join(str(error).split())}).") from error
     if not isinstance(content, dict):
