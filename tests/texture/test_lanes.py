@@ -5,7 +5,7 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from glcm_mae.texture.lanes import LANES, add_outer, add_products  # noqa: E402
+from glcm_mae.texture.lanes import LANES, add_outer, contract, put_cubics  # noqa: E402
 
 STRIDE = 21
 AT, FIRST, SECOND = 5, 16, 48
@@ -17,8 +17,13 @@ def outer(matrix, weight, share):
 
 
 @numba.njit
-def products(out, weight, matrix, share):
-    return add_products(out, weight, FIRST, SECOND, matrix, AT, STRIDE, share)
+def contracted(matrix, weight, slope):
+    return contract(matrix, AT, STRIDE, weight, slope, FIRST, SECOND)
+
+
+@numba.njit
+def cubics(values, slopes, pieces, fraction, per_step):
+    put_cubics(values, slopes, FIRST, pieces, AT, STRIDE, fraction, per_step)
 
 
 def block(matrix):
@@ -44,13 +49,28 @@ def test_outer_product_is_added_to_the_block_alone(arrays):
     np.testing.assert_allclose(matrix, expected, rtol=error, atol=error)
 
 
-def test_products_go_to_the_other_pixels_place(arrays):
+def test_a_block_is_contracted_with_weights_and_with_the_slopes_of_either(arrays):
     matrix, weight, error = arrays
-    out, expected = np.ones_like(weight), np.ones_like(weight)
-    one, other = weight[FIRST : FIRST + LANES], weight[SECOND : SECOND + LANES]
-    cell = 0.5 * block(matrix)
-    expected[FIRST : FIRST + LANES] += cell @ other
-    expected[SECOND : SECOND + LANES] += one @ cell
-    value = products(out, weight, matrix, matrix.dtype.type(0.5))
-    np.testing.assert_allclose(out, expected, rtol=10 * error, atol=10 * error)
-    assert value == pytest.approx(one @ cell @ other, rel=100 * error)
+    slope = weight[::-1].copy()
+    cell = block(matrix)
+    (one, other), (one_slope, other_slope) = (
+        (values[FIRST : FIRST + LANES], values[SECOND : SECOND + LANES])
+        for values in (weight, slope)
+    )
+    expected = one @ cell @ other, one_slope @ cell @ other, one @ cell @ other_slope
+    np.testing.assert_allclose(contracted(matrix, weight, slope), expected, rtol=1000 * error)
+
+
+def test_cubics_and_their_slopes_are_evaluated_in_place(arrays):
+    pieces, weight, error = arrays
+    f, per_step = (pieces.dtype.type(number) for number in (0.3, 2.0))
+    c, d, e, g = (pieces[AT + k * STRIDE :][:LANES] for k in range(4))
+    values, slopes = np.zeros_like(weight), np.zeros_like(weight)
+    cubics(values, slopes, pieces, f, per_step)
+    here = slice(FIRST, FIRST + LANES)
+    expected = c + d * f + e * f**2 + g * f**3
+    np.testing.assert_allclose(values[here], expected, rtol=10 * error, atol=10 * error)
+    expected = (d + 2 * e * f + 3 * g * f**2) * per_step
+    np.testing.assert_allclose(slopes[here], expected, rtol=10 * error, atol=10 * error)
+    for out in (values, slopes):
+        assert not np.delete(out, np.arange(*here.indices(len(out)))).any()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .comparison import Comparison
 from .compiling import summing
-from .lanes import LANES, add_outer, add_products
+from .lanes import LANES, add_outer, contract
 from .regions import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, lanes_for
 
@@ -65,29 +65,29 @@ def _clear(matrix, stride, first, second, windows, lanes):
 
 
 @summing
-def _gather(matrix, stride, first, second, windows, share, by_weight, lanes):
-    """Sum of the entries times their cells; adds the derivative by each pixel's weights."""
-    start, weight, _ = windows
+def _gather(matrix, stride, first, second, windows, lanes):
+    """Sum of the entries times their cells, and its derivatives by the two pixels."""
+    start, weight, slope = windows
     begin = start[first] * stride + start[second]
-    value = 0.0
+    value, by_first, by_second = 0.0, 0.0, 0.0
     if len(lanes) >= LANES:
         for i in range(0, len(lanes), LANES):
             for j in range(0, len(lanes), LANES):
+                place = begin + i * stride + j
                 one, other = first * len(lanes) + i, second * len(lanes) + j
-                value += add_products(
-                    by_weight, weight, one, other, matrix, begin + i * stride + j, stride, share
-                )
-        return value
+                v, f, s = contract(matrix, place, stride, weight, slope, one, other)
+                value, by_first, by_second = value + v, by_first + f, by_second + s
+        return value, by_first, by_second
     for i in range(len(lanes)):
         row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
-        w = weight[first, i] * share
-        along = 0.0
+        along, along_slope = 0.0, 0.0
         for j in range(len(lanes)):
             along += row[j] * weight[second, j]
-            by_weight[second, j] += row[j] * w
-        by_weight[first, i] += along * share
-        value += along * w
-    return value
+            along_slope += row[j] * slope[second, j]
+        value += along * weight[first, i]
+        by_first += along * slope[first, i]
+        by_second += along_slope * weight[first, i]
+    return value, by_first, by_second
 
 
 @summing
@@ -175,7 +175,7 @@ def _groups_distance(
     p = empty_windows(members * area, len(lanes))
     t = empty_windows(members * area, len(lanes))
     both = p, t
-    by_weight = np.empty((members * area, len(lanes)))
+    by_pixel = np.empty(members * area)  # half the derivative of the distance
     flat_p, flat_t = prediction.reshape(n_groups, -1), target.reshape(n_groups, -1)
     flat_gradient = gradient.reshape(n_groups, -1)
     shaped = form[0] or form[1]
@@ -185,7 +185,7 @@ def _groups_distance(
         fill_windows(flat_p[g, :used], binning, tables, p)
         fill_windows(flat_t[g, :used], binning, tables, t)
         stride = _use_few_levels(p[0][:used], t[0][:used]) + len(lanes)
-        by_weight[:used] = 0.0
+        by_pixel[:used] = 0.0
         total = 0.0
         for o in range(len(offsets)):
             first, step = _first_pixels(offsets[o], counts[g], height, breadth)
@@ -203,16 +203,23 @@ def _groups_distance(
                 )
                 total += value * parts[o]
                 for a in first:
-                    _gather(p_matrix, stride, a, a + step, p, worth, by_weight, lanes)
-                    by_weight[a] += common * worth * p[1][a + step].sum()
-                    by_weight[a + step] += common * worth * p[1][a].sum()
+                    b = a + step
+                    _, by_first, by_second = _gather(p_matrix, stride, a, b, p, lanes)
+                    by_first += common * p[1][b].sum() * p[2][a].sum()
+                    by_second += common * p[1][a].sum() * p[2][b].sum()
+                    by_pixel[a] += by_first * worth
+                    by_pixel[b] += by_second * worth
                 _clear_all(t_matrix, stride, first, step, both, whole, lanes)
             else:
                 for a in first:
                     _scatter(p_matrix, stride, a, a + step, t, -share, lanes)
                 value = 0.0
                 for a in first:
-                    value += _gather(p_matrix, stride, a, a + step, p, worth, by_weight, lanes)
+                    b = a + step
+                    entry, by_first, by_second = _gather(p_matrix, stride, a, b, p, lanes)
+                    value += entry * worth
+                    by_pixel[a] += by_first * worth
+                    by_pixel[b] += by_second * worth
                 if whole:
                     total += np.square(p_matrix[: stride * stride]).sum() * parts[o]
                 else:
@@ -222,10 +229,7 @@ def _groups_distance(
             _clear_all(p_matrix, stride, first, step, both, whole, lanes)
         distance[g] = max(total, 0.0) / levels**2  # rounding can leave -1e-30 of equal textures
         for n in range(used):
-            slope = 0.0
-            for i in range(len(lanes)):
-                slope += by_weight[n, i] * p[2][n, i]
-            flat_gradient[g, n] = slope * 2.0 / levels**2
+            flat_gradient[g, n] = by_pixel[n] * 2.0 / levels**2
 
 
 @summing

@@ -1,4 +1,4 @@
-"""Two loops over a block of a matrix that numba would leave scalar, as vector instructions.
+"""Loops over windows and blocks of a matrix that numba would leave scalar, as vector instructions.
 
 LLVM unrolls short loops before it looks for vectors in them, so that the outer products of a wide
 kernel would take three times as long. Here they are written as operations on LLVM's vectors, which
@@ -47,42 +47,74 @@ def add_outer(typing, matrix, place, stride, weight, first, second, share):
 
 
 @_intrinsic
-def add_products(typing, out, weight, first, second, matrix, place, stride, share):
-    """Add a block of a matrix times each of two windows to the other's place; return both times it.
+def contract(typing, matrix, place, stride, weight, slope, first, second):
+    """Sum a block of a matrix, weighted by two windows; and again with the slopes of either.
 
-    With ``cell[i, j] = share * matrix[place + i * stride + j]`` for i and j below 16,
-    ``out[first + i]`` gets the sum over j of ``cell[i, j] * weight[second + j]`` and
-    ``out[second + j]`` that over i of ``cell[i, j] * weight[first + i]``. The two places must not
-    overlap. Arrays as in `add_outer`.
+    With ``cell[i, j] = matrix[place + i * stride + j]`` for i and j below 16: the sums over i and j
+    of ``cell * weight[first + i] * weight[second + j]``, of ``cell * slope[first + i] *
+    weight[second + j]`` and of ``cell * weight[first + i] * slope[second + j]``. Arrays as in
+    `add_outer`.
     """
     arguments = (
-        *(out, weight, types.intp, types.intp),
-        *(matrix, types.intp, types.intp, matrix.dtype),
+        *(matrix, types.intp, types.intp),
+        *(weight, slope, types.intp, types.intp),
     )
 
     def generate(context, builder, signature, arguments):
         v = _Vectors(context, builder, signature.args[0].dtype)
-        out, weight, first, second, matrix, place, stride, share = arguments
-        cells = v.address(signature.args[4], matrix, place)
-        ones = v.address(signature.args[1], weight, first)
-        others = v.load(v.address(signature.args[1], weight, second))
-        scaled = v.multiply(v.spread(share), others)
-        along, across = [], v.zeros
+        matrix, place, stride, weight, slope, first, second = arguments
+        weights, slopes = (weight, signature.args[3]), (slope, signature.args[4])
+        one, one_slope = (v.address(kind, array, first) for array, kind in (weights, slopes))
+        cells = v.address(signature.args[0], matrix, place)
+        along, along_slope = v.zeros, v.zeros
         for i in range(LANES):
             row = v.load(cells)
-            across = v.multiply_add(v.spread(builder.load(v.after(ones, i))), row, across)
-            along.append(v.sum(v.multiply(row, scaled)))
+            along = v.multiply_add(v.spread(builder.load(v.after(one, i))), row, along)
+            sloped = v.spread(builder.load(v.after(one_slope, i)))
+            along_slope = v.multiply_add(sloped, row, along_slope)
             cells = builder.gep(cells, [stride])
-        across = v.multiply(across, v.spread(share))
-        target = v.address(signature.args[0], out, second)
-        v.store(builder.fadd(v.load(target), across, flags=_FAST), target)
-        target = v.address(signature.args[0], out, first)
-        for i, added in enumerate(along):
-            number = v.after(target, i)
-            builder.store(builder.fadd(builder.load(number), added, flags=_FAST), number)
-        return v.sum(v.multiply(across, others))
+        two, two_slope = (
+            v.load(v.address(kind, array, second)) for array, kind in (weights, slopes)
+        )
+        pairs = (along, two), (along_slope, two), (along, two_slope)
+        sums = [v.sum(v.multiply(a, b)) for a, b in pairs]
+        return context.make_tuple(builder, signature.return_type, sums)
 
-    return matrix.dtype(*arguments), generate
+    return types.UniTuple(matrix.dtype, 3)(*arguments), generate
+
+
+@_intrinsic
+def put_cubics(typing, values, slopes, at, pieces, place, size, fraction, per_step):
+    """Evaluate 16 cubics and their slopes at one place.
+
+    With ``c[k] = pieces[place + k * size + i]`` for i below 16: ``values[at + i]`` becomes ``c[0] +
+    c[1] f + c[2] f^2 + c[3] f^3``, f the fraction, and ``slopes[at + i]`` its derivative by f times
+    ``per_step``. Arrays as in `add_outer`.
+    """
+    arguments = (
+        *(values, slopes, types.intp, pieces, types.intp, types.intp),
+        *(pieces.dtype, pieces.dtype),
+    )
+
+    def generate(context, builder, signature, arguments):
+        v = _Vectors(context, builder, signature.args[3].dtype)
+        values, slopes, at, pieces, place, size, fraction, per_step = arguments
+        start, cubics = v.address(signature.args[3], pieces, place), []
+        for _ in range(4):
+            cubics.append(v.load(start))
+            start = builder.gep(start, [size])
+        f, (c, d, e, g) = v.spread(fraction), cubics
+        ef, gff = v.multiply(e, f), v.multiply(g, v.multiply(f, f))
+        value = v.multiply_add(f, builder.fadd(d, builder.fadd(ef, gff, flags=_FAST)), c)
+        twice, thrice = (
+            v.multiply(v.spread(ir.Constant(v.number, n)), x) for n, x in ((2.0, ef), (3.0, gff))
+        )
+        slope = builder.fadd(d, builder.fadd(twice, thrice, flags=_FAST), flags=_FAST)
+        v.store(value, v.address(signature.args[0], values, at))
+        v.store(v.multiply(v.spread(per_step), slope), v.address(signature.args[1], slopes, at))
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
 
 
 class _Vectors:

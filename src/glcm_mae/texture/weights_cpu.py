@@ -17,7 +17,7 @@ import torch
 from .binning import NOISE, Binning
 from .compiling import summing
 from .grid import GaussianGrid
-from .lanes import LANES
+from .lanes import LANES, put_cubics
 
 _TABULATED, _LINEAR, _POINTS = 0, 1, 2
 
@@ -74,7 +74,8 @@ def _fill_wide_windows(values, binning, pieces, windows):
     inside = min(n_taps, levels)
     high = low + levels * width
     by_width = len(pieces) / width
-    drawn = np.empty((2, pieces.shape[2]))
+    size = pieces.shape[2]
+    drawn, drawn_slope = np.empty((1, size)), np.empty((1, size))
     for n in range(len(values)):
         x = float(values[n])
         position = (min(max(x, low), high) - low) / width - reach
@@ -82,14 +83,12 @@ def _fill_wide_windows(values, binning, pieces, windows):
         place = (position - first) * len(pieces)
         node = min(max(int(place), 0), len(pieces) - 1)  # as above
         f = place - node
-        c, d, e, g = pieces[node]
         begin = min(max(first, 0), levels - inside)
         start[n] = begin
         whole = first >= 0 and first + n_taps <= levels and low <= x <= high
-        w, s = (weight[n], slope[n]) if whole else (drawn[0], drawn[1])
-        for tap in range(len(w)):
-            w[tap] = c[tap] + f * (d[tap] + f * (e[tap] + f * g[tap]))
-            s[tap] = (d[tap] + f * (2.0 * e[tap] + f * 3.0 * g[tap])) * by_width
+        w, s, at = (weight, slope, n * size) if whole else (drawn, drawn_slope, 0)
+        for tap in range(0, size, LANES):
+            put_cubics(w, s, at + tap, pieces, node * 4 * size + tap, size, f, by_width)
         if whole:
             continue
         weight[n, :] = 0.0
@@ -98,8 +97,8 @@ def _fill_wide_windows(values, binning, pieces, windows):
             k = first + tap
             if -levels <= k < 2 * levels and (code != _POINTS or 0 <= k < levels):
                 k = -1 - k if k < 0 else (2 * levels - 1 - k if k >= levels else k)
-                weight[n, k - begin] += w[tap]
-                slope[n, k - begin] += s[tap] if low <= x <= high else 0.0
+                weight[n, k - begin] += drawn[0, tap]
+                slope[n, k - begin] += drawn_slope[0, tap] if low <= x <= high else 0.0
 
 
 @summing
