@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,9 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
     if s.encoder is None:
         return f"{_evaluated(run)} Next: the same with --encoder, into another --out."
     data = _as_read(s.data, s.data.images)
-    finetune = f"glcm-mae finetune{recipe} --encoder {shlex.quote(s.encoder)} {data} --out OUT"
+    shape = [] if Path(s.encoder).is_dir() else _changed("model", s.model)
+    encoder = " ".join([f"--encoder {shlex.quote(s.encoder)}", *shape])
+    finetune = f"glcm-mae finetune{recipe} {encoder} {data} --out OUT"
     return f"{_evaluated(run)} Next: {finetune}"
 
 
@@ -351,13 +353,18 @@ def _leads() -> bool:
 
 def _as_read(data: settings.DataSettings, images: str) -> str:
     """Write the options that read other images as these, leaving defaults out."""
-    options = [f"--data.images {shlex.quote(images)}"]
-    for field in fields(data):
-        value = getattr(data, field.name)
-        if field.name != "images" and value != field.default:
+    return " ".join(_changed("data", replace(data, images=images)))
+
+
+def _changed(group: str, values: settings.DataSettings | settings.ModelSettings) -> list[str]:
+    """Write the options of a group of settings that are no defaults."""
+    options = []
+    for field in fields(values):
+        value = getattr(values, field.name)
+        if value != field.default:
             text = str(list(value) if isinstance(value, tuple) else value)
-            options.append(f"--data.{field.name} {shlex.quote(text)}")
-    return " ".join(options)
+            options.append(f"--{group}.{field.name} {shlex.quote(text)}")
+    return options
 
 
 def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:

@@ -21,7 +21,6 @@ EVERYTHING = {
     "flip": True,
     "rotate": 20.0,
     "brightness_contrast": 0.4,
-    "rand_augment": 0.9,
     "erase": 0.5,
 }
 
@@ -106,13 +105,6 @@ def test_erasing_puts_noise_into_one_rectangle_of_some_images() -> None:
     assert out[erased[:, None].expand_as(out)].std() > 0.2
 
 
-def test_randaugment_draws_for_each_image() -> None:
-    images = torch.rand(1, 1, 16, 16).expand(32, -1, -1, -1)
-    out = augmented(_as_it_is(rand_augment=0.9), images)
-    assert len({tuple(image.flatten().tolist()) for image in out}) > 16
-    assert 0 <= out.min() <= out.max() <= 1
-
-
 def test_it_has_no_state() -> None:
     augment = Augment((16, 16), **EVERYTHING)  # type: ignore[arg-type]
     assert not augment.state_dict()
@@ -127,8 +119,6 @@ def test_it_has_no_state() -> None:
         ({"crop_scale": (0.9, 0.5)}, "crop_scale is"),
         ({"rotate": -1.0}, "rotate is -1.0"),
         ({"brightness_contrast": 1.0}, "brightness_contrast is 1.0"),
-        ({"rand_augment": 1.0}, "rand_augment is 1.0"),
-        ({"rand_augment": -0.1}, "rand_augment is -0.1"),
         ({"erase": 1.1}, "erase is 1.1"),
     ],
 )

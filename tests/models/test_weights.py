@@ -182,7 +182,11 @@ def test_a_run_folder_tells_its_grid(tmp_path):
     fill_weights(target, tmp_path)
     expected = F.interpolate(source.pos_embed[0, 1:].T.reshape(1, 32, 2, 6), (6, 2), mode="bicubic")
     torch.testing.assert_close(target.pos_embed[0, 1:], expected[0].flatten(1).T)
-    assert refusal(tmp_path / "encoder.safetensors", target) == (
+    again = random_encoder(image_size=(48, 16))
+    fill_weights(again, tmp_path / "encoder.safetensors")  # as the folder
+    assert torch.equal(again.pos_embed, target.pos_embed)
+    lone = (tmp_path / "encoder.safetensors").rename(tmp_path / "lone.safetensors")
+    assert refusal(lone, target) == (
         " has positions of 12 patches, no square grid: give the run folder, whose config.json "
         "tells the grid."
     )
@@ -352,6 +356,13 @@ def test_the_decoder_of_a_run_folder_is_found(tmp_path):
     assert fill_decoder(target, tmp_path) == f"{tmp_path} holds no decoder"
     rest = {f"mae.{n}": t for n, t in source.state_dict().items() if not n.startswith("encoder.")}
     write_tensors(tmp_path / "decoder.safetensors", {**rest, "objective.mean": torch.zeros(1)})
+    with pytest.raises(UserError, match=r"settings\.yaml cannot be read"):
+        fill_decoder(target, tmp_path)
+    (tmp_path / "settings.yaml").write_text("model: {decoder_num_heads: 4}")
+    reason = f"the decoder of {tmp_path} has 4 heads: see model.decoder_num_heads"
+    assert fill_decoder(target, tmp_path) == reason
+    assert not torch.equal(target.mask_token, source.mask_token)
+    (tmp_path / "settings.yaml").write_text("model: {decoder_num_heads: 2}")
     assert fill_decoder(target, tmp_path) is None
     assert torch.equal(target.decoder_blocks[0].mlp.fc1.bias, source.decoder_blocks[0].mlp.fc1.bias)
 
@@ -359,7 +370,7 @@ def test_the_decoder_of_a_run_folder_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (gray_mae(depth=2), "has a decoder of another depth: see model.decoder_depth"),
+        (gray_mae(depth=2), r"another form \(decoder_blocks\.1\..*\): see model.decoder_depth"),
         (gray_mae(width=32), r"is \(.*\), and the model's \(.*\): see model.decoder_embed_dim"),
     ],
 )
@@ -370,6 +381,14 @@ def test_a_decoder_of_another_shape_stays_out_and_it_is_said_why(tmp_path, targe
     assert all(torch.equal(before[name], t) for name, t in target.state_dict().items())
 
 
-def test_an_encoder_alone_has_no_decoder_to_give(tmp_path):
-    path = write(tmp_path / "vit.safetensors", random_encoder())
+@pytest.mark.parametrize("extra", [{}, {"mask_token": torch.zeros(1, 1, 32)}])  # as BEiT has it
+def test_an_encoder_alone_has_no_decoder_to_give(tmp_path, extra):
+    path = tmp_path / "vit.safetensors"
+    write_tensors(path, {**random_encoder().state_dict(), **extra})
     assert fill_decoder(gray_mae(), path) == f"{path} holds no decoder"
+
+
+def test_other_heads_than_those_of_a_run_are_refused(tmp_path):
+    save_encoder(tmp_path, CONFIG.build(), CONFIG)
+    other = replace(CONFIG, num_heads=2).build()
+    assert refusal(tmp_path, other) == (" was trained with 4 heads: set model.num_heads to it.")

@@ -300,11 +300,13 @@ def test_the_page_says_where_arms_differ(images: Path, recipe: Path, tmp_path: P
     words = ["compare", *_words(images, recipe, out, *more, "--reference", "random")]
     assert main(words) == 0
     page = (out / "comparison.md").read_text()
-    assert "own, other than random: pretraining True, probe.neighbours 3." in page
+    assert "random, other than own: pretraining False, probe.neighbours 20." in page
     assert "random: no pre-training." in page
     comparison = json.loads((out / "comparison.json").read_text())
-    page = format_page({**comparison, "init": "imagenet.pth"})
+    assert "is unknown" not in page
+    page = format_page({**comparison, "init": "imagenet.pth", "init_tells_what_it_saw": False})
     assert "random: no pre-training, nor imagenet.pth, from which the others start." in page
+    assert "Whether imagenet.pth has seen tested images is unknown." in page
 
 
 def test_the_weights_that_training_starts_from_are_an_arm(
@@ -323,8 +325,44 @@ def test_the_weights_that_training_starts_from_are_an_arm(
     assert arms["init"]["metrics"] != arms["random"]["metrics"]
     page = (out / "comparison.md").read_text()
     assert f"random: no pre-training, nor {lone}, from which the others start." in page
-    assert f"init: {lone} as it is, without pre-training on these images." in page
+    assert f"init: the weights {lone}, without pre-training on these images." in page
     assert "init, other than mse" not in page
+    assert f"Whether {lone} has seen tested images is unknown." in page
+
+
+def test_other_weights_under_the_same_name_are_refused(
+    done: tuple[Path, Path],
+    images: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    first, second = (
+        done[0] / "arms" / "mse" / f"seed0-fold{fold}" / "pretrain" / "encoder.safetensors"
+        for fold in (0, 1)
+    )
+    weights.write_bytes(first.read_bytes())
+    more = ["--by", "knn", "--arms", "init", "--reference", "init", "--set"]
+    words = _compare(images, recipe, tmp_path / "out", *more, f"pretrain.init={weights}")
+    assert main(words) == 0
+    assert main(words) == 0
+    weights.write_bytes(second.read_bytes())
+    assert f"{weights} is not what it was when" in complaint(capsys, *words)
+
+
+def test_a_run_folder_gives_the_arm_its_weights_alone(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    given = [f"pretrain.init={tmp_path / 'run'}"]
+    [init] = read_arms(["init"], [str(recipe)], ["knn"], given)
+    assert init.encoder == str(tmp_path / "run" / "encoder.safetensors")
+    assert init.pretrain is None
+
+
+def test_an_arms_file_may_not_take_the_name_of_another_arm(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "init.yaml").write_text("pretrain: {mask_ratio: 0.5}")
+    with pytest.raises(UserError, match="init is another arm: rename the file"):
+        read_arms([str(tmp_path / "init.yaml")], [str(recipe)], ["knn"])
 
 
 def test_where_no_patient_is_known_nothing_is_said_of_patients(

@@ -75,11 +75,15 @@ def test_a_pretrained_encoder_is_where_training_starts(
 def test_a_checkpoint_file_may_be_where_training_starts(
     settings: FinetuneSettings,
     encoder: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "_train", lambda *_: None)
-    run = finetune(replace(settings, encoder=str(encoder / "encoder.safetensors")))
+    imagenet = tmp_path / "imagenet.safetensors"
+    imagenet.write_bytes((encoder / "encoder.safetensors").read_bytes())
+    run = finetune(replace(settings, encoder=str(imagenet)))
+    assert small.facts(run)["test_images_seen_in_pretraining"] is None
     kept, before = small.weights(run), small.weights(encoder)
     assert all(torch.equal(kept[n], before[n]) for n in kept if n.startswith("encoder."))
     assert "CC BY-NC 4.0" in capsys.readouterr().err

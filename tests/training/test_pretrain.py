@@ -458,16 +458,19 @@ def test_images_that_changed_since_the_run_was_killed_are_refused(
 
 
 def test_weights_of_other_projects_come_with_a_word_on_their_licence(
-    settings: PretrainSettings, reference: Path, capsys: pytest.CaptureFixture[str]
+    settings: PretrainSettings, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretrain(replace(settings, init=str(reference / "encoder.safetensors")))
+    imagenet = tmp_path / "imagenet.safetensors"
+    imagenet.write_bytes((reference / "encoder.safetensors").read_bytes())
+    pretrain(replace(settings, init=str(imagenet)))
     assert "CC BY-NC 4.0" in capsys.readouterr().err
 
 
 def test_weights_of_an_own_run_do_not(
     settings: PretrainSettings, reference: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretrain(replace(settings, init=str(reference)))
+    for number, own in enumerate((reference, reference / "encoder.safetensors")):
+        pretrain(replace(settings, init=str(own), out=f"{settings.out}{number}"))
     assert "CC BY-NC" not in capsys.readouterr().err
 
 
@@ -480,14 +483,17 @@ def test_a_run_goes_on_with_the_decoder_of_the_one_it_starts_from(
     for name in before:
         if name.startswith(("encoder.", "decoder.mae.")):
             assert torch.allclose(before[name], after[name], atol=1e-6), name
-    assert "random weights" not in capsys.readouterr().err
+    assert small.facts(run)["decoder"] == f"of {encoder}"
+    assert f"The decoder's first weights are of {encoder}." in capsys.readouterr().err
 
 
 def test_it_is_said_where_the_decoder_starts_from_random_weights(
     settings: PretrainSettings, encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretrain(replace(settings, init=str(encoder), model=small.model(decoder_embed_dim=32)))
-    assert "The decoder starts from random weights: in " in capsys.readouterr().err
+    wider = small.model(decoder_embed_dim=32)
+    run = pretrain(replace(settings, init=str(encoder), model=wider))
+    assert "The decoder's first weights are random, for decoder_" in capsys.readouterr().err
+    assert small.facts(run)["decoder"].endswith("see model.decoder_embed_dim")
 
 
 def test_a_training_too_short_for_its_second_phase_is_refused(settings: PretrainSettings) -> None:

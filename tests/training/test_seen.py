@@ -8,7 +8,7 @@ import torch
 from glcm_mae.data import Manifest, Record
 from glcm_mae.errors import UserError
 from glcm_mae.training.inputs import Images
-from glcm_mae.training.seen import refuse_seen, write_seen
+from glcm_mae.training.seen import refuse_seen, tells_what_it_saw, write_seen
 
 
 def _images(patients: str, hashes: str, has_patients: bool = True) -> Images:
@@ -71,6 +71,19 @@ def test_no_name_stands_in_the_table(tmp_path: Path) -> None:
     assert len(row["patient"]) == 16
 
 
+def test_what_is_unknown_of_the_first_weights_stays_unknown(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "imagenet.pth").touch()
+    for name, before in (("next", tmp_path / "imagenet.pth"), ("after", tmp_path / "next")):
+        write_seen(tmp_path / name, _images("E", "w"), np.array([0]), str(before))
+        assert _count(tmp_path / name, _images("F", "t"), [0]) is None
+        assert "is unknown" in capsys.readouterr().err
+        assert _count(tmp_path / name, _images("E", "t"), [0]) == 1  # what is known still counts
+        assert not tells_what_it_saw(str(tmp_path / name))
+    assert tells_what_it_saw(str(run))
+
+
 @pytest.mark.parametrize("file", [".", "encoder.safetensors"])
 def test_weights_bring_what_they_have_seen(run: Path, tmp_path: Path, file: str) -> None:
     (run / "encoder.safetensors").touch()
@@ -86,7 +99,7 @@ def test_where_nothing_is_told_nothing_is_claimed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refuse_seen(str(tmp_path), _images("A", "x"), [0], allow=False) is None
-    assert "has no seen.csv" in capsys.readouterr().err
+    assert "has seen test images is unknown" in capsys.readouterr().err
 
 
 def test_a_resumed_run_on_other_images_is_refused(run: Path) -> None:

@@ -35,11 +35,8 @@ class Augment(nn.Module):
     brightness_contrast : float
         Greatest change s, 0 to below 1: values are multiplied by a factor from [1 - s, 1 + s],
         then a number from [-s, s] is added, then they are clamped to [0, 1]. 0 for none.
-    rand_augment : float
-        Strength, 0 to below 1, of RandAugment [1]_: two random operations on each image, some of
-        which move gray levels or invert them. 0 for none.
     erase : float
-        Chance that a rectangle of 2% to a third of an image is replaced by noise [2]_. 0 for none.
+        Chance that a rectangle of 2% to a third of an image is replaced by noise [1]_. 0 for none.
 
     Raises
     ------
@@ -48,9 +45,7 @@ class Augment(nn.Module):
 
     References
     ----------
-    .. [1] Cubuk, Zoph, Shlens, Le, "RandAugment: Practical Automated Data Augmentation with a
-       Reduced Search Space", NeurIPS 2020, arXiv 1909.13719.
-    .. [2] Zhong, Zheng, Kang, Li, Yang, "Random Erasing Data Augmentation", AAAI 2020, arXiv
+    .. [1] Zhong, Zheng, Kang, Li, Yang, "Random Erasing Data Augmentation", AAAI 2020, arXiv
        1708.04896.
 
     Examples
@@ -71,7 +66,6 @@ class Augment(nn.Module):
         flip: bool = False,
         rotate: float = 0.0,
         brightness_contrast: float = 0.0,
-        rand_augment: float = 0.0,
         erase: float = 0.0,
     ) -> None:
         super().__init__()
@@ -86,8 +80,6 @@ class Augment(nn.Module):
             raise UserError(
                 f"augment.brightness_contrast is {brightness_contrast}: set it to 0 to 0.99."
             )
-        if not 0 <= rand_augment < 1:
-            raise UserError(f"augment.rand_augment is {rand_augment}: set it to 0 to 0.99.")
         if not 0 <= erase <= 1:
             raise UserError(f"augment.erase is {erase}: set it to a chance, 0 to 1.")
         import kornia.augmentation as K
@@ -103,8 +95,6 @@ class Augment(nn.Module):
             steps.append(K.RandomContrast(factors, p=1.0, clip_output=False))
             steps.append(K.RandomBrightness(factors, p=1.0, clip_output=False))
             steps.append(nn.Hardtanh(0.0, 1.0))
-        if rand_augment:
-            steps.append(_RandAugment(rand_augment))
         if erase:
             steps.append(_Erase(erase))
         # A plain list: registered as submodules, kornia's buffers would enter checkpoints and its
@@ -130,23 +120,6 @@ class Augment(nn.Module):
         return images
 
 
-class _RandAugment:
-    """Two of RandAugment's operations on each image, drawn for each by itself."""
-
-    def __init__(self, strength: float) -> None:
-        from kornia.augmentation.auto import RandAugment
-        from kornia.augmentation.auto.rand_augment.rand_augment import default_policy
-
-        magnitude = min(max(round(strength * 30), 1), 29)  # kornia's scale: 0 to 30, without both
-        self._rgb = RandAugment(n=2, m=magnitude)
-        of_gray = [steps for steps in default_policy if steps[0][0] != "color"]
-        self._gray = RandAugment(n=2, m=magnitude, policy=of_gray)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        operations = self._rgb if images.shape[1] == 3 else self._gray
-        return torch.cat([operations(image) for image in images.split(1)]).clamp(0, 1)
-
-
 class _Erase:
     """Noise in the place of a random rectangle."""
 
@@ -156,6 +129,9 @@ class _Erase:
         self._erasing = K.RandomErasing(p=chance, scale=(0.02, 1 / 3), ratio=(0.3, 3.3), value=0.0)
 
     def __call__(self, images: Tensor) -> Tensor:
-        kept = self._erasing(torch.ones_like(images[:, :1])) > 0
-        noise = torch.rand(images.shape, dtype=images.dtype).to(images.device)
-        return torch.where(kept, images, noise)
+        kept = self._erasing(torch.ones_like(images[:, :1])) > 0  # (B, 1, H, W)
+        hit = (~kept).flatten(1).any(dim=1)
+        noise = torch.rand(images[hit].shape, dtype=images.dtype).to(images.device)
+        changed = images.clone()
+        changed[hit] = torch.where(kept[hit], images[hit], noise)
+        return changed

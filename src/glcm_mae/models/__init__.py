@@ -7,7 +7,7 @@ from .objective import Loss, Objective, Weights
 from .patches import patchify, spread_mask, unpatchify
 from .texture_head import TextureHead
 from .vit import SIZES, Encoder
-from .weights import fill_decoder, fill_weights, load_encoder, save_encoder, write_tensors
+from .weights import fill_decoder, fill_weights, load_encoder, run_of, save_encoder, write_tensors
 
 __all__ = [
     "SIZES",
@@ -26,6 +26,7 @@ __all__ = [
     "patchify",
     "pool_tokens",
     "read_config",
+    "run_of",
     "save_encoder",
     "spread_mask",
     "unpatchify",

@@ -9,11 +9,12 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+import yaml
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glcm_mae import __version__
@@ -22,7 +23,9 @@ from glcm_mae.files import write_atomically
 
 from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder
-from .vit import Encoder
+from .vit import Block, Encoder
+
+_ENCODER = "encoder.safetensors"
 
 
 def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
@@ -52,7 +55,7 @@ def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
     >>> same == config, torch.equal(again.cls_token, encoder.cls_token)
     (True, True)
     """
-    write_tensors(folder / "encoder.safetensors", encoder.state_dict())
+    write_tensors(folder / _ENCODER, encoder.state_dict())
     description = {"format": "glcm-mae encoder", "version": __version__, **asdict(config)}
     write_atomically(folder / "config.json", json.dumps(description, indent=2) + "\n")
 
@@ -109,7 +112,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     """Fill an encoder with the weights of a run, of an official MAE or of a timm checkpoint.
 
     Positions are interpolated where the grids differ (a file's are taken for a square's, a run
-    folder tells its own), and the patch projection is summed over channels where the checkpoint is
+    tells its own), and the patch projection is summed over channels where the checkpoint is
     RGB and the encoder gray. A checkpoint without the last norm (as MAE's fine-tuned ones) leaves
     it as it is. No code in the file is executed.
 
@@ -118,17 +121,23 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     encoder : Encoder
         Changed in place.
     path : Path
-        A run folder, a .safetensors or a .pth file.
+        A run folder or its encoder.safetensors, another .safetensors, or a .pth file.
 
     Raises
     ------
     UserError
         If the file is missing, broken, or of another shape.
     """
+    run = run_of(path)
     grid = None
-    if path.is_dir():
-        grid = read_config(path).grid
-        path = path / "encoder.safetensors"
+    if run is not None:
+        config = read_config(run)
+        grid = config.grid
+        if _heads(encoder.blocks) - {config.num_heads}:  # which no shape tells
+            raise UserError(
+                f"{path} was trained with {config.num_heads} heads: set model.num_heads to it."
+            )
+        path = run / _ENCODER
     tensors = _read_tensors(path)
     own = encoder.state_dict()
     found = {name: tensors[name] for name in own if name in tensors}
@@ -188,27 +197,56 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
     UserError
         If a file is broken.
     """
-    file = path / "decoder.safetensors" if path.is_dir() else path
+    run = run_of(path)
+    file = path if run is None else run / "decoder.safetensors"
     tensors = _read_tensors(file) if file.is_file() else {}
     found = {name.removeprefix("mae."): tensor for name, tensor in tensors.items()}
     found = {name: found[name] for name in found if name.startswith(("decoder_", "mask_token"))}
     own = {name: t for name, t in mae.state_dict().items() if not name.startswith("encoder.")}
-    if not found:
-        return f"{path} holds no decoder"
-    if found.keys() != own.keys():
-        return f"{path} has a decoder of another depth: see model.decoder_depth"
     found["decoder_pos_embed"] = own["decoder_pos_embed"]
+    if len(found) <= 2:  # others have mask tokens, too
+        return f"{path} holds no decoder"
+    strays = sorted(found.keys() ^ own.keys())
+    if strays:
+        return (
+            f"{path} has a decoder of another form ({strays[0]} is only in one of the two): see "
+            "model.decoder_depth"
+        )
     in_chans = mae.encoder.patch_embed.proj.in_channels
     for name in ("decoder_pred.weight", "decoder_pred.bias"):
         found[name] = _fit_pixels(found[name], len(own[name]), in_chans)
     for name, tensor in found.items():
         if tensor.shape != own[name].shape:
             return (
-                f"in {path}, {name} is {tuple(tensor.shape)}, and the model's "
+                f"{name} of {path} is {tuple(tensor.shape)}, and the model's "
                 f"{tuple(own[name].shape)}: see model.decoder_embed_dim"
             )
+    heads = _heads(mae.decoder_blocks) if run is None else _decoder_heads(run)
+    if _heads(mae.decoder_blocks) - heads:
+        return f"the decoder of {path} has {min(heads)} heads: see model.decoder_num_heads"
     mae.load_state_dict(found, strict=False)
     return None
+
+
+def run_of(weights: Path) -> Path | None:
+    """Tell of which run folder weights are, themselves given or their file; None if of none."""
+    if weights.is_dir():
+        return weights
+    is_ours = weights.name == _ENCODER and (weights.parent / "config.json").is_file()
+    return weights.parent if is_ours else None
+
+
+def _heads(blocks: nn.ModuleList) -> set[int]:
+    return {cast(Block, block).attn.num_heads for block in blocks}
+
+
+def _decoder_heads(run: Path) -> set[int]:
+    settings = run / "settings.yaml"
+    try:
+        written = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        return {int(written["model"]["decoder_num_heads"])}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{settings} cannot be read ({error}): copy it anew.") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

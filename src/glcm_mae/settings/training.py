@@ -61,17 +61,15 @@ class AugmentSettings:
         Greatest rotation in degrees, either way.
     brightness_contrast : float
         Greatest change of brightness and contrast, as a share.
-    rand_augment : float
-        Strength of RandAugment's two operations on each image, 0 (none) to below 1.
     erase : float
-        Chance that a random rectangle is replaced by noise.
+        Chance that a random rectangle is replaced by noise (for fine-tuning: pre-training would
+        learn to redraw the noise).
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
     flip: bool = False
     rotate: float = 0.0
     brightness_contrast: float = 0.0
-    rand_augment: float = 0.0
     erase: float = 0.0
 
 

@@ -112,6 +112,8 @@ def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequ
         arm = _arm(name, recipe, by, winning)
         _check_same_network(arm)
         return replace(arm, pretrain=None, encoder=_init_of(arm) if name == INIT else None)
+    if Path(name).is_file() and Path(name).stem in (RANDOM, INIT):
+        raise UserError(f"arms has {name}, and {Path(name).stem} is another arm: rename the file.")
     if Path(name).is_file():
         return _arm(Path(name).stem, [*recipe, name], by, winning)
     known = sorted(file.name.removesuffix(".yaml") for file in _PACKAGED.iterdir())
@@ -124,13 +126,15 @@ def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequ
 
 
 def _init_of(arm: Arm) -> str:
+    """Name the file: of a run folder, too, the other arms take the weights and nothing else."""
     assert arm.pretrain is not None
     if arm.pretrain.init is None:
         raise UserError(
             f"the arm {INIT} judges the weights that pre-training starts from, and there are none: "
             "set pretrain.init, or leave the arm out."
         )
-    return arm.pretrain.init
+    given = Path(arm.pretrain.init)
+    return str(given / "encoder.safetensors" if given.is_dir() else given)
 
 
 def _check_same_network(arm: Arm) -> None:
@@ -153,11 +157,11 @@ def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence
     options = _options(winning)
     arm = Arm(
         name,
-        _stage("pretrain", recipes, options),
-        None,
-        _stage("probe", recipes, options) if set(by) - {"finetune"} else None,
-        None,
-        _stage("finetune", recipes, options) if "finetune" in by else None,
+        pretrain=_stage("pretrain", recipes, options),
+        encoder=None,
+        probe=_stage("probe", recipes, options) if set(by) - {"finetune"} else None,
+        probe_glcm=None,
+        finetune=_stage("finetune", recipes, options) if "finetune" in by else None,
     )
     if arm.probe is not None and arm.probe.beside_glcms:
         raise UserError("a recipe has probe.beside_glcms: leave it out, and ask --by linear_glcm.")

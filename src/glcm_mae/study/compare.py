@@ -14,6 +14,7 @@ from glcm_mae.evaluation import compare_arms
 from glcm_mae.files import write_atomically
 from glcm_mae.settings import CompareSettings, CrossvalSettings, height_and_width
 from glcm_mae.training.run import flat
+from glcm_mae.training.seen import tells_what_it_saw
 
 from .arms import Arm, read_arms, recipe_arm
 from .page import format_page
@@ -83,6 +84,7 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     if not complete:
         return study
     base = _base(arms, settings.reference)
+    init = base.encoder if base.pretrain is None else base.pretrain.init
     comparison = {
         "glcm_mae": glcm_mae.__version__,
         "settings": {**asdict(settings), "recipe": list(recipe)},
@@ -90,7 +92,8 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
         "failed": [asdict(failure) for failure in study.failures],
         "left_out": [way for way in study.tables if way not in complete],
         "training": _trained(base),
-        "init": _init(arms),
+        "init": init,
+        "init_tells_what_it_saw": init is None or tells_what_it_saw(init),
         "base": base.name,
         "differences": _differences(arms, base.name),
         "results": {
@@ -121,17 +124,15 @@ def _compared(
     return {**found, "comparisons": by_image, "patients": about_patients}
 
 
-def _init(arms: Sequence[Arm]) -> str | None:
-    """Name the weights that pre-training starts from, or that are judged as they are."""
-    given = [arm.encoder if arm.pretrain is None else arm.pretrain.init for arm in arms]
-    return next((weights for weights in given if weights is not None), None)
-
-
 def _base(arms: Sequence[Arm], reference: str) -> Arm:
-    """Choose the arm from whose settings those of the others are told: the reference, if it can."""
+    """Choose the arm from whose settings those of the others are told.
+
+    That is the reference if it is pre-trained, else the first that is.
+    """
     pretrained = [arm for arm in arms if arm.pretrain is not None]
-    named = [arm for arm in arms if arm.name == reference]
-    return [*named, *pretrained, *arms][0]
+    named = [arm for arm in pretrained if arm.name == reference]
+    given = [arm for arm in arms if arm.encoder is not None]
+    return [*named, *pretrained, *given, *arms][0]
 
 
 def _trained(arm: Arm) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from glcm_mae.evaluation import format_comparison, verdict
 
+from .arms import INIT, RANDOM
+
 TITLES = {
     "linear": "Linear probe of frozen features",
     "knn": "Nearest neighbours of frozen features",
@@ -93,12 +95,14 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
 
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:
     arms, init = comparison["settings"]["arms"], comparison["init"]
-    if "random" in arms:
+    if RANDOM in arms:
         others = f", nor {init}, from which the others start" if init else ""
-        yield f"random: no pre-training{others}."
-    if "init" in arms:
-        yield f"init: {init} as it is, without pre-training on these images."
+        yield f"{RANDOM}: no pre-training{others}."
+    if INIT in arms:
+        yield f"{INIT}: the weights {init}, without pre-training on these images."
+    if not comparison["init_tells_what_it_saw"]:
+        yield f"Whether {init} has seen tested images is unknown."
     for arm, settings in comparison["differences"].items():
         listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-        if arm not in ("random", "init") or len(settings) > 1:  # more than no pre-training
+        if arm not in (RANDOM, INIT) or len(settings) > 1:  # more than no pre-training
             yield f"{arm}, other than {comparison['base']}: {listed or 'nothing'}."

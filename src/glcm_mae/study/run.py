@@ -37,6 +37,7 @@ from .cells import (
 from .engine import run_all
 from .folds import Fold, add_unlabelled, write_folds, write_published_folds
 from .tables import ArmTables, collect_arm, collect_baseline
+from .weights import pin_weights
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def run_study(
             f"of {', '.join(manifest.classes)}."
         )
     with alone_in(out):
+        pin_weights(arms, out)
         folds = _deal(settings, manifest, reading, out / "folds", published)
         _check_folds(folds)
         shared = pretraining_cells(arms, folds, settings.seeds, out)
@@ -215,8 +217,8 @@ def _check_stages(arm: Arm) -> None:
     given = arm.pretrain.model if arm.pretrain is not None else None  # the network that is tested
     for probing in (arm.probe, arm.probe_glcm):
         if probing is not None:
-            of_arm = replace(probing, model=given or probing.model, encoder=arm.encoder)
-            probe.check_settings(of_arm)
+            tested = replace(probing, model=given or probing.model, encoder=arm.encoder)
+            probe.check_settings(tested)
     if arm.finetune is not None:
         model = given or arm.finetune.model
         finetune.check_settings(replace(arm.finetune, model=model, encoder=arm.encoder))

@@ -19,6 +19,7 @@ from glcm_mae.models import (
     fill_weights,
     load_encoder,
     read_config,
+    run_of,
 )
 from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 
@@ -224,9 +225,28 @@ def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def note_licence(weights: str | None) -> None:
-    """Say, of a checkpoint file, that its licence goes with it; of a run folder nothing."""
-    if weights is not None and Path(weights).is_file():
+    """Say, of another project's checkpoint, that its licence goes with it; of an own run's not."""
+    if weights is not None and run_of(Path(weights)) is None:
         print(_LICENCE_NOTE, file=sys.stderr)
+
+
+def check_weights(weights: str, model: ModelSettings, data: DataSettings) -> None:
+    """Refuse, before any image is read, weights that do not fit the encoder of the settings.
+
+    Parameters
+    ----------
+    weights : str
+        A run folder, or a checkpoint file (see `fill_weights`).
+    model, data : ModelSettings, DataSettings
+        The encoder's shape and input.
+
+    Raises
+    ------
+    UserError
+        If there are none, or of another shape. (Whether gray weights meet RGB images, these tell.)
+    """
+    config = encoder_config(model, data, 1, torch.zeros(1), torch.ones(1))
+    fill_weights(build_encoder(config), Path(weights))
 
 
 def check_encoder(weights: str | None, model: ModelSettings, data: DataSettings) -> None:
@@ -246,13 +266,13 @@ def check_encoder(weights: str | None, model: ModelSettings, data: DataSettings)
     UserError
         If there is no encoder, its input was read by other settings, or the shape is none.
     """
-    if weights is not None and not Path(weights).exists():
-        raise UserError(f"{weights} does not exist: give a run folder or a checkpoint file.")
-    if weights is not None and Path(weights).is_dir():
+    if weights is None:
+        one_block = replace(model, depth=1)
+        build_encoder(encoder_config(one_block, data, 1, torch.zeros(1), torch.ones(1)))
+    elif Path(weights).is_dir():
         check_run(weights, data)
-        return
-    one_block = replace(model, depth=1)
-    build_encoder(encoder_config(one_block, data, 1, torch.zeros(1), torch.ones(1)))
+    else:
+        check_weights(weights, model, data)
 
 
 def check_run(folder: str, data: DataSettings) -> None:
@@ -326,7 +346,7 @@ def encoder_or_random(
     train: np.ndarray,
     drop_path: float = 0.0,
 ) -> tuple[Encoder, EncoderConfig]:
-    """Load a pre-trained encoder, or build a random one where there is none.
+    """Load the encoder of a run; or build one, of the weights in a file or of random ones.
 
     Parameters
     ----------

@@ -32,7 +32,14 @@ from glcm_mae.settings import (
 )
 
 from .fabric import launch
-from .inputs import Images, encoder_config, moments, note_licence, read_images
+from .inputs import (
+    Images,
+    check_weights,
+    encoder_config,
+    moments,
+    note_licence,
+    read_images,
+)
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -88,8 +95,9 @@ def pretrain(settings: PretrainSettings) -> Path:
     torch.manual_seed(settings.seed)
     augment = augmentation(settings.data, settings.augment)
     model = _build(settings, config, images.pixels, augment)
+    facts: dict[str, object] = {"images": len(images), "device": str(fabric.device)}
     if settings.init is not None:
-        _start_from(settings.init, model.mae, quiet=not fabric.is_global_zero)
+        facts["decoder"] = _start_from(settings.init, model.mae, quiet=not fabric.is_global_zero)
     if fabric.is_global_zero:
         run.begin()
         write_seen(run.folder, images, np.arange(len(images)), settings.init)
@@ -98,7 +106,7 @@ def pretrain(settings: PretrainSettings) -> Path:
         encoder, rest = _split_weights(model)
         save_encoder(run.folder, encoder, config)
         write_tensors(run.folder / "decoder.safetensors", rest)
-        run.finish({"images": len(images), "device": str(fabric.device)})
+        run.finish(facts)
     fabric.barrier()  # whoever returns finds the run finished
     return run.folder
 
@@ -134,6 +142,8 @@ def check_settings(settings: PretrainSettings) -> None:
         )
     check_optimizer(settings.optimizer)
     augmentation(settings.data, settings.augment)
+    if settings.init is not None:
+        check_weights(settings.init, settings.model, settings.data)
     one_block = replace(settings.model, depth=1, decoder_depth=1)
     config = encoder_config(one_block, settings.data, 1, torch.zeros(1), torch.ones(1))
     assemble(config, one_block, settings.objective, settings.mask_ratio, (0.0, 1.0))
@@ -178,15 +188,15 @@ def _build(
     return model
 
 
-def _start_from(init: str, mae: MaskedAutoencoder, *, quiet: bool) -> None:
-    """Fill in the weights of another training: the encoder's, and the decoder's if it has them."""
+def _start_from(init: str, mae: MaskedAutoencoder, *, quiet: bool) -> str:
+    """Fill in the weights of another training; say where the decoder's come from."""
     fill_weights(mae.encoder, Path(init))
     lacking = fill_decoder(mae, Path(init))
-    if quiet:
-        return
-    note_licence(init)
-    if lacking is not None:
-        print(f"The decoder starts from random weights: {lacking}.", file=sys.stderr)
+    said = f"of {init}" if lacking is None else f"random, for {lacking}"
+    if not quiet:
+        note_licence(init)
+        print(f"The decoder's first weights are {said}.", file=sys.stderr)
+    return said
 
 
 def _value_range(pixels: Tensor) -> tuple[float, float]:

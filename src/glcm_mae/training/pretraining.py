@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from glcm_mae.errors import UserError
@@ -22,6 +20,7 @@ from glcm_mae.models import (
     Reconstruction,
     TextureHead,
     Weights,
+    fill_decoder,
     fill_weights,
     read_config,
 )
@@ -249,12 +248,6 @@ def load_run(folder: Path) -> Pretraining:
     config = read_config(folder)
     if not (folder / "decoder.safetensors").is_file():
         raise UserError(f"{folder} holds no decoder: give the folder of a finished pretrain run.")
-    try:
-        rest = load_file(folder / "decoder.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{folder / 'decoder.safetensors'} cannot be read ({error}): copy it anew."
-        ) from error
     written = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
     norm_pix_loss = bool(written["objective"]["norm_pix_loss"])
     decoder = ModelSettings(
@@ -264,9 +257,9 @@ def load_run(folder: Path) -> Pretraining:
     pixels_alone = ObjectiveSettings(glcm_prediction=0.0, norm_pix_loss=norm_pix_loss)
     model = assemble(config, decoder, pixels_alone, written["mask_ratio"], (0.0, 1.0))
     fill_weights(model.mae.encoder, folder)
-    model.load_state_dict(
-        {name: tensor for name, tensor in rest.items() if name.startswith("mae.")}, strict=False
-    )
+    lacking = fill_decoder(model.mae, folder)
+    if lacking is not None:
+        raise UserError(f"{lacking}; copy {folder} anew.")
     return model.eval()
 
 

@@ -28,6 +28,16 @@ class Fingerprint(NamedTuple):
     patient: str
 
 
+_UNKNOWN = Fingerprint("unknown", "")
+"""Stands for images that nobody has told of."""
+
+
+def tells_what_it_saw(weights: str) -> bool:
+    """Whether all images that weights were trained on are known."""
+    rows = _read(weights)
+    return rows is not None and _UNKNOWN not in rows
+
+
 def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | None) -> None:
     """Write ``seen.csv``: fingerprints of the images and patients that a run's weights know.
 
@@ -43,7 +53,8 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     used : ndarray of int
         Positions of those that the run trains on or chooses by.
     before : str, optional
-        Where its first weights come from; what they have seen, the run has seen too.
+        Where its first weights come from; what they have seen, the run has seen too, and what they
+        do not tell, it does not.
 
     Raises
     ------
@@ -51,7 +62,10 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
         If the folder is that of an interrupted run that was begun on other images.
     """
     own = _fingerprints(images)
-    rows = [*(own[int(i)] for i in used), *(_read(before) or ())]
+    rows = [own[int(i)] for i in used]
+    if before is not None:
+        known = _read(before)
+        rows += [_UNKNOWN] if known is None else known
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(Fingerprint._fields)
@@ -66,14 +80,14 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
 
 
 def refuse_seen(
-    folder: str | None, images: Images, test: Sequence[int] | np.ndarray, *, allow: bool
+    weights: str | None, images: Images, test: Sequence[int] | np.ndarray, *, allow: bool
 ) -> int | None:
     """Count the test images that pre-training has seen, themselves or another of the patient.
 
     Parameters
     ----------
-    folder : str, optional
-        The run folder of the pre-training.
+    weights : str, optional
+        The run folder of the pre-training, or a file of weights.
     images : Images
         The stage's images.
     test : sequence of int
@@ -84,21 +98,18 @@ def refuse_seen(
     Returns
     -------
     int or None
-        None if the folder does not tell what it has seen.
+        None if the weights do not tell all that they have seen, and nothing of it was found.
 
     Raises
     ------
     UserError
         If there are any and `allow` is not set.
     """
-    if folder is None:
+    if weights is None:
         return 0
-    rows = _read(folder)
+    rows = _read(weights)
     if rows is None:
-        print(
-            f"{folder} has no {_FILE}: whether it has seen test images is unknown", file=sys.stderr
-        )
-        return None
+        rows = [_UNKNOWN]
     pixels = {row.pixels for row in rows}
     patients = {row.patient for row in rows} - {""}
     own = _fingerprints(images)
@@ -106,10 +117,17 @@ def refuse_seen(
     if seen and not allow:
         raise UserError(
             f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
-            f"used in the training of {folder} (such as {images.manifest.records[seen[0]].name}): "
+            f"used in the training of {weights} (such as {images.manifest.records[seen[0]].name}): "
             "test on the fold that it left out (the same data.fold, folds, split_seed and "
             "patient_regex in both stages), or set --allow_seen true."
         )
+    if not seen and _UNKNOWN in rows:
+        print(
+            f"whether {weights} has seen test images is unknown: not all that it was trained on is "
+            "on record",
+            file=sys.stderr,
+        )
+        return None
     return len(seen)
 
 

@@ -197,7 +197,6 @@ def augmentation(data: DataSettings, augment: AugmentSettings) -> Augment:
         augment.flip,
         augment.rotate,
         augment.brightness_contrast,
-        augment.rand_augment,
         augment.erase,
     )
 
