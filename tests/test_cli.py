@@ -426,6 +426,10 @@ def test_study(phantom, tmp_path, capsys, monkeypatch):
     assert "Next: glcm-mae finetune --encoder pre --data.images" in end
     assert Path("probe/linear/predictions.csv").is_file()
 
+    file = ["--encoder", "pre/encoder.safetensors"]  # does not tell its shape
+    end = last_line("probe", *images, *file, "--out", "probe-of-file")
+    assert "--encoder pre/encoder.safetensors --model.patch_size 8 --model.embed_dim 32 " in end
+
     end = last_line("finetune", *images, "--encoder", "pre", "--out", "fine")
     assert end.startswith("The metrics lie in fine/metrics.json. Next: ")
     assert {"config.json", "encoder.safetensors", "head.safetensors", "predictions.csv"} <= {

@@ -5,15 +5,18 @@
 The archive has a table for each arm, way of judging and seed (``arms/mse/linear/seed0/``) and for
 each baseline (``baselines/pixels/``): ``predictions.csv`` and, of the images by which thresholds
 are chosen, ``validation.csv``, as `glcm-mae compare` writes them, but with paths from the images'
-folder on and probabilities of five decimals. What the study does not have stays as it is in the
-archive. So a comparison grows from one machine to the next; `recompute.py` prints it.
+folder on and probabilities of five decimals; and ``about.json``, what the study says of patients.
+What the study does not have stays as it is in the archive. So a comparison grows from one machine
+to the next; `recompute.py` prints it.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
+import sys
 import tarfile
 import tempfile
 from dataclasses import replace
@@ -21,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from glcm_mae.errors import UserError
+from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 
 DECIMALS = 5
@@ -32,24 +37,39 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("archive", type=Path)
     arguments = parser.parse_args()
-    study = arguments.study
+    try:
+        publish(arguments.study, arguments.archive)
+    except UserError as error:
+        sys.exit(f"publish.py: {error}")
+
+
+def publish(study: Path, archive: Path) -> None:
+    """Lay a study's tables over those of an archive, which may not exist yet."""
+    files = sorted([*study.glob("arms/*/*/*.csv"), *study.glob("baselines/*/*.csv")])
+    about = study / "comparison.json"
+    if not files or not about.is_file():
+        raise UserError(f"{study} holds no finished comparison: give the folder of compare --out.")
+    tables = {file.relative_to(study): read_predictions(file) for file in files}
+    root = os.path.commonpath([path for table in tables.values() for path in table.paths])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.archive.exists():
-            with tarfile.open(arguments.archive) as packed:
+        if archive.exists():
+            with tarfile.open(archive) as packed:
                 packed.extractall(folder, filter="data")
-        for file in study.glob("arms/*/*/*.csv"):
-            table = _shortened(read_predictions(file))
+        for place, table in tables.items():
             for seed in np.unique(table.seeds).tolist():
-                place = folder / file.parent.relative_to(study) / f"seed{seed}" / file.name
-                _write(_of_seed(table, seed), place)
-        for file in study.glob("baselines/*/*.csv"):
-            _write(_shortened(read_predictions(file)), folder / file.relative_to(study))
-        _pack(folder, arguments.archive)
+                of_seed = f"seed{seed}" if place.parts[0] == "arms" else "."
+                target = folder / place.parent / of_seed / place.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _shortened(_of_seed(table, seed), root).write(target)
+        results = json.loads(about.read_text(encoding="utf-8"))["results"]
+        patients = next(iter(results.values()))["patients"]
+        (folder / "about.json").write_text(json.dumps({"patients": patients}, indent=2) + "\n")
+        _check_folds(folder)
+        _pack(folder, archive)
 
 
-def _shortened(table: Predictions) -> Predictions:
-    root = os.path.commonpath(table.paths)
+def _shortened(table: Predictions, root: str) -> Predictions:
     return replace(
         table,
         paths=tuple(os.path.relpath(path, root) for path in table.paths),
@@ -68,20 +88,31 @@ def _of_seed(table: Predictions, seed: int) -> Predictions:
     )
 
 
-def _write(table: Predictions, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    table.write(place)
+def _check_folds(folder: Path) -> None:
+    """Refuse tables of other images, labels, patients or folds than the first one's."""
+    first = None
+    for file in sorted(folder.rglob("predictions.csv")):
+        table = read_predictions(file)
+        assert table.folds is not None  # a study's tables have them
+        facts = zip(table.paths, table.patients, table.labels, table.folds, strict=True)
+        found = {path: rest for path, *rest in facts}
+        first = first or found
+        if found != first:
+            raise UserError(
+                f"{file.relative_to(folder)} is of other images or folds than the rest of the "
+                "archive: give a study of the same images, folds and split_seed."
+            )
 
 
 def _pack(folder: Path, archive: Path) -> None:
     """Pack tables without their dates: the same predictions make the same archive on every day."""
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w:xz", preset=9) as packed:
-        for file in sorted(folder.rglob("*.csv")):
-            content = file.read_bytes()
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:xz", preset=9) as packed:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = tarfile.TarInfo(file.relative_to(folder).as_posix())
-            entry.size = len(content)
-            packed.addfile(entry, io.BytesIO(content))
+            entry.size = file.stat().st_size
+            packed.addfile(entry, io.BytesIO(file.read_bytes()))
+    write_atomically(archive, content.getvalue())
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ The archive is that of `publish.py`; unpacked, its tables are what `glcm-mae eva
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from glcm_mae.errors import UserError
 from glcm_mae.evaluation import compare_arms, format_comparison, verdict
 from glcm_mae.predictions import read_predictions
 from glcm_mae.study.tables import ArmTables, stack_predictions
@@ -30,26 +34,40 @@ def main() -> None:
     parser.add_argument("--positive", help="the class whose sensitivity is meant")
     parser.add_argument("--n_resamples", type=int, default=2000)
     arguments = parser.parse_args()
-    with tarfile.open(arguments.archive) as packed, tempfile.TemporaryDirectory() as name:
-        packed.extractall(name, filter="data")
-        arms = {folder.parent.name: folder for folder in Path(name).glob(f"arms/*/{arguments.way}")}
-        wanted = arguments.arms.split(",") if arguments.arms else sorted(arms)
-        baselines = {
-            folder.name: _read([folder]) for folder in sorted(Path(name).glob("baselines/*"))
-        }
-        for seeds in sorted({_seeds(arms[arm]) for arm in wanted}):
-            named = {arm: arms[arm] for arm in wanted if _seeds(arms[arm]) == seeds}
-            if arguments.reference in arms:
-                named[arguments.reference] = arms[arguments.reference]
-            tables = {
-                arm: _read([folder / seed for seed in seeds]) for arm, folder in named.items()
-            }
-            print(f"\n# {arguments.way}, {', '.join(seeds)}\n")
-            _print_comparison(tables, baselines, arguments)
+    try:
+        with tarfile.open(arguments.archive) as packed, tempfile.TemporaryDirectory() as name:
+            packed.extractall(name, filter="data")
+            _print_comparisons(Path(name), arguments)
+    except (UserError, OSError, tarfile.TarError) as error:
+        sys.exit(f"recompute.py: {error}")
 
 
-def _seeds(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(seed.name for seed in folder.iterdir()))
+def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
+    arms = {place.parent.name: place for place in folder.glob(f"arms/*/{arguments.way}")}
+    wanted = arguments.arms.split(",") if arguments.arms else sorted(arms)
+    baselines = {place.name: _read([place]) for place in sorted(folder.glob("baselines/*"))}
+    unknown = sorted({*wanted, arguments.reference} - arms.keys() - baselines.keys())
+    if unknown or not arms:
+        raise UserError(
+            f"{arguments.archive} has no {', '.join(unknown) or 'arm'} judged by {arguments.way}: "
+            f"it has {', '.join(sorted(arms)) or 'none'}."
+        )
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    for seeds in sorted({_seeds(arms[arm]) for arm in wanted}):
+        named = {arm: arms[arm] for arm in wanted if _seeds(arms[arm]) == seeds}
+        if arguments.reference in arms:
+            named[arguments.reference] = arms[arguments.reference]
+        tables = {arm: _read([place / seed for seed in seeds]) for arm, place in named.items()}
+        print(f"\n# {arguments.way}, {', '.join(seeds)}\n")
+        found = _compare(tables, baselines, arguments)
+        by_image = [one for one in found["comparisons"] if one["unit"] == "image"]
+        if found["patients"] != about["patients"]:  # groups of copies stand in their place
+            found = {**found, "comparisons": by_image, "patients": about["patients"]}
+        print(*verdict(found, tuple(baselines)), "", format_comparison(found), sep="\n")
+
+
+def _seeds(place: Path) -> tuple[str, ...]:
+    return tuple(sorted(seed.name for seed in place.iterdir()))
 
 
 def _read(folders: Sequence[Path]) -> ArmTables:
@@ -61,11 +79,11 @@ def _read(folders: Sequence[Path]) -> ArmTables:
     )
 
 
-def _print_comparison(
+def _compare(
     arms: dict[str, ArmTables], baselines: dict[str, ArmTables], arguments: argparse.Namespace
-) -> None:
+) -> dict[str, Any]:
     tables = arms | baselines
-    found = compare_arms(
+    return compare_arms(
         {name: table.test for name, table in tables.items()},
         {name: table.validation for name, table in tables.items()},
         arguments.reference,
@@ -73,7 +91,6 @@ def _print_comparison(
         n_resamples=arguments.n_resamples,
         baselines=tuple(baselines),
     )
-    print(*verdict(found, tuple(baselines)), "", format_comparison(found), sep="\n")
 
 
 if __name__ == "__main__":
