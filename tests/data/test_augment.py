@@ -86,14 +86,9 @@ def test_rotation_fills_with_zeros() -> None:
     assert out[..., 0, 0].min() == 0
 
 
-def _as_it_is(**settings: float) -> Augment:
-    """Whole images, but for what the settings ask for."""
-    return Augment((16, 16), crop_scale=(1.0, 1.0), **settings)  # type: ignore[arg-type]
-
-
 def test_erasing_puts_noise_into_one_rectangle_of_some_images() -> None:
     images = torch.full((200, 3, 16, 16), 2.0)  # noise does not reach
-    out = augmented(_as_it_is(erase=0.25), images)
+    out = augmented(Augment((16, 16), crop_scale=(1.0, 1.0), erase=0.25), images)
     erased = (out < 1.5)[:, 0]
     assert torch.equal((out < 1.5).all(dim=1), erased)  # all channels alike
     hit = erased.flatten(1).any(dim=1)
