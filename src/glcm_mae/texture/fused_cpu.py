@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .comparison import Comparison
 from .compiling import summing
-from .lanes import LANES, add_outer, contract
+from .lanes import FEW, LANES, add_outer, contract
 from .regions import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, lanes_for
 
@@ -36,16 +36,31 @@ def _use_few_levels(p_start, t_start):
 
 
 @summing
+def _scatter_all(matrix, stride, first, step, windows, share, lanes):
+    """Add the outer products of all pairs' windows to a flat matrix."""
+    start, weight, _ = windows
+    width = len(lanes)
+    if width == FEW:
+        for a in first:
+            begin = start[a] * stride + start[a + step]
+            add_outer(FEW, matrix, begin, stride, weight, a * width, (a + step) * width, share)
+    elif width >= LANES:
+        for a in first:
+            begin = start[a] * stride + start[a + step]
+            for i in range(0, width, LANES):
+                for j in range(0, width, LANES):
+                    place, one, other = begin + i * stride + j, a * width + i, (a + step) * width + j
+                    add_outer(LANES, matrix, place, stride, weight, one, other, share)
+    else:
+        for a in first:
+            _scatter(matrix, stride, a, a + step, windows, share, lanes)
+
+
+@summing
 def _scatter(matrix, stride, first, second, windows, share, lanes):
-    """Add the outer product of two pixels' windows to a flat matrix."""
+    """Do so for one pair of narrow windows, whose length the compiler knows."""
     start, weight, _ = windows
     begin = start[first] * stride + start[second]
-    if len(lanes) >= LANES:
-        for i in range(0, len(lanes), LANES):
-            for j in range(0, len(lanes), LANES):
-                one, other = first * len(lanes) + i, second * len(lanes) + j
-                add_outer(matrix, begin + i * stride + j, stride, weight, one, other, share)
-        return
     for i in range(len(lanes)):
         row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         w = weight[first, i] * share
@@ -65,19 +80,55 @@ def _clear(matrix, stride, first, second, windows, lanes):
 
 
 @summing
-def _gather(matrix, stride, first, second, windows, lanes):
-    """Sum of the entries times their cells, and its derivatives by the two pixels."""
+def _gather_all(matrix, stride, first, step, windows, common, worth, lanes, by_pixel):
+    """Sum of the entries of all pairs times their cells; adds its derivative to ``by_pixel``.
+
+    ``common`` is added to each cell for the derivative.
+    """
+    start, weight, slope = windows
+    width = len(lanes)
+    total = 0.0
+    for a in first:
+        b = a + step
+        if width == FEW:
+            begin = start[a] * stride + start[b]
+            value, by_first, by_second = contract(
+                FEW, matrix, begin, stride, weight, slope, a * width, b * width
+            )
+        elif width >= LANES:
+            value, by_first, by_second = _gather_wide(matrix, stride, a, b, windows, width)
+        else:
+            value, by_first, by_second = _gather(matrix, stride, a, b, windows, lanes)
+        if common != 0.0:
+            by_first += common * weight[b].sum() * slope[a].sum()
+            by_second += common * weight[a].sum() * slope[b].sum()
+        total += value
+        by_pixel[a] += by_first * worth
+        by_pixel[b] += by_second * worth
+    return total
+
+
+@summing
+def _gather_wide(matrix, stride, first, second, windows, width):
+    """Sum of the entries of one pair times their cells, and its derivatives by the two pixels."""
     start, weight, slope = windows
     begin = start[first] * stride + start[second]
     value, by_first, by_second = 0.0, 0.0, 0.0
-    if len(lanes) >= LANES:
-        for i in range(0, len(lanes), LANES):
-            for j in range(0, len(lanes), LANES):
-                place = begin + i * stride + j
-                one, other = first * len(lanes) + i, second * len(lanes) + j
-                v, f, s = contract(matrix, place, stride, weight, slope, one, other)
-                value, by_first, by_second = value + v, by_first + f, by_second + s
-        return value, by_first, by_second
+    for i in range(0, width, LANES):
+        for j in range(0, width, LANES):
+            place = begin + i * stride + j
+            one, other = first * width + i, second * width + j
+            v, f, s = contract(LANES, matrix, place, stride, weight, slope, one, other)
+            value, by_first, by_second = value + v, by_first + f, by_second + s
+    return value, by_first, by_second
+
+
+@summing
+def _gather(matrix, stride, first, second, windows, lanes):
+    """Do so for narrow windows, whose length the compiler knows."""
+    start, weight, slope = windows
+    begin = start[first] * stride + start[second]
+    value, by_first, by_second = 0.0, 0.0, 0.0
     for i in range(len(lanes)):
         row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
         along, along_slope = 0.0, 0.0
@@ -192,34 +243,21 @@ def _groups_distance(
             worth = share * parts[o]
             # Where windows cover the matrix many times over, walking over its cells is cheaper.
             whole = stride * stride < 2 * len(first) * len(lanes) ** 2
-            for a in first:
-                _scatter(p_matrix, stride, a, a + step, p, share, lanes)
+            _scatter_all(p_matrix, stride, first, step, p, share, lanes)
             if shaped:
-                for a in first:
-                    _scatter(t_matrix, stride, a, a + step, t, share, lanes)
+                _scatter_all(t_matrix, stride, first, step, t, share, lanes)
                 totals = _total(first, step, p, share), _total(first, step, t, share)
                 value, common = _settle_all(
                     matrices, stride, first, step, both, totals, form, whole, lanes
                 )
                 total += value * parts[o]
-                for a in first:
-                    b = a + step
-                    _, by_first, by_second = _gather(p_matrix, stride, a, b, p, lanes)
-                    by_first += common * p[1][b].sum() * p[2][a].sum()
-                    by_second += common * p[1][a].sum() * p[2][b].sum()
-                    by_pixel[a] += by_first * worth
-                    by_pixel[b] += by_second * worth
+                _gather_all(p_matrix, stride, first, step, p, common, worth, lanes, by_pixel)
                 _clear_all(t_matrix, stride, first, step, both, whole, lanes)
             else:
-                for a in first:
-                    _scatter(p_matrix, stride, a, a + step, t, -share, lanes)
-                value = 0.0
-                for a in first:
-                    b = a + step
-                    entry, by_first, by_second = _gather(p_matrix, stride, a, b, p, lanes)
-                    value += entry * worth
-                    by_pixel[a] += by_first * worth
-                    by_pixel[b] += by_second * worth
+                _scatter_all(p_matrix, stride, first, step, t, -share, lanes)
+                value = worth * _gather_all(
+                    p_matrix, stride, first, step, p, 0.0, worth, lanes, by_pixel
+                )
                 if whole:
                     total += np.square(p_matrix[: stride * stride]).sum() * parts[o]
                 else:

@@ -14,30 +14,35 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-LANES = 16
-"""Rows and columns of a block."""
+LANES, FEW = 16, 8
+"""Rows and columns of a block, and of one for windows that are no wider."""
 
 _FAST = ("contract", "reassoc")
-_intrinsic: Any = extending.intrinsic  # takes the typing context off the arguments
+
+# Takes the typing context off the arguments; a block's size is part of its argument's type.
+_intrinsic: Any = extending.intrinsic(prefer_literal=True)
 
 
 @_intrinsic
-def add_outer(typing, matrix, place, stride, weight, first, second, share):
+def add_outer(typing, lanes, matrix, place, stride, weight, first, second, share):
     """Add to a block of a matrix the outer product of two windows.
 
     ``matrix[place + i * stride + j] += share * weight[first + i] * weight[second + j]`` for i and j
-    below 16; arrays of one type, read as flat and without a check of their ends.
+    below ``lanes``; arrays of one type, read as flat and without a check of their ends.
     """
-    arguments = matrix, types.intp, types.intp, weight, types.intp, types.intp, matrix.dtype
+    arguments = (
+        *(lanes, matrix, types.intp, types.intp),
+        *(weight, types.intp, types.intp, matrix.dtype),
+    )
 
     def generate(context, builder, signature, arguments):
-        v = _Vectors(context, builder, signature.args[0].dtype)
-        matrix, place, stride, weight, first, second, share = arguments
-        cells = v.address(signature.args[0], matrix, place)
-        ones = v.address(signature.args[3], weight, first)
-        others = v.load(v.address(signature.args[3], weight, second))
+        v = _Vectors(context, builder, signature.args[1].dtype, lanes.literal_value)
+        _, matrix, place, stride, weight, first, second, share = arguments
+        cells = v.address(signature.args[1], matrix, place)
+        ones = v.address(signature.args[4], weight, first)
+        others = v.load(v.address(signature.args[4], weight, second))
         others = v.multiply(v.spread(share), others)
-        for i in range(LANES):
+        for i in range(v.lanes):
             one = v.spread(builder.load(v.after(ones, i)))
             v.store(v.multiply_add(one, others, v.load(cells)), cells)
             cells = builder.gep(cells, [stride])
@@ -47,27 +52,27 @@ def add_outer(typing, matrix, place, stride, weight, first, second, share):
 
 
 @_intrinsic
-def contract(typing, matrix, place, stride, weight, slope, first, second):
+def contract(typing, lanes, matrix, place, stride, weight, slope, first, second):
     """Sum a block of a matrix, weighted by two windows; and again with the slopes of either.
 
-    With ``cell[i, j] = matrix[place + i * stride + j]`` for i and j below 16: the sums over i and j
-    of ``cell * weight[first + i] * weight[second + j]``, of ``cell * slope[first + i] *
+    With ``cell[i, j] = matrix[place + i * stride + j]`` for i and j below ``lanes``: the sums over i
+    and j of ``cell * weight[first + i] * weight[second + j]``, of ``cell * slope[first + i] *
     weight[second + j]`` and of ``cell * weight[first + i] * slope[second + j]``. Arrays as in
     `add_outer`.
     """
     arguments = (
-        *(matrix, types.intp, types.intp),
+        *(lanes, matrix, types.intp, types.intp),
         *(weight, slope, types.intp, types.intp),
     )
 
     def generate(context, builder, signature, arguments):
-        v = _Vectors(context, builder, signature.args[0].dtype)
-        matrix, place, stride, weight, slope, first, second = arguments
-        weights, slopes = (weight, signature.args[3]), (slope, signature.args[4])
+        v = _Vectors(context, builder, signature.args[1].dtype, lanes.literal_value)
+        _, matrix, place, stride, weight, slope, first, second = arguments
+        weights, slopes = (weight, signature.args[4]), (slope, signature.args[5])
         one, one_slope = (v.address(kind, array, first) for array, kind in (weights, slopes))
-        cells = v.address(signature.args[0], matrix, place)
+        cells = v.address(signature.args[1], matrix, place)
         along, along_slope = v.zeros, v.zeros
-        for i in range(LANES):
+        for i in range(v.lanes):
             row = v.load(cells)
             along = v.multiply_add(v.spread(builder.load(v.after(one, i))), row, along)
             sloped = v.spread(builder.load(v.after(one_slope, i)))
@@ -84,22 +89,24 @@ def contract(typing, matrix, place, stride, weight, slope, first, second):
 
 
 @_intrinsic
-def put_cubics(typing, values, slopes, at, pieces, place, size, fraction, per_step):
-    """Evaluate 16 cubics and their slopes at one place.
+def put_cubics(
+    typing, lanes, values, slopes, at, pieces, place, size, fraction, per_step
+):
+    """Evaluate ``lanes`` cubics and their slopes at one place.
 
-    With ``c[k] = pieces[place + k * size + i]`` for i below 16: ``values[at + i]`` becomes ``c[0] +
+    With ``c[k] = pieces[place + k * size + i]`` for i below ``lanes``: ``values[at + i]`` becomes ``c[0] +
     c[1] f + c[2] f^2 + c[3] f^3``, f the fraction, and ``slopes[at + i]`` its derivative by f times
     ``per_step``. Arrays as in `add_outer`.
     """
     arguments = (
-        *(values, slopes, types.intp, pieces, types.intp, types.intp),
+        *(lanes, values, slopes, types.intp, pieces, types.intp, types.intp),
         *(pieces.dtype, pieces.dtype),
     )
 
     def generate(context, builder, signature, arguments):
-        v = _Vectors(context, builder, signature.args[3].dtype)
-        values, slopes, at, pieces, place, size, fraction, per_step = arguments
-        start, cubics = v.address(signature.args[3], pieces, place), []
+        v = _Vectors(context, builder, signature.args[4].dtype, lanes.literal_value)
+        _, values, slopes, at, pieces, place, size, fraction, per_step = arguments
+        start, cubics = v.address(signature.args[4], pieces, place), []
         for _ in range(4):
             cubics.append(v.load(start))
             start = builder.gep(start, [size])
@@ -110,21 +117,21 @@ def put_cubics(typing, values, slopes, at, pieces, place, size, fraction, per_st
             v.multiply(v.spread(ir.Constant(v.number, n)), x) for n, x in ((2.0, ef), (3.0, gff))
         )
         slope = builder.fadd(d, builder.fadd(twice, thrice, flags=_FAST), flags=_FAST)
-        v.store(value, v.address(signature.args[0], values, at))
-        v.store(v.multiply(v.spread(per_step), slope), v.address(signature.args[1], slopes, at))
+        v.store(value, v.address(signature.args[1], values, at))
+        v.store(v.multiply(v.spread(per_step), slope), v.address(signature.args[2], slopes, at))
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
 
 
 class _Vectors:
-    """Instructions on 16 numbers at a time."""
+    """Instructions on a number of numbers at a time."""
 
-    def __init__(self, context, builder, dtype):
-        self.context, self.builder = context, builder
+    def __init__(self, context, builder, dtype, lanes):
+        self.context, self.builder, self.lanes = context, builder, lanes
         self.number = context.get_data_type(dtype)
-        self.vector = ir.VectorType(self.number, LANES)
-        self.zeros = ir.Constant(self.vector, [0.0] * LANES)
+        self.vector = ir.VectorType(self.number, lanes)
+        self.zeros = ir.Constant(self.vector, [0.0] * lanes)
         self.bits = dtype.bitwidth
 
     def address(self, kind, array, place):
@@ -154,7 +161,7 @@ class _Vectors:
         """Put a number into every lane."""
         lane, empty = ir.IntType(32), ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(empty, number, ir.Constant(lane, 0))
-        everywhere = ir.Constant(ir.VectorType(lane, LANES), [0] * LANES)
+        everywhere = ir.Constant(ir.VectorType(lane, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, empty, everywhere)
 
     def multiply(self, a, b):
@@ -168,6 +175,6 @@ class _Vectors:
     def sum(self, vector):
         """Sum over the lanes."""
         kind = ir.FunctionType(self.number, [self.number, self.vector])
-        name = f"llvm.vector.reduce.fadd.v{LANES}f{self.bits}"
+        name = f"llvm.vector.reduce.fadd.v{self.lanes}f{self.bits}"
         reduce = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(reduce, [ir.Constant(self.number, 0.0), vector], fastmath=_FAST)

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .binning import NOISE, Binning
 from .compiling import summing
 from .grid import GaussianGrid
-from .lanes import LANES, put_cubics
+from .lanes import FEW, LANES, put_cubics
 
-_TABULATED, _LINEAR, _POINTS = 0, 1, 2
+_TABULATED, _LINEAR, _POINTS, _COVERING = 0, 1, 2, 3
 
 # A kernel's cumulative function is read from a table: a dozen of them a pixel would take most of
 # the time. The cubic through values and slopes at steps of 1/128 bandwidth is within 2e-11.
@@ -57,13 +58,42 @@ def _looked_up(table, t):
 
 
 @summing
+def _put_cubics(values, slopes, at, pieces, place, size, fraction, per_step):
+    """Evaluate a window's cubics and their slopes."""
+    if size == FEW:
+        put_cubics(FEW, values, slopes, at, pieces, place, size, fraction, per_step)
+    for i in range(0, size - FEW, LANES):
+        put_cubics(LANES, values, slopes, at + i, pieces, place + i, size, fraction, per_step)
+
+
+@summing
 def fill_windows(values, binning, tables, windows):
     """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T')."""
     table, pieces = tables
-    if len(pieces):
+    if binning[0] == _COVERING:
+        _fill_covering_windows(values, binning, pieces, windows)
+    elif len(pieces):
         _fill_wide_windows(values, binning, pieces, windows)
     else:
         _fill_narrow_windows(values, binning, table, windows)
+
+
+@summing
+def _fill_covering_windows(values, binning, pieces, windows):
+    """Do so from `_covering_pieces`: windows of all bins."""
+    _, levels, _, low, width, _, _ = binning
+    start, weight, slope = windows
+    high = low + levels * width
+    size = pieces.shape[2]
+    by_range = len(pieces) / (high - low)
+    start[: len(values)] = 0
+    for n in range(len(values)):
+        x = float(values[n])
+        steep = by_range if low <= x <= high else 0.0
+        place = (min(max(x, low), high) - low) * by_range
+        node = min(max(int(place), 0), len(pieces) - 1)  # NaN has no place, and none outside
+        f = place - node
+        _put_cubics(weight, slope, n * size, pieces, node * 4 * size, size, f, steep)
 
 
 @summing
@@ -81,14 +111,13 @@ def _fill_wide_windows(values, binning, pieces, windows):
         position = (min(max(x, low), high) - low) / width - reach
         first = math.floor(position)
         place = (position - first) * len(pieces)
-        node = min(max(int(place), 0), len(pieces) - 1)  # as above
+        node = min(max(int(place), 0), len(pieces) - 1)
         f = place - node
         begin = min(max(first, 0), levels - inside)
         start[n] = begin
         whole = first >= 0 and first + n_taps <= levels and low <= x <= high
         w, s, at = (weight, slope, n * size) if whole else (drawn, drawn_slope, 0)
-        for tap in range(0, size, LANES):
-            put_cubics(w, s, at + tap, pieces, node * 4 * size + tap, size, f, by_width)
+        _put_cubics(w, s, at, pieces, node * 4 * size, size, f, by_width)
         if whole:
             continue
         weight[n, :] = 0.0
@@ -148,11 +177,14 @@ def kernel_tables(
     """Tell `fill_windows` what it needs to know of the bins, and the kernel's two tables."""
     b = binning
     sizes = b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach
-    if isinstance(b, GaussianGrid):
-        return (_POINTS, *sizes), (np.zeros((1, 2)), _pieces(b))
-    code = _LINEAR if b.kernel == "linear" else _TABULATED
-    is_wide = code == _TABULATED and b.n_taps > _NARROW
-    return (code, *sizes), (_table(b.kernel), _pieces(b) if is_wide else np.zeros((0, 4, 1)))
+    no_pieces = np.zeros((0, 4, 1))
+    if isinstance(b, Binning) and (b.kernel == "linear" or b.n_taps <= _NARROW):
+        code = _LINEAR if b.kernel == "linear" else _TABULATED
+        return (code, *sizes), (_table(b.kernel), no_pieces)
+    if _whole_blocks(b.levels) == len(lanes_for(b)):
+        return (_COVERING, *sizes), (np.zeros((1, 2)), _covering_pieces(b))
+    code = _TABULATED if isinstance(b, Binning) else _POINTS
+    return (code, *sizes), (np.zeros((1, 2)), _pieces(b))
 
 
 @functools.lru_cache(maxsize=16)
@@ -178,12 +210,30 @@ def _pieces(binning: Binning | GaussianGrid) -> np.ndarray:
         ends = torch.ones(nodes + 1, 1, dtype=torch.float64)
         weight = -torch.cat([ends, noise.cdf(distance), 0 * ends], dim=1).diff(dim=1)
         slope = -torch.cat([0 * ends, noise.pdf(distance), 0 * ends], dim=1).diff(dim=1)
-    slope = slope * (ratio / nodes)  # by step
+    return _cubics(weight, slope * (ratio / nodes))
+
+
+@functools.lru_cache(maxsize=16)
+def _covering_pieces(binning: Binning | GaussianGrid) -> np.ndarray:
+    """Weights of all bins, mirror included, as cubics in the gray level: (nodes, 4, T')."""
+    b = binning
+    low, high = b.value_range
+    nodes = math.ceil(_STEPS * b.levels * b.width / b.scale)
+    taps = b.taps(torch.linspace(low, high, nodes + 1, dtype=torch.float64))
+    weight, slope = (
+        part.new_zeros(nodes + 1, b.levels).scatter_add_(1, taps.bins, part)
+        for part in (taps.weight, taps.slope)
+    )
+    return _cubics(weight, slope * ((high - low) / nodes))
+
+
+def _cubics(weight: Tensor, slope: Tensor) -> np.ndarray:
+    """Polynomials between nodes (nodes, 4, T') through weights and slopes by step (nodes + 1, T)."""
     rise = weight.diff(dim=0)
     left, right = slope[:-1], slope[1:]
     cubics = [weight[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise]
-    pieces = np.zeros((nodes, 4, _whole_blocks(b.n_taps)))
-    pieces[:, :, : b.n_taps] = torch.stack(cubics, dim=1)
+    pieces = np.zeros((len(rise), 4, _whole_blocks(weight.shape[1])))
+    pieces[:, :, : weight.shape[1]] = torch.stack(cubics, dim=1)
     return pieces
 
 
@@ -194,4 +244,4 @@ def lanes_for(binning: Binning | GaussianGrid) -> tuple[float, ...] | np.ndarray
 
 
 def _whole_blocks(span: int) -> int:
-    return math.ceil(span / LANES) * LANES
+    return FEW if span <= FEW else math.ceil(span / LANES) * LANES
