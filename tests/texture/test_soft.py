@@ -20,6 +20,14 @@ def test_soft_glcm_gradcheck():
         torch.autograd.gradcheck(lambda x, b=binning: soft_glcm(x, b), patches, atol=1e-6)
 
 
+@pytest.fixture(params=["compiled", "tensors"])
+def form(request, monkeypatch):
+    """Compute without a gradient in either way."""
+    if request.param == "tensors":
+        monkeypatch.setattr("glcm_mae.texture.soft.runs_compiled", lambda _: False)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("bandwidth", [None, 0.3])
 @pytest.mark.parametrize(
     ("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("bspline", 8), ("gaussian", 32)]
@@ -31,6 +39,7 @@ def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels, bandwidt
     assert torch.allclose(soft_glcm(patches, binning), exact, atol=1e-6)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("differentiable", [True, False])
 def test_nan_is_not_swallowed(differentiable):
     patches = torch.rand(200, 8, 8)  # so many that weights are looked up
@@ -44,10 +53,28 @@ def test_nan_is_not_swallowed(differentiable):
 def test_parts_that_are_done_at_a_time_do_not_show(monkeypatch):
     patches = torch.rand(3, 7, 8, 8)
     whole = soft_glcm(patches, Binning(4))
+    monkeypatch.setattr("glcm_mae.texture.soft.runs_compiled", lambda _: False)
     monkeypatch.setattr("glcm_mae.texture.soft._CHUNK", 2 * 64 * 4)  # two patches
     assert torch.allclose(soft_glcm(patches, Binning(4)), whole, atol=1e-6)
     assert torch.allclose(soft_glcm(patches[0, 0], Binning(4)), whole[0, 0], atol=1e-6)
 
 
+@pytest.mark.usefixtures("form")
+def test_patches_need_not_be_contiguous():
+    patches = torch.rand(8, 8, 3, 5).permute(2, 3, 1, 0)
+    assert torch.equal(soft_glcm(patches, Binning(4)), soft_glcm(patches.contiguous(), Binning(4)))
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_counts_of_every_precision(dtype):
+    patches = torch.rand(20, 6, 9, dtype=torch.float64).to(dtype)
+    exact = soft_glcm(patches.double().requires_grad_(), Binning(5), normalized=False)
+    counts = soft_glcm(patches, Binning(5), normalized=False)
+    assert counts.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert torch.allclose(counts.double(), exact, atol=1e-3)
+
+
+@pytest.mark.usefixtures("form")
 def test_an_empty_batch_has_no_matrices():
     assert soft_glcm(torch.rand(0, 5, 8, 8), Binning(4)).shape == (0, 5, 2, 4, 4)

@@ -36,7 +36,7 @@ def _use_few_levels(p_start, t_start):
 
 
 @summing
-def _scatter_all(matrix, stride, first, step, windows, share, lanes):
+def scatter_all(matrix, stride, first, step, windows, share, lanes):
     """Add the outer products of all pairs' windows to a flat matrix."""
     start, weight, _ = windows
     width = len(lanes)
@@ -49,7 +49,11 @@ def _scatter_all(matrix, stride, first, step, windows, share, lanes):
             begin = start[a] * stride + start[a + step]
             for i in range(0, width, LANES):
                 for j in range(0, width, LANES):
-                    place, one, other = begin + i * stride + j, a * width + i, (a + step) * width + j
+                    place, one, other = (
+                        begin + i * stride + j,
+                        a * width + i,
+                        (a + step) * width + j,
+                    )
                     add_outer(LANES, matrix, place, stride, weight, one, other, share)
     else:
         for a in first:
@@ -239,13 +243,13 @@ def _groups_distance(
         by_pixel[:used] = 0.0
         total = 0.0
         for o in range(len(offsets)):
-            first, step = _first_pixels(offsets[o], counts[g], height, breadth)
+            first, step = first_pixels(offsets[o], counts[g], height, breadth)
             worth = share * parts[o]
             # Where windows cover the matrix many times over, walking over its cells is cheaper.
             whole = stride * stride < 2 * len(first) * len(lanes) ** 2
-            _scatter_all(p_matrix, stride, first, step, p, share, lanes)
+            scatter_all(p_matrix, stride, first, step, p, share, lanes)
             if shaped:
-                _scatter_all(t_matrix, stride, first, step, t, share, lanes)
+                scatter_all(t_matrix, stride, first, step, t, share, lanes)
                 totals = _total(first, step, p, share), _total(first, step, t, share)
                 value, common = _settle_all(
                     matrices, stride, first, step, both, totals, form, whole, lanes
@@ -254,7 +258,7 @@ def _groups_distance(
                 _gather_all(p_matrix, stride, first, step, p, common, worth, lanes, by_pixel)
                 _clear_all(t_matrix, stride, first, step, both, whole, lanes)
             else:
-                _scatter_all(p_matrix, stride, first, step, t, -share, lanes)
+                scatter_all(p_matrix, stride, first, step, t, -share, lanes)
                 value = worth * _gather_all(
                     p_matrix, stride, first, step, p, 0.0, worth, lanes, by_pixel
                 )
@@ -271,7 +275,7 @@ def _groups_distance(
 
 
 @summing
-def _first_pixels(offset, members, height, breadth):
+def first_pixels(offset, members, height, breadth):
     """Flat index of the first pixel of every pair in every patch; distance to the second."""
     dy, dx = offset
     top, bottom = max(0, -dy), height - max(0, dy)

@@ -55,8 +55,8 @@ def add_outer(typing, lanes, matrix, place, stride, weight, first, second, share
 def contract(typing, lanes, matrix, place, stride, weight, slope, first, second):
     """Sum a block of a matrix, weighted by two windows; and again with the slopes of either.
 
-    With ``cell[i, j] = matrix[place + i * stride + j]`` for i and j below ``lanes``: the sums over i
-    and j of ``cell * weight[first + i] * weight[second + j]``, of ``cell * slope[first + i] *
+    With ``cell[i, j] = matrix[place + i * stride + j]`` for i and j below ``lanes``: the sums over
+    i and j of ``cell * weight[first + i] * weight[second + j]``, of ``cell * slope[first + i] *
     weight[second + j]`` and of ``cell * weight[first + i] * slope[second + j]``. Arrays as in
     `add_outer`.
     """
@@ -89,14 +89,12 @@ def contract(typing, lanes, matrix, place, stride, weight, slope, first, second)
 
 
 @_intrinsic
-def put_cubics(
-    typing, lanes, values, slopes, at, pieces, place, size, fraction, per_step
-):
+def put_cubics(typing, lanes, values, slopes, at, pieces, place, size, fraction, per_step):
     """Evaluate ``lanes`` cubics and their slopes at one place.
 
-    With ``c[k] = pieces[place + k * size + i]`` for i below ``lanes``: ``values[at + i]`` becomes ``c[0] +
-    c[1] f + c[2] f^2 + c[3] f^3``, f the fraction, and ``slopes[at + i]`` its derivative by f times
-    ``per_step``. Arrays as in `add_outer`.
+    With ``c[k] = pieces[place + k * size + i]`` for i below ``lanes``: ``values[at + i]`` becomes
+    ``c[0] + c[1] f + c[2] f^2 + c[3] f^3``, f the fraction, and ``slopes[at + i]`` its derivative
+    by f times ``per_step``. Arrays as in `add_outer`.
     """
     arguments = (
         *(lanes, values, slopes, types.intp, pieces, types.intp, types.intp),

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .binning import Binning
+from .distance import runs_compiled
 from .offsets import Offset, check_offsets, pair_views
 
 # A table of the kernel has this many steps a bandwidth: linear interpolation between them is then
@@ -63,25 +64,40 @@ def soft_glcm(
     """
     check_offsets(offsets, *patches.shape[-2:])
     patches = patches if patches.dtype == torch.float64 else patches.float()
-    differentiable = patches.requires_grad and torch.is_grad_enabled()
-    nodes = _nodes(binning)
-    no_table = binning.kernel == "linear" or nodes > min(_MOST_NODES, patches.numel())
-    if differentiable or no_table:
+    every = patches.detach().reshape(-1, *patches.shape[-2:])
+    if patches.requires_grad and torch.is_grad_enabled():
         matrices = _matrices(_weights_of_all_levels(patches, binning), offsets, normalized)
+    elif runs_compiled(patches.device):
+        from .soft_cpu import soft_matrices  # imports numba, which takes half a second
+
+        matrices = soft_matrices(every, binning, offsets, normalized)
     else:
-        # A part at a time: weights that stay in the cache take a third of the time.
-        every = patches.flatten(0, -3) if patches.ndim > 2 else patches[None]
-        table = _table(binning, nodes, patches)
-        matrices = torch.cat(
-            [
-                _matrices(_looked_up(part, binning, table), offsets, normalized)
-                for part in every.split(
-                    max(1, _CHUNK // max(1, every[:1].numel() * binning.levels))
-                )
-            ]
-        ).view(*patches.shape[:-2], len(offsets), binning.levels, binning.levels)
+        matrices = _matrices_in_parts(every, binning, offsets, normalized)
     poison = patches.detach().sum(dim=(-2, -1)) * 0  # NaN has no gray level
-    return matrices + poison[..., None, None, None]
+    shape = *patches.shape[:-2], len(offsets), binning.levels, binning.levels
+    return matrices.view(shape) + poison[..., None, None, None]
+
+
+def _matrices_in_parts(
+    patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
+) -> Tensor:
+    """Compute those of some patches at a time: (M, p, q) to (M, O, L, L); no gradient."""
+    nodes = _nodes(binning)
+    use_table = binning.kernel != "linear" and nodes <= min(_MOST_NODES, patches.numel())
+    table = _table(binning, nodes, patches) if use_table else None
+    step = max(1, _CHUNK // max(1, patches[:1].numel() * binning.levels))
+    return torch.cat(
+        [
+            _matrices(
+                _weights_of_all_levels(part, binning)
+                if table is None
+                else _looked_up(part, binning, table),
+                offsets,
+                normalized,
+            )
+            for part in patches.split(step)
+        ]
+    )
 
 
 def _matrices(phi: Tensor, offsets: Sequence[Offset], normalized: bool) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 # mypy: allow-untyped-defs
 import functools
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ _STEPS = 128
 # Windows of up to this width get loops of their own, whose length the compiler knows. Wider ones
 # are filled up with zeros to a whole number of the blocks that vector instructions work off.
 _NARROW = 4
+
+# A table of the whole range has 128 nodes a bandwidth: up to so many bandwidths, it stays in cache.
+_WIDEST_COVERED = 16
 
 
 @functools.cache
@@ -177,14 +180,25 @@ def kernel_tables(
     """Tell `fill_windows` what it needs to know of the bins, and the kernel's two tables."""
     b = binning
     sizes = b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach
-    no_pieces = np.zeros((0, 4, 1))
-    if isinstance(b, Binning) and (b.kernel == "linear" or b.n_taps <= _NARROW):
-        code = _LINEAR if b.kernel == "linear" else _TABULATED
-        return (code, *sizes), (_table(b.kernel), no_pieces)
-    if _whole_blocks(b.levels) == len(lanes_for(b)):
-        return (_COVERING, *sizes), (np.zeros((1, 2)), _covering_pieces(b))
-    code = _TABULATED if isinstance(b, Binning) else _POINTS
-    return (code, *sizes), (np.zeros((1, 2)), _pieces(b))
+    no_table, no_pieces = np.zeros((1, 2)), np.zeros((0, 4, 1))
+    if isinstance(b, Binning) and b.kernel == "linear":
+        return (_LINEAR, *sizes), (no_table, no_pieces)
+    if _covers(b):
+        return (_COVERING, *sizes), (no_table, _covering_pieces(b))
+    if isinstance(b, GaussianGrid):
+        return (_POINTS, *sizes), (no_table, _pieces(b))
+    if b.n_taps <= _NARROW:
+        return (_TABULATED, *sizes), (_table(b.kernel), no_pieces)
+    return (_TABULATED, *sizes), (no_table, _pieces(b))
+
+
+def _covers(binning: Binning | GaussianGrid) -> TypeGuard[Binning]:
+    """Whether windows are of all bins: where these are so few that others would save no block."""
+    b = binning
+    if not isinstance(b, Binning) or b.kernel == "linear":  # which has corners
+        return False
+    in_cache = b.levels * b.width <= _WIDEST_COVERED * b.scale
+    return in_cache and (b.levels <= FEW or (b.levels <= LANES and b.n_taps > FEW))
 
 
 @functools.lru_cache(maxsize=16)
@@ -192,7 +206,8 @@ def _pieces(binning: Binning | GaussianGrid) -> np.ndarray:
     """All weights of a window, as cubics in the pixel's place within a bin: (nodes, 4, T').
 
     A window depends on that place alone, but for the mirror at the ends of the range. Values and
-    slopes at the nodes are met; between them the cubics are within 3e-11.
+    slopes at the nodes are met; between them the cubics are within 3e-11, and those of B-splines,
+    whose pieces may end between nodes, within 2e-8.
     """
     b = binning
     nodes = math.ceil(_STEPS * b.width / b.scale)
@@ -214,21 +229,26 @@ def _pieces(binning: Binning | GaussianGrid) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)
-def _covering_pieces(binning: Binning | GaussianGrid) -> np.ndarray:
-    """Weights of all bins, mirror included, as cubics in the gray level: (nodes, 4, T')."""
-    b = binning
-    low, high = b.value_range
-    nodes = math.ceil(_STEPS * b.levels * b.width / b.scale)
-    taps = b.taps(torch.linspace(low, high, nodes + 1, dtype=torch.float64))
+def _covering_pieces(binning: Binning) -> np.ndarray:
+    """Weights of all bins, mirror included, as cubics in the gray level: (nodes, 4, L')."""
+    b, noise = binning, NOISE[binning.kernel]
+    ratio = b.width / b.scale
+    nodes = math.ceil(_STEPS * b.levels * ratio)
+    position = torch.linspace(0, b.levels, nodes + 1, dtype=torch.float64)[:, None]
+    edges = torch.arange(-b.levels, 2 * b.levels + 1, dtype=torch.float64)
+    distance = (position - edges) * ratio
     weight, slope = (
-        part.new_zeros(nodes + 1, b.levels).scatter_add_(1, taps.bins, part)
-        for part in (taps.weight, taps.slope)
+        straight + (below + above).flip(1)
+        for below, straight, above in (
+            (-edge.diff(dim=1)).chunk(3, dim=1)
+            for edge in (noise.cdf(distance), noise.pdf(distance))
+        )
     )
-    return _cubics(weight, slope * ((high - low) / nodes))
+    return _cubics(weight, slope * (b.levels * ratio / nodes))
 
 
 def _cubics(weight: Tensor, slope: Tensor) -> np.ndarray:
-    """Polynomials between nodes (nodes, 4, T') through weights and slopes by step (nodes + 1, T)."""
+    """Polynomials (nodes, 4, T') through weights and slopes by step at nodes (nodes + 1, T)."""
     rise = weight.diff(dim=0)
     left, right = slope[:-1], slope[1:]
     cubics = [weight[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise]
@@ -239,6 +259,8 @@ def _cubics(weight: Tensor, slope: Tensor) -> np.ndarray:
 
 def lanes_for(binning: Binning | GaussianGrid) -> tuple[float, ...] | np.ndarray:
     """Something as long as a window: a tuple, whose length is part of its type, or an array."""
+    if _covers(binning):
+        return np.zeros(_whole_blocks(binning.levels))
     span = min(binning.n_taps, binning.levels)
     return (0.0,) * span if span <= _NARROW else np.zeros(_whole_blocks(span))
 

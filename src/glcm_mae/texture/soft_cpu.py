@@ -1,0 +1,70 @@
+"""Soft GLCMs as one compiled loop for the CPU (numba), without a gradient."""
+
+from __future__ import annotations
+
+# mypy: allow-untyped-defs
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .binning import Binning
+from .compiling import summing
+from .fused_cpu import first_pixels, scatter_all
+from .offsets import Offset
+from .regions import in_threads
+from .weights_cpu import empty_windows, fill_windows, kernel_tables, lanes_for
+
+
+@summing
+def _fill_matrices(patches, offsets, normalized, binning, tables, lanes, matrices):
+    """Fill ``matrices`` (M, O, L, L) with those of ``patches`` (M, p, q)."""
+    _, height, breadth = patches.shape
+    levels = binning[1]
+    stride = levels + len(lanes)  # a window may reach beyond the last bin, with weight 0
+    scratch = np.zeros(stride * stride)
+    square = scratch.reshape(stride, stride)
+    windows = empty_windows(height * breadth, len(lanes))
+    for m in range(len(patches)):
+        fill_windows(patches[m].reshape(-1), binning, tables, windows)
+        for o in range(len(offsets)):
+            first, step = first_pixels(offsets[o], 1, height, breadth)
+            share = 1.0 / len(first) if normalized else 1.0
+            scatter_all(scratch, stride, first, step, windows, share, lanes)
+            matrices[m, o] = square[:levels, :levels]
+            square[:] = 0.0
+
+
+def soft_matrices(
+    patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
+) -> Tensor:
+    """Do as `glcm_mae.texture.soft_glcm`, on as many threads as torch uses.
+
+    Parameters
+    ----------
+    patches : Tensor of float32 or float64 on the CPU, (M, p, q)
+        Intensities.
+    binning : Binning
+        Levels, kernel, bandwidth and range.
+    offsets : sequence of (dy, dx)
+        Pixel offsets.
+    normalized : bool
+        Divide by the number of pairs.
+
+    Returns
+    -------
+    Tensor, (M, O, L, L)
+    """
+    pixels = patches.contiguous().numpy()
+    matrices = np.empty((len(pixels), len(offsets), binning.levels, binning.levels), pixels.dtype)
+    how = (
+        *(np.array(offsets, dtype=np.int64), normalized),
+        *(*kernel_tables(binning), lanes_for(binning)),
+    )
+
+    def work(part: slice) -> None:
+        _fill_matrices(pixels[part], *how, matrices[part])
+
+    in_threads(work, len(pixels))
+    return torch.from_numpy(matrices)
