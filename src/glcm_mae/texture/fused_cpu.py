@@ -40,29 +40,32 @@ def scatter_all(matrix, stride, first, step, windows, share, lanes):
     """Add the outer products of all pairs' windows to a flat matrix."""
     start, weight, _ = windows
     width = len(lanes)
-    if width == FEW:
-        for a in first:
-            begin = start[a] * stride + start[a + step]
-            add_outer(FEW, matrix, begin, stride, weight, a * width, (a + step) * width, share)
-    elif width >= LANES:
-        for a in first:
-            begin = start[a] * stride + start[a + step]
-            for i in range(0, width, LANES):
-                for j in range(0, width, LANES):
-                    place, one, other = (
-                        begin + i * stride + j,
-                        a * width + i,
-                        (a + step) * width + j,
-                    )
-                    add_outer(LANES, matrix, place, stride, weight, one, other, share)
-    else:
-        for a in first:
-            _scatter(matrix, stride, a, a + step, windows, share, lanes)
+    for a in first:
+        b = a + step
+        if width == FEW:
+            begin = start[a] * stride + start[b]
+            add_outer(FEW, matrix, begin, stride, weight, a * width, b * width, share)
+        elif width >= LANES:
+            _scatter_wide(matrix, stride, a, b, windows, share, width)
+        else:
+            _scatter(matrix, stride, a, b, windows, share, lanes)
+
+
+@summing
+def _scatter_wide(matrix, stride, first, second, windows, share, width):
+    """Do so for one pair, block by block."""
+    start, weight, _ = windows
+    begin = start[first] * stride + start[second]
+    for i in range(0, width, LANES):
+        for j in range(0, width, LANES):
+            place = begin + i * stride + j
+            one, other = first * width + i, second * width + j
+            add_outer(LANES, matrix, place, stride, weight, one, other, share)
 
 
 @summing
 def _scatter(matrix, stride, first, second, windows, share, lanes):
-    """Do so for one pair of narrow windows, whose length the compiler knows."""
+    """Do so for a pair of narrow windows, whose length the compiler knows."""
     start, weight, _ = windows
     begin = start[first] * stride + start[second]
     for i in range(len(lanes)):
@@ -114,7 +117,7 @@ def _gather_all(matrix, stride, first, step, windows, common, worth, lanes, by_p
 
 @summing
 def _gather_wide(matrix, stride, first, second, windows, width):
-    """Sum of the entries of one pair times their cells, and its derivatives by the two pixels."""
+    """Sum of a pair's entries times their cells and its derivatives by the two, block by block."""
     start, weight, slope = windows
     begin = start[first] * stride + start[second]
     value, by_first, by_second = 0.0, 0.0, 0.0
@@ -129,7 +132,7 @@ def _gather_wide(matrix, stride, first, second, windows, width):
 
 @summing
 def _gather(matrix, stride, first, second, windows, lanes):
-    """Do so for narrow windows, whose length the compiler knows."""
+    """Do so for a pair of narrow windows."""
     start, weight, slope = windows
     begin = start[first] * stride + start[second]
     value, by_first, by_second = 0.0, 0.0, 0.0
