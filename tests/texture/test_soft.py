@@ -30,7 +30,8 @@ def form(request, monkeypatch):
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("bandwidth", [None, 0.3])
 @pytest.mark.parametrize(
-    ("kernel", "levels"), [("gaussian", 8), ("linear", 8), ("bspline", 8), ("gaussian", 32)]
+    ("kernel", "levels"),
+    [("gaussian", 8), ("linear", 8), ("bspline", 8), ("gaussian", 16), ("gaussian", 32)],
 )
 def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels, bandwidth):
     patches = torch.rand(200, 8, 8) * 1.2 - 0.1
@@ -40,12 +41,22 @@ def test_soft_glcm_without_gradient_equals_the_one_with(kernel, levels, bandwidt
 
 
 @pytest.mark.usefixtures("form")
-@pytest.mark.parametrize("differentiable", [True, False])
-def test_nan_is_not_swallowed(differentiable):
+@pytest.mark.parametrize(
+    "binning", [Binning(16), Binning(8, bandwidth=0.07), Binning(16, "bspline", 0.3)], ids=str
+)
+def test_no_entry_is_negative(binning):
+    constant = torch.linspace(0, 1, 2001)[:, None, None].expand(-1, 3, 3)
+    assert soft_glcm(constant, binning).min() >= 0
+
+
+@pytest.mark.parametrize("way", ["gradient", "compiled", "tensors"])
+def test_nan_is_not_swallowed(way, monkeypatch):
     patches = torch.rand(200, 8, 8)  # so many that weights are looked up
     patches[0, 3, 3] = float("nan")
     patches[1, 3, 3] = float("inf")
-    matrices = soft_glcm(patches.requires_grad_(differentiable), Binning(4))
+    if way == "tensors":
+        monkeypatch.setattr("glcm_mae.texture.soft.runs_compiled", lambda _: False)
+    matrices = soft_glcm(patches.requires_grad_(way == "gradient"), Binning(4))
     assert matrices[:2].isnan().all()
     assert matrices[2:].isfinite().all()
 

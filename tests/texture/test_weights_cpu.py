@@ -21,6 +21,9 @@ BINNINGS = [
     *(Binning(8, kernel) for kernel in ("sigmoid", "linear", "bspline")),
     Binning(8, "linear", bandwidth=0.7),
     Binning(64, "sigmoid", bandwidth=0.02),
+    Binning(8, "sigmoid", bandwidth=0.025),
+    Binning(4, "sigmoid", bandwidth=0.05),
+    Binning(32, bandwidth=0.3),
     Binning(8, bandwidth=2.0),
     Binning(8, bandwidth=0.005),
 ]

@@ -88,9 +88,9 @@ def _clear(matrix, stride, first, second, windows, lanes):
 
 @summing
 def _gather_all(matrix, stride, first, step, windows, common, worth, lanes, by_pixel):
-    """Sum of the entries of all pairs times their cells; adds its derivative to ``by_pixel``.
+    """Sum of the entries of all pairs times their cells.
 
-    ``common`` is added to each cell for the derivative.
+    Adds ``worth`` times its derivative to ``by_pixel``, as if each cell were ``common`` more.
     """
     start, weight, slope = windows
     width = len(lanes)

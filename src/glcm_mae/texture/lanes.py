@@ -123,7 +123,7 @@ def put_cubics(typing, lanes, values, slopes, at, pieces, place, size, fraction,
 
 
 class _Vectors:
-    """Instructions on a number of numbers at a time."""
+    """Instructions on ``lanes`` numbers at a time."""
 
     def __init__(self, context, builder, dtype, lanes):
         self.context, self.builder, self.lanes = context, builder, lanes

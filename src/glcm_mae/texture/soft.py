@@ -18,8 +18,11 @@ from .offsets import Offset, check_offsets, pair_views
 _STEPS_PER_BANDWIDTH = 128
 _MOST_NODES = 2**13
 
-# Weights that are looked up at a time.
-_CHUNK = 2**18
+# Weights that are held at a time. A CPU's cache wants few; a GPU wants more, and has the room.
+_CHUNK, _CHUNK_OF_GPU = 2**18, 2**26
+
+# Up to so many bins a pixel the compiled loops are ahead, beyond it matrix products.
+_MOST_COMPILED = 16
 
 
 def soft_glcm(
@@ -64,28 +67,30 @@ def soft_glcm(
     """
     check_offsets(offsets, *patches.shape[-2:])
     patches = patches if patches.dtype == torch.float64 else patches.float()
-    every = patches.detach().reshape(-1, *patches.shape[-2:])
     if patches.requires_grad and torch.is_grad_enabled():
         matrices = _matrices(_weights_of_all_levels(patches, binning), offsets, normalized)
-    elif runs_compiled(patches.device):
-        from .soft_cpu import soft_matrices  # imports numba, which takes half a second
-
-        matrices = soft_matrices(every, binning, offsets, normalized)
     else:
-        matrices = _matrices_in_parts(every, binning, offsets, normalized)
+        every = patches.detach().reshape(-1, *patches.shape[-2:])
+        matrices = _matrices_without_gradient(every, binning, offsets, normalized)
     poison = patches.detach().sum(dim=(-2, -1)) * 0  # NaN has no gray level
     shape = *patches.shape[:-2], len(offsets), binning.levels, binning.levels
     return matrices.view(shape) + poison[..., None, None, None]
 
 
-def _matrices_in_parts(
+def _matrices_without_gradient(
     patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
 ) -> Tensor:
-    """Compute those of some patches at a time: (M, p, q) to (M, O, L, L); no gradient."""
+    """Do so for patches (M, p, q), faster: (M, O, L, L)."""
+    few = min(binning.n_taps, binning.levels) <= _MOST_COMPILED
+    if few and runs_compiled(patches.device):
+        from .soft_cpu import soft_matrices  # imports numba, which takes half a second
+
+        return soft_matrices(patches, binning, offsets, normalized)
     nodes = _nodes(binning)
     use_table = binning.kernel != "linear" and nodes <= min(_MOST_NODES, patches.numel())
     table = _table(binning, nodes, patches) if use_table else None
-    step = max(1, _CHUNK // max(1, patches[:1].numel() * binning.levels))
+    weights = _CHUNK if patches.device.type == "cpu" else _CHUNK_OF_GPU
+    step = max(1, weights // max(1, patches[:1].numel() * binning.levels))
     return torch.cat(
         [
             _matrices(

@@ -32,7 +32,8 @@ def _fill_matrices(patches, offsets, normalized, binning, tables, lanes, matrice
             first, step = first_pixels(offsets[o], 1, height, breadth)
             share = 1.0 / len(first) if normalized else 1.0
             scatter_all(scratch, stride, first, step, windows, share, lanes)
-            matrices[m, o] = square[:levels, :levels]
+            # A cubic may fall short of a weight of nothing by 1e-9, and roots are taken of entries.
+            matrices[m, o] = np.maximum(square[:levels, :levels], 0.0)
             square[:] = 0.0
 
 
@@ -40,6 +41,8 @@ def soft_matrices(
     patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
 ) -> Tensor:
     """Do as `glcm_mae.texture.soft_glcm`, on as many threads as torch uses.
+
+    Each thread holds the weights of one patch, some 130 to 280 bytes a pixel.
 
     Parameters
     ----------
@@ -58,10 +61,8 @@ def soft_matrices(
     """
     pixels = patches.contiguous().numpy()
     matrices = np.empty((len(pixels), len(offsets), binning.levels, binning.levels), pixels.dtype)
-    how = (
-        *(np.array(offsets, dtype=np.int64), normalized),
-        *(*kernel_tables(binning), lanes_for(binning)),
-    )
+    steps = np.array(offsets, dtype=np.int64)
+    how = steps, normalized, *kernel_tables(binning), lanes_for(binning)
 
     def work(part: slice) -> None:
         _fill_matrices(pixels[part], *how, matrices[part])
