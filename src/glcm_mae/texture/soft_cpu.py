@@ -26,10 +26,10 @@ def _fill_matrices(patches, offsets, normalized, binning, tables, lanes, matrice
     scratch = np.zeros(stride * stride)
     square = scratch.reshape(stride, stride)
     windows = empty_windows(height * breadth, len(lanes))
+    pairs = [first_pixels(offset, 1, height, breadth) for offset in offsets]
     for m in range(len(patches)):
         fill_windows(patches[m].reshape(-1), binning, tables, windows)
-        for o in range(len(offsets)):
-            first, step = first_pixels(offsets[o], 1, height, breadth)
+        for o, (first, step) in enumerate(pairs):
             share = 1.0 / len(first) if normalized else 1.0
             scatter_all(scratch, stride, first, step, windows, share, lanes)
             # A cubic may fall short of a weight of nothing by 1e-9, and roots are taken of entries.
@@ -48,12 +48,8 @@ def soft_matrices(
     ----------
     patches : Tensor of float32 or float64 on the CPU, (M, p, q)
         Intensities.
-    binning : Binning
-        Levels, kernel, bandwidth and range.
-    offsets : sequence of (dy, dx)
-        Pixel offsets.
-    normalized : bool
-        Divide by the number of pairs.
+    binning, offsets, normalized
+        As for `glcm_mae.texture.soft_glcm`.
 
     Returns
     -------

@@ -241,14 +241,15 @@ def _covering_pieces(binning: Binning) -> np.ndarray:
     position = torch.linspace(0, b.levels, nodes + 1, dtype=torch.float64)[:, None]
     edges = torch.arange(-b.levels, 2 * b.levels + 1, dtype=torch.float64)
     distance = (position - edges) * ratio
-    weight, slope = (
-        straight + (below + above).flip(1)
-        for below, straight, above in (
-            (-edge.diff(dim=1)).chunk(3, dim=1)
-            for edge in (noise.cdf(distance), noise.pdf(distance))
-        )
-    )
+    weight = _folded(-noise.cdf(distance).diff(dim=1))
+    slope = _folded(-noise.pdf(distance).diff(dim=1))
     return _cubics(weight, slope * (b.levels * ratio / nodes))
+
+
+def _folded(weight: Tensor) -> Tensor:
+    """Mirror what lies beyond the range into it: (nodes, 3 L) to (nodes, L)."""
+    below, straight, above = weight.chunk(3, dim=1)
+    return straight + (below + above).flip(1)
 
 
 def _cubics(weight: Tensor, slope: Tensor) -> np.ndarray:
