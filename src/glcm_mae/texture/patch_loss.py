@@ -180,14 +180,16 @@ class _Compared(torch.autograd.Function):
         gradient = torch.zeros_like(prediction, dtype=dtype, memory_format=torch.contiguous_format)
         pixels = _CHUNK if prediction.device.type == "cpu" else _CHUNK_OF_GPU
         images = max(1, pixels // max(1, prediction[:1].numel()))
-        parts = []
+        # Filled part by part: what a part leaves behind would lie between the pieces of memory that
+        # it has freed, and the next part would ask for more.
+        distance = gradient.new_zeros(len(prediction), n_groups)
         with torch.autocast(prediction.device.type, enabled=False):
             for start in range(0, len(prediction), images):
                 part = slice(start, start + images)
                 chunk = prediction[part].to(dtype), target[part].to(dtype), mask[part]
-                parts.append(_compare_images(loss, *chunk, gradient[part]))
+                _compare_images(loss, *chunk, distance[part], gradient[part])
         ctx.save_for_backward(gradient)
-        return torch.cat(parts) if parts else prediction.new_zeros(0, n_groups, dtype=dtype)
+        return distance
 
     @staticmethod
     @once_differentiable
@@ -202,9 +204,14 @@ class _Compared(torch.autograd.Function):
 
 
 def _compare_images(
-    loss: PatchLoss, prediction: Tensor, target: Tensor, mask: Tensor, gradient: Tensor
-) -> Tensor:
-    """Distances (B, n_groups) of a few images; fills their gradient (B, C, H, W)."""
+    loss: PatchLoss,
+    prediction: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    distance: Tensor,
+    gradient: Tensor,
+) -> None:
+    """Fill the distances (B, n_groups) of a few images and their gradient (B, C, H, W)."""
     size = loss.patch_size
     grid = prediction.shape[-2] // size, prediction.shape[-1] // size
     groups = group_patches(mask, grid, loss.pool)
@@ -213,17 +220,15 @@ def _compare_images(
     place = image, row, column  # (G, M) each
     counted = tuple(index[groups.valid] for index in place)
     mixing = _mixing(loss.channels, prediction)  # (C', C)
-    distance = prediction.new_zeros(len(groups.owner))
+    by_group = prediction.new_zeros(len(groups.owner))
     for mix in mixing:
         p, t = (_tiles(_plane(images, mix), size)[place] for images in (prediction, target))
         found = loss.compare(p, t, groups.valid)  # of (G, M, p, p)
-        distance += found.value + _poison(p, groups.valid) + _poison(t, groups.valid)
+        by_group += found.value + _poison(p, groups.valid) + _poison(t, groups.valid)
         slope = found.gradient[groups.valid] / len(mixing)
         for channel in mix.nonzero()[:, 0].tolist():
             _tiles(gradient[:, channel], size)[counted] = slope * mix[channel]
-    out = distance.new_zeros(len(mask) * groups.n_groups)
-    out[groups.owner] = distance / len(mixing)
-    return out.view(len(mask), groups.n_groups)
+    distance.view(-1)[groups.owner] = by_group / len(mixing)
 
 
 def _mixing(channels: Channels, images: Tensor) -> Tensor:
