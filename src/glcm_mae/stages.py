@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -265,7 +266,10 @@ def _recipes_in(options: str) -> list[str]:
 def _with_failures(report: str, failures: Sequence[Failure]) -> tuple[str, int]:
     if not failures:
         return report, 0
-    listed = "\n".join(f"  {failure.cell}: {failure.reason}" for failure in failures)
+    cells: dict[str, list[str]] = defaultdict(list)
+    for failure in failures:
+        cells[failure.reason].append(failure.cell)
+    listed = "\n".join(f"  {'; '.join(names)}: {reason}" for reason, names in cells.items())
     told = f"{len(failures)} failed; the same command tries them again:\n{listed}"
     return f"{report}\n\n{told}".strip(), 2
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from glcm_mae.cli import main
 from glcm_mae.data import make_phantom, read_manifest, write_phantom
@@ -19,10 +20,11 @@ from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import DataSettings
+from glcm_mae.stages import _with_failures
 from glcm_mae.study import format_page, format_summary
 from glcm_mae.study.alone import alone_in
 from glcm_mae.study.arms import read_arms
-from glcm_mae.study.cells import cell_folder
+from glcm_mae.study.cells import Failure, cell_folder
 from glcm_mae.training import probe as probing
 from glcm_mae.training.inputs import encoder_or_random, read_images
 
@@ -623,3 +625,31 @@ def test_a_positive_class_of_three_is_no_error_in_crossval(
 ) -> None:
     more = ["--positive", "dense", "--by", "knn", "--seeds", "1"]
     assert main(["crossval", *_words(images, recipe, tmp_path / "out", *more)]) == 0
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_image_that_the_settings_do_not_fit_is_told_once_and_first(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], apart: bool
+) -> None:
+    mixed = write_phantom(make_phantom(6, 2, 32), tmp_path / "mixed")
+    odd = sorted(mixed.parent.rglob("*.png"))[-1]
+    Image.new("L", (48, 32)).save(odd)
+    given = [images, "--pretrain_on", str(mixed)] if apart else [mixed]
+    words = _compare(given[0], recipe, tmp_path / "out", *given[1:])
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.err.count("has 32 x 48 pixels (height x width) instead of 32 x 32") == 1
+    assert odd.name in told.err
+    assert "failed" not in told.out + told.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_cells_that_fail_alike_are_listed_together() -> None:
+    failures = [
+        Failure("a, fold 0", "full"),
+        Failure("b, fold 0", "empty"),
+        Failure("a, fold 1", "full"),
+    ]
+    told, code = _with_failures("", failures)
+    assert code == 2
+    assert told.splitlines()[1:] == ["  a, fold 0; a, fold 1: full", "  b, fold 0: empty"]

@@ -21,7 +21,7 @@ from glcm_mae.settings import (
     ProbeSettings,
     height_and_width,
 )
-from glcm_mae.training.inputs import check_classes, labelled
+from glcm_mae.training.inputs import check_classes, check_readable, labelled
 from glcm_mae.training.progress import Meter
 
 from .alone import alone_in
@@ -103,9 +103,11 @@ def run_study(
             f"positive is {settings.positive!r}, which is no class of {settings.images}: give one "
             f"of {', '.join(manifest.classes)}."
         )
+    unlabelled = _unlabelled(settings, reading, published)
+    _check_images(arms, manifest, unlabelled)
     with alone_in(out):
         pin_weights(arms, out)
-        folds = _deal(settings, manifest, reading, out / "folds", published)
+        folds = _deal(settings, manifest, unlabelled, out / "folds", published)
         _check_folds(folds)
         shared = pretraining_cells(arms, folds, settings.seeds, out)
         failures = run_all(shared, settings.engine, out)
@@ -149,6 +151,37 @@ def _reading(settings: CrossvalSettings, arms: Sequence[Arm]) -> DataSettings:
 
 def _stages_of(arm: Arm) -> list[PretrainSettings | ProbeSettings | FinetuneSettings]:
     return [stage for stage in (arm.pretrain, arm.probe, arm.finetune) if stage is not None]
+
+
+def _unlabelled(
+    settings: CrossvalSettings, reading: DataSettings, published: bool
+) -> Manifest | None:
+    """List the images to pre-train on, if they are others than those that are tested."""
+    if settings.pretrain_on is None:
+        return None
+    if published:
+        raise UserError("protocol published pre-trains on all images: leave out pretrain_on.")
+    return read_manifest(settings.pretrain_on, reading.patient_regex, reading.plane, may_cross=True)
+
+
+def _check_images(arms: Sequence[Arm], manifest: Manifest, unlabelled: Manifest | None) -> None:
+    """Read every image as the arms will, so that a setting that does not fit is told once."""
+    learning = [arm.pretrain.data for arm in arms if arm.pretrain is not None]
+    tested = [
+        stage.data for arm in arms for stage in (arm.probe, arm.finetune) if stage is not None
+    ]
+    if unlabelled is None:
+        _check_readable(learning + tested, manifest)
+    else:
+        _check_readable(tested, manifest)
+        _check_readable(learning, unlabelled)
+
+
+def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> None:
+    """Read the images once in each way that differs."""
+    alike = [replace(data, images="", patient_regex=None, fold=None) for data in ways]
+    for data in {repr(data): data for data in alike}.values():
+        check_readable(data, manifest)
 
 
 def _check_folds(folds: Sequence[Fold]) -> None:
@@ -227,23 +260,18 @@ def _check_stages(arm: Arm) -> None:
 def _deal(
     settings: CrossvalSettings,
     manifest: Manifest,
-    reading: DataSettings,
+    unlabelled: Manifest | None,
     folder: Path,
     published: bool,
 ) -> list[Fold]:
     if published:
-        if settings.pretrain_on is not None:
-            raise UserError("protocol published pre-trains on all images: leave out pretrain_on.")
         return write_published_folds(manifest, folder, settings.folds, settings.split_seed)
     with Meter("looking for copies", len(manifest)) as meter:
         folds = write_folds(
             manifest, folder, settings.folds, settings.split_seed, lambda _: meter.advance(images=1)
         )
-    if settings.pretrain_on is None:
+    if unlabelled is None:
         return folds
-    unlabelled = read_manifest(
-        settings.pretrain_on, reading.patient_regex, reading.plane, may_cross=True
-    )
     with Meter("looking for tested images", len(manifest) + len(unlabelled)) as meter:
         return add_unlabelled(folds, unlabelled, folder, lambda _: meter.advance(images=1))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, load_images, read_manifest
+from glcm_mae.data import Manifest, check_images, load_images, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     SIZES,
@@ -26,6 +28,7 @@ from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 from .progress import Meter
 
 _BATCH = 64
+_T = TypeVar("_T")
 
 _LICENCE_NOTE = (
     "The encoder starts from weights of another project: their licence holds for the result, too "
@@ -79,8 +82,39 @@ def read_images(
         If they cannot be read as the settings say.
     """
     manifest = manifest or read_manifest(data.images, data.patient_regex, data.plane)
-    with Meter("reading images", len(manifest), enabled=not quiet) as meter:
-        loaded = load_images(
+    loaded = _read_by(load_images, "reading images", data, manifest, quiet)
+    for name, reason in () if quiet else loaded.skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
+
+
+def check_readable(data: DataSettings, manifest: Manifest) -> None:
+    """Refuse images that `read_images` would refuse, and keep none of them.
+
+    Parameters
+    ----------
+    data : DataSettings
+        How they are read.
+    manifest : Manifest
+        Which images.
+
+    Raises
+    ------
+    UserError
+        If they cannot be read as the settings say.
+    """
+    _read_by(check_images, "checking images", data, manifest)
+
+
+def _read_by(
+    reader: Callable[..., _T],
+    title: str,
+    data: DataSettings,
+    manifest: Manifest,
+    quiet: bool = False,
+) -> _T:
+    with Meter(title, len(manifest), enabled=not quiet) as meter:
+        return reader(
             manifest.records,
             height_and_width(data.image_size),
             data.color,
@@ -91,9 +125,6 @@ def read_images(
             invert_monochrome1=data.invert_monochrome1,
             plane=data.plane,
         )
-    for name, reason in () if quiet else loaded.skipped:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
-    return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
 
 
 def labelled(data: DataSettings, *, may_cross: bool = False) -> Manifest:
