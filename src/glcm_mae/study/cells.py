@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from glcm_mae.training.run import Run
 from .alone import alone_in
 from .arms import Arm
 from .folds import Fold
+from .pace import Pace
 
 Stage = PretrainSettings | ProbeSettings | FinetuneSettings | BaselineSettings
 
@@ -35,11 +37,14 @@ class Cell:
     ----------
     name : str
         What messages call it.
+    arm : str
+        Its arm or baseline.
     stages : tuple of settings
         What it runs, in this order. Each has a folder of its own.
     """
 
     name: str
+    arm: str
     stages: tuple[Stage, ...]
 
 
@@ -82,6 +87,7 @@ def cells(
     return [
         Cell(
             f"{arm.name}, seed {seed}, fold {fold.number}",
+            arm.name,
             tuple(_stages(arm, seed, fold, folds, out, allow_seen)),
         )
         for seed in range(seeds)
@@ -110,6 +116,7 @@ def pretraining_cells(
     return [
         Cell(
             f"{arm.name}, seed {seed}, pre-training",
+            arm.name,
             (_pretraining(arm, seed, folds[0], folds, out),),
         )
         for seed in range(seeds)
@@ -139,6 +146,7 @@ def baseline_cells(
     return [
         Cell(
             f"{kind}, fold {fold.number}",
+            kind,
             (
                 BaselineSettings(
                     data=_data(reading, fold.images),
@@ -214,21 +222,41 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     -------
     list of Failure
     """
+    failures: list[Failure] = []
+    pace = Pace()
+    waiting = [(number, cell.arm) for number, cell in enumerate(chosen, 1) if not _is_done(cell)]
+    for number, cell in enumerate(chosen, 1):
+        told = f"[{number}/{len(chosen)}] {cell.name}"
+        if _is_done(cell):
+            print(f"{told}: finished before", file=sys.stderr, flush=True)
+            continue
+        left = pace.left([arm for other, arm in waiting if other >= number])
+        print(f"{told}{left}", file=sys.stderr, flush=True)
+        is_whole = not any(map(_is_begun, cell.stages))
+        start = time.monotonic()
+        failed = _run_stages(cell)
+        if is_whole and not failed:
+            pace.took(cell.arm, time.monotonic() - start)
+        failures += failed
+    return failures
+
+
+def _is_done(cell: Cell) -> bool:
+    return all(map(_is_finished, cell.stages))
+
+
+def _run_stages(cell: Cell) -> list[Failure]:
     failures = []
-    for number, cell in enumerate(chosen, start=1):
-        done = all(_is_finished(stage) for stage in cell.stages)
-        told = f"[{number}/{len(chosen)}] {cell.name}{': finished before' * done}"
-        print(told, file=sys.stderr, flush=True)
-        for stage in cell.stages:
-            try:
-                _run(stage)
-            except Exception as error:  # of any kind: other cells and days of work stand behind it
-                if not isinstance(error, UserError | OSError | MemoryError):
-                    traceback.print_exc()
-                failures.append(Failure(cell.name, str(error) or type(error).__name__))
-                print(f"{cell.name} failed: {failures[-1].reason}", file=sys.stderr, flush=True)
-                if isinstance(stage, PretrainSettings):
-                    break  # the others stand on it
+    for stage in cell.stages:
+        try:
+            _run(stage)
+        except Exception as error:  # of any kind: other cells and days of work stand behind it
+            if not isinstance(error, UserError | OSError | MemoryError):
+                traceback.print_exc()
+            failures.append(Failure(cell.name, str(error) or type(error).__name__))
+            print(f"{cell.name} failed: {failures[-1].reason}", file=sys.stderr, flush=True)
+            if isinstance(stage, PretrainSettings):
+                break  # the others stand on it
     return failures
 
 
