@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -373,7 +374,9 @@ def test_ctrl_c_in_the_middle_of_a_training(phantom, tmp_path):
     words = ["--data.images", phantom, *TINY["pretrain"], "--optimizer.epochs", 400]
     words += ["--checkpoint_minutes", 0, "--out", tmp_path / "run"]
     command = [sys.executable, "-m", "glcm_mae.cli", "pretrain", *map(str, words)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell that puts the tests into the background has them ignore the signal.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
     while not (tmp_path / "run" / "checkpoint.pt").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
