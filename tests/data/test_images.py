@@ -95,6 +95,17 @@ def test_resize_none_changes_nothing_and_refuses_other_sizes(tmp_path: Path) -> 
         load_images([fits, odd], image_size=(6, 8))
 
 
+def test_what_is_not_kept_is_refused_alike(tmp_path: Path) -> None:
+    Image.new("L", (8, 6)).save(tmp_path / "a.png")
+    Image.new("RGB", (8, 6)).save(tmp_path / "b.png")
+    a, b = (Record(tmp_path / name, None, name, None) for name in ("a.png", "b.png"))
+    checked = load_images([a], (6, 8), keep=False)
+    assert checked.pixels.shape == (0, 1, 6, 8)
+    assert checked.hashes == load_images([a], (6, 8)).hashes
+    with pytest.raises(UserError, match="not alike, 1 gray"):
+        load_images([a, b], (6, 8), keep=False)
+
+
 def test_resize_geometry(tmp_path: Path) -> None:
     # A wide image whose left, middle and right thirds differ.
     thirds = np.repeat(np.array([[50, 100, 200]], np.uint8), [8, 8, 8], axis=1).repeat(8, axis=0)

@@ -1,7 +1,7 @@
 """Reading medical images: files, manifests, splits without leaks, augmentation, a phantom."""
 
 from glcm_mae.data.augment import Augment
-from glcm_mae.data.images import LoadedImages, check_images, content_hash, file_hashes, load_images
+from glcm_mae.data.images import LoadedImages, content_hash, file_hashes, load_images
 from glcm_mae.data.manifest import Manifest, Record, patients_on_two_sides, read_manifest
 from glcm_mae.data.phantom import Phantom, Texture, make_phantom, write_phantom
 from glcm_mae.data.readers import (
@@ -27,7 +27,6 @@ __all__ = [
     "Split",
     "Texture",
     "UnreadableImage",
-    "check_images",
     "content_hash",
     "count_frames",
     "file_hashes",

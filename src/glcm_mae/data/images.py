@@ -20,7 +20,7 @@ from glcm_mae.data.readers import Facts, Plane, UnreadableImage, one_line, read_
 from glcm_mae.data.windows import Unscalable, unit_range
 from glcm_mae.errors import UserError
 
-__all__ = ["LoadedImages", "check_images", "content_hash", "file_hashes", "load_images"]
+__all__ = ["LoadedImages", "content_hash", "file_hashes", "load_images"]
 
 Color = Literal["auto", "gray", "rgb"]
 Resize = Literal["none", "stretch", "crop", "pad"]
@@ -83,6 +83,7 @@ def load_images(
     progress: Callable[[int], None] | None = None,
     invert_monochrome1: bool = False,
     plane: Plane = "axial",
+    keep: bool = True,
 ) -> LoadedImages:
     """Read all images and bring them to one size, colour and range.
 
@@ -122,6 +123,8 @@ def load_images(
         WhiteIsZero). Without it they are refused.
     plane : {"axial", "coronal", "sagittal"}
         How NIfTI volumes are cut into slices; as for `read_manifest`.
+    keep : bool
+        False reads and refuses alike, but keeps no pixels: the tensor is then (0, C, H, W).
 
     Returns
     -------
@@ -149,78 +152,6 @@ def load_images(
     >>> loaded.pixels[0, 0, :, 0]
     tensor([0.2000, 0.2000, 0.2000, 0.0000])
     """
-    images: Tensor | None = None
-    kept: list[int] = []
-    hashes: list[str] = []
-    skipped: list[tuple[str, str]] = []
-    how = image_size, color, resize, window, on_error, progress, invert_monochrome1, plane
-    for index, loaded in enumerate(_one_by_one(records, *how)):
-        if isinstance(loaded, UnreadableImage):
-            skipped.append((one_line(records[index].name), loaded.reason))
-            continue
-        if images is None:
-            images = loaded.pixels.new_empty(len(records), *loaded.pixels.shape)
-        if images.shape[1:] == loaded.pixels.shape:  # else they are refused when all were seen
-            images[len(kept)] = loaded.pixels
-        kept.append(index)
-        hashes.append(loaded.digest)
-    if images is None:
-        raise UserError(
-            f"None of the {len(records)} images can be read; the first: {skipped[0][0]} "
-            f"{skipped[0][1]}"
-        )
-    return LoadedImages(images[: len(kept)], np.array(kept, dtype=np.int64), skipped, hashes)
-
-
-def check_images(
-    records: Sequence[Record],
-    image_size: tuple[int, int],
-    color: Color = "auto",
-    resize: Resize = "none",
-    window: tuple[float, float] | NamedWindow | None = None,
-    on_error: OnError = "stop",
-    progress: Callable[[int], None] | None = None,
-    invert_monochrome1: bool = False,
-    plane: Plane = "axial",
-) -> None:
-    """Refuse images that `load_images` would refuse, and keep none of them.
-
-    Parameters
-    ----------
-    records, image_size, color, resize, window, on_error, progress, invert_monochrome1, plane
-        As for `load_images`.
-
-    Raises
-    ------
-    UserError
-        As `load_images`, but for images of which none can be read where `on_error` is "skip".
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from PIL import Image
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Image.new("L", (8, 6)).save(f"{folder}/a.png")
-    ...     check_images([Record(Path(folder, "a.png"), None, "a", None)], image_size=(6, 8))
-    """
-    how = image_size, color, resize, window, on_error, progress, invert_monochrome1, plane
-    for _ in _one_by_one(records, *how):
-        pass
-
-
-def _one_by_one(
-    records: Sequence[Record],
-    image_size: tuple[int, int],
-    color: Color,
-    resize: Resize,
-    window: tuple[float, float] | NamedWindow | None,
-    on_error: OnError,
-    progress: Callable[[int], None] | None,
-    invert_monochrome1: bool,
-    plane: Plane,
-) -> Iterator[_Loaded | UnreadableImage]:
-    """Yield each image, ready, or why it is skipped; in the end refuse what is not alike."""
     _check_settings(records, image_size, color, resize, window, on_error)
     load = partial(
         _load,
@@ -231,19 +162,36 @@ def _one_by_one(
         invert_monochrome1=invert_monochrome1,
         plane=plane,
     )
+    images: Tensor | None = None
+    kept: list[int] = []
+    hashes: list[str] = []
+    skipped: list[tuple[str, str]] = []
     names_by_channels: dict[int, list[str]] = defaultdict(list)
     names_by_range: dict[str, list[str]] = defaultdict(list)
     for index, loaded in enumerate(_in_threads(load, records)):
-        if not isinstance(loaded, UnreadableImage):
-            name = one_line(records[index].name)
+        name = one_line(records[index].name)
+        if isinstance(loaded, UnreadableImage):
+            if on_error == "stop":
+                raise loaded
+            skipped.append((name, loaded.reason))
+        else:
             names_by_channels[loaded.pixels.shape[0]].append(name)
             names_by_range[_range(loaded.facts)].append(name)
-        elif on_error == "stop":
-            raise loaded
-        yield loaded
+            if images is None:
+                images = loaded.pixels.new_empty(len(records) * keep, *loaded.pixels.shape)
+            if keep and len(names_by_channels) == 1:  # else only counted, for the error below
+                images[len(kept)] = loaded.pixels
+            kept.append(index)
+            hashes.append(loaded.digest)
         if progress is not None:
             progress(index + 1)
+    if images is None:
+        raise UserError(
+            f"None of the {len(records)} images can be read; the first: {skipped[0][0]} "
+            f"{skipped[0][1]}"
+        )
     _check_alike(names_by_channels, names_by_range, window)
+    return LoadedImages(images[: len(kept)], np.array(kept, dtype=np.int64), skipped, hashes)
 
 
 def content_hash(pixels: np.ndarray) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, check_images, load_images, read_manifest
+from glcm_mae.data import LoadedImages, Manifest, load_images, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     SIZES,
@@ -28,7 +26,6 @@ from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 from .progress import Meter
 
 _BATCH = 64
-_T = TypeVar("_T")
 
 _LICENCE_NOTE = (
     "The encoder starts from weights of another project: their licence holds for the result, too "
@@ -82,7 +79,7 @@ def read_images(
         If they cannot be read as the settings say.
     """
     manifest = manifest or read_manifest(data.images, data.patient_regex, data.plane)
-    loaded = _read_by(load_images, "reading images", data, manifest, quiet)
+    loaded = _load("reading images", data, manifest, quiet=quiet)
     for name, reason in () if quiet else loaded.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
@@ -103,18 +100,14 @@ def check_readable(data: DataSettings, manifest: Manifest) -> None:
     UserError
         If they cannot be read as the settings say.
     """
-    _read_by(check_images, "checking images", data, manifest)
+    _load("checking images", data, manifest, keep=False)
 
 
-def _read_by(
-    reader: Callable[..., _T],
-    title: str,
-    data: DataSettings,
-    manifest: Manifest,
-    quiet: bool = False,
-) -> _T:
+def _load(
+    title: str, data: DataSettings, manifest: Manifest, *, quiet: bool = False, keep: bool = True
+) -> LoadedImages:
     with Meter(title, len(manifest), enabled=not quiet) as meter:
-        return reader(
+        return load_images(
             manifest.records,
             height_and_width(data.image_size),
             data.color,
@@ -124,6 +117,7 @@ def _read_by(
             progress=lambda _: meter.advance(images=1),
             invert_monochrome1=data.invert_monochrome1,
             plane=data.plane,
+            keep=keep,
         )
 
 
