@@ -19,6 +19,7 @@ from glcm_mae.data import make_phantom, read_manifest, write_phantom
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
+from glcm_mae.provenance import made_by
 from glcm_mae.settings import DataSettings
 from glcm_mae.stages import _with_failures
 from glcm_mae.study import format_page, format_summary
@@ -142,6 +143,21 @@ def test_the_same_command_reuses_what_is_finished(
     monkeypatch.setattr("glcm_mae.training.inputs.read_images", _no_stage)
     assert main(_compare(images, recipe, out)) == 0
     assert _tables(out) == before
+
+
+def test_the_page_names_the_code_that_made_each_run(done: tuple[Path, Path]) -> None:
+    out, _ = done
+    comparison = json.loads((out / "comparison.json").read_text())
+    code = made_by()["code"]
+    assert comparison["code"] == code
+    # A baseline, and three arms, of which two pre-train.
+    assert comparison["code_of_runs"] == {code: 3 * (1 + 3 + 2)}
+    assert f"code {code[:12]}." in format_summary(comparison)
+    assert "other code" not in format_summary(comparison)
+    comparison["code_of_runs"] = {code: 10, "f" * 40: 4, "": 1}
+    assert "other code made, and how many: ffffffffffff (4), not told (1)." in format_summary(
+        comparison
+    )
 
 
 def test_cells_of_other_settings_are_refused_and_kept(

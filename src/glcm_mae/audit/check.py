@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import glcm_mae
 from glcm_mae.audit.findings import Finding, class_findings, image_findings
 from glcm_mae.audit.identifiers import count_identifiers
 from glcm_mae.audit.inspection import Look, inspect, places
@@ -22,6 +21,7 @@ from glcm_mae.data import Manifest, one_line
 from glcm_mae.data.duplicates import copy_groups, near_duplicates
 from glcm_mae.data.groups import joined_groups
 from glcm_mae.files import write_atomically
+from glcm_mae.provenance import made_by
 
 __all__ = ["Audit", "check", "write_audit"]
 
@@ -124,7 +124,7 @@ class Audit:
             ``identifiers``.
         """
         return {
-            "glcm_mae": glcm_mae.__version__,
+            **made_by(),
             "source": self.source,
             "settings": {"folds": self.folds, "seed": self.seed},
             "leaks": self.leaks,

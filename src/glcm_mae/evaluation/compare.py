@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import glcm_mae
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.aligned import AlignedArms, align_arms
 from glcm_mae.evaluation.bootstrap import CONFIDENCE, interval
@@ -25,6 +24,7 @@ from glcm_mae.evaluation.thresholds import (
     threshold_metrics,
 )
 from glcm_mae.predictions import Predictions
+from glcm_mae.provenance import made_by
 
 POWER_FACTOR = 2.80
 """Standard errors in the smallest difference that a 5% two-sided test finds 80 times in 100."""
@@ -99,7 +99,7 @@ def compare_arms(
     dict
         Ready for JSON; None stands for undefined.
 
-        - ``glcm_mae``: the version; ``settings``: what the numbers depend on.
+        - ``glcm_mae`` and ``code``: see `made_by`; ``settings``: what the numbers depend on.
         - ``classes``, ``n_images``, ``n_patients``, ``n_folds`` (None without folds), ``n_seeds``,
           and ``patients``, a sentence on what patients are here.
         - ``comparisons``: a list, for every task by image and, unless ``patients`` says why not, by
@@ -159,7 +159,7 @@ def compare_arms(
             {name: table and table.by_patient() for name, table in validation.items()},
         )
     return {
-        "glcm_mae": glcm_mae.__version__,
+        **made_by(),
         "settings": {
             "reference": reference,
             "positive": positive or (first.classes[-1] if len(first.classes) == 2 else None),

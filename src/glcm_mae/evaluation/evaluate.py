@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import glcm_mae
 from glcm_mae.evaluation.bootstrap import (
     CONFIDENCE,
     Statistic,
@@ -24,6 +23,7 @@ from glcm_mae.evaluation.metrics import (
 from glcm_mae.evaluation.thresholds import ThresholdCalls, calls_at_threshold, threshold_metrics
 from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
+from glcm_mae.provenance import made_by
 
 _THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
@@ -69,7 +69,7 @@ def evaluate(
     dict
         What was written:
 
-        - ``glcm_mae``: the version; ``settings``: what the numbers depend on.
+        - ``glcm_mae`` and ``code``: see `made_by`; ``settings``: what the numbers depend on.
         - ``classes``, ``n_images``, ``n_patients``, and ``n_folds``, ``n_seeds`` where the table
           tells.
         - ``patients``: a sentence on what patients are here.
@@ -122,7 +122,7 @@ def evaluate(
     if not about_patients:
         by_patient = measure(predictions.by_patient(), validation and validation.by_patient())
     metrics: dict[str, Any] = {
-        "glcm_mae": glcm_mae.__version__,
+        **made_by(),
         "settings": {
             "predictions": source.name,
             "positive": positive_class(predictions.classes, positive),

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-import glcm_mae
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
 from glcm_mae.evaluation.metrics import FloatArray, IntArray, positive_class, weighted_metrics
 from glcm_mae.predictions import Predictions, read_predictions
+from glcm_mae.provenance import made_by
 
 
 def paired_difference(
@@ -49,7 +49,7 @@ def paired_difference(
     dict
         ``a``, ``b`` and ``difference``, each a dict of ``value``, ``low``, ``high`` (and
         ``undefined`` where some resamples were), None standing for undefined; ``n_images`` and
-        ``n_patients``; ``settings`` and the version ``glcm_mae``. Ready for JSON.
+        ``n_patients``; ``settings``, and what `made_by` tells. Ready for JSON.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def paired_difference(
         None if a.folds is None or b.folds is None else np.concatenate([a.folds, b.folds]),
     )
     return {
-        "glcm_mae": glcm_mae.__version__,
+        **made_by(),
         "settings": {
             "statistic": statistic,
             "positive": positive_class(a.classes, positive),

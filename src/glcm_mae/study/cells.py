@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -283,6 +285,23 @@ def finished_runs(chosen: Sequence[Cell]) -> set[str]:
         if (encoder not in trained_here or encoder in finished) and _is_finished(stage):
             finished.add(stage.out)
     return finished
+
+
+def code_of_runs(folders: Collection[str]) -> dict[str, int]:
+    """Count finished runs by the code that made them (`made_by`).
+
+    Parameters
+    ----------
+    folders : collection of str
+        Their folders.
+
+    Returns
+    -------
+    dict
+        Code to number of runs, the most frequent first; "" for runs that do not tell.
+    """
+    told = (json.loads((Path(name) / "finished.json").read_text("utf-8")) for name in folders)
+    return dict(Counter(facts.get("code", "") for facts in told).most_common())
 
 
 def encoder_of(stage: Stage) -> str | None:

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import glcm_mae
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import compare_arms
 from glcm_mae.files import write_atomically
+from glcm_mae.provenance import made_by
 from glcm_mae.settings import CompareSettings, CrossvalSettings, height_and_width
 from glcm_mae.training.run import flat
 from glcm_mae.training.seen import tells_what_it_saw
@@ -86,7 +86,8 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     base = _base(arms, settings.reference)
     init = base.encoder if base.pretrain is None else base.pretrain.init
     comparison = {
-        "glcm_mae": glcm_mae.__version__,
+        **made_by(),
+        "code_of_runs": study.code_of_runs,
         "settings": {**asdict(settings), "recipe": list(recipe)},
         "left_out_of_pretraining": [fold.left_out for fold in study.folds],
         "failed": [asdict(failure) for failure in study.failures],

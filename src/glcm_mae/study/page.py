@@ -16,6 +16,8 @@ TITLES = {
     "finetune": "Fine-tuning",
 }
 
+_SHOWN = 12  # digits of a code's name
+
 
 def format_page(comparison: dict[str, Any]) -> str:
     """Lay out what `compare` writes as ``comparison.json``.
@@ -69,8 +71,14 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Images: {settings['images']}. Recipe: {recipe}.{won} Arms share images, splits, budget "
         "and, seed by seed, initial weights, but for what stands under Settings. "
-        f"glcm-mae {comparison['glcm_mae']}."
+        f"glcm-mae {comparison['glcm_mae']}, code {comparison['code'][:_SHOWN]}."
     )
+    others = {
+        code: n for code, n in comparison["code_of_runs"].items() if code != comparison["code"]
+    }
+    if others:
+        named = ", ".join(f"{code[:_SHOWN] or 'not told'} ({n})" for code, n in others.items())
+        yield f"Runs that other code made, and how many: {named}."
     if comparison["training"]:
         yield f"Training: {comparison['training']}."
     if settings["protocol"] == "published":

@@ -30,6 +30,7 @@ from .cells import (
     Failure,
     baseline_cells,
     cells,
+    code_of_runs,
     encoder_of,
     finished_runs,
     pretraining_cells,
@@ -54,6 +55,8 @@ class Study:
         Cells that did not come to their end.
     about_patients : str or None
         What stands where a patient should, if patients are not known or not kept together.
+    code_of_runs : dict
+        Which code made how many of its runs.
     comparison : dict, optional
         Of `compare`: the content of ``comparison.json``; None if the reference is not complete.
     """
@@ -62,6 +65,7 @@ class Study:
     tables: dict[str, dict[str, ArmTables]]
     failures: list[Failure]
     about_patients: str | None
+    code_of_runs: dict[str, int]
     comparison: dict[str, Any] | None = None
 
 
@@ -122,7 +126,8 @@ def run_study(
         failures += run_all(chosen, settings.engine, out)
         finished = finished_runs([*shared, *chosen])
         tables = _tables(settings, arms, baselines, folds, finished)
-    return Study(folds, tables, failures, _about_patients(manifest, published))
+    about = _about_patients(manifest, published)
+    return Study(folds, tables, failures, about, code_of_runs(finished))
 
 
 def _about_patients(manifest: Manifest, published: bool) -> str | None:

@@ -16,6 +16,7 @@ import yaml
 from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
+from glcm_mae.provenance import made_by
 
 # May change while a run goes on; what is finished in one precision is not the result of another.
 _PRECISION = "hardware.precision"
@@ -137,7 +138,7 @@ class Run:
         facts : dict
             What a reader of the results should know; kept in ``finished.json``.
         """
-        facts = {"glcm_mae": __version__, "torch": torch.__version__, **facts}
+        facts = {**made_by(), "torch": torch.__version__, **facts}
         write_atomically(self._finished, json.dumps(facts, indent=2) + "\n")
         self._checkpoint.unlink(missing_ok=True)
 
