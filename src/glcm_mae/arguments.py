@@ -244,8 +244,8 @@ def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
         content = content.get(command) or {}
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a mapping of settings to values, as in `seed: 0`.")
-    # The settings.yaml of a run can be given, too: it tells the version that wrote it.
-    return path, {key: value for key, value in content.items() if key != "version"}
+    # The settings.yaml of a run can be given, too.
+    return path, {key: value for key, value in content.items() if key not in settings.FACTS}
 
 
 class _AsWritten(yaml.SafeLoader):

@@ -1,6 +1,7 @@
 """A study ends with the same table however it was run, stopped and gone on with."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -367,6 +368,33 @@ def test_other_weights_under_the_same_name_are_refused(
     assert main(words) == 0
     weights.write_bytes(second.read_bytes())
     assert f"{weights} is not what it was when" in complaint(capsys, *words)
+
+
+def test_other_pixels_under_the_same_name_are_refused(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_phantom(make_phantom(6, 2, 32), tmp_path / "own")
+    words = _compare(own, recipe, tmp_path / "out", "--arms", "random", "--reference", "random")
+    assert main(words) == 0
+    assert main(words) == 0
+    changed = read_manifest(own).records[3].path
+    Image.new("L", (32, 32), 7).save(changed)
+    assert f"{changed} is not what it was when" in complaint(capsys, *words)
+
+
+def test_an_encoder_that_is_trained_anew_does_not_keep_its_old_probe(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    more = ["--arms", "mse", "--reference", "mse"]
+    assert main(_compare(images, recipe, out, *more)) == 0
+    shutil.rmtree(out / "arms/mse/seed0-fold1/pretrain")
+    other = tmp_path / "other.yaml"
+    other.write_text(recipe.read_text().replace("epochs: 2", "epochs: 3"))
+    assert main(_compare(images, other, out, *more)) == 2
+    told = capsys.readouterr().out
+    assert "mse, seed 0, fold 1: " in told
+    assert "probe stands on an encoder that" in told
 
 
 def test_a_run_folder_gives_the_arm_its_weights_alone(recipe: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from glcm_mae.errors import UserError
 from glcm_mae.settings import (
     HardwareSettings,
     PretrainSettings,
+    ProbeSettings,
     TargetSettings,
     TextureSettings,
 )
@@ -51,6 +52,19 @@ def test_settings_are_kept_with_the_version(run: Run, settings: PretrainSettings
 def test_an_existing_run_is_refused(run: Run, settings: PretrainSettings) -> None:
     with pytest.raises(UserError, match=r"run holds a run already: .*--resume true, or .*--out"):
         Run(settings.out, settings, resume=False)
+
+
+def test_what_stands_on_an_encoder_that_was_trained_anew_is_refused(
+    run: Run, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    probing = ProbeSettings(data=settings.data, out=str(tmp_path / "probe"), encoder=settings.out)
+    Run(probing.out, probing, resume=False).begin()
+    Run(probing.out, probing, resume=True)
+    longer = replace(settings, optimizer=replace(settings.optimizer, epochs=99))
+    (run.folder / "settings.yaml").unlink()
+    Run(settings.out, longer, resume=False).begin()
+    with pytest.raises(UserError, match=r"probe stands on an encoder that .*run no longer holds"):
+        Run(probing.out, probing, resume=True)
 
 
 def test_the_same_settings_resume(run: Run, settings: PretrainSettings) -> None:

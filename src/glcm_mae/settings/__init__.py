@@ -35,6 +35,7 @@ from glcm_mae.settings.study import (
     EngineSettings,
 )
 from glcm_mae.settings.training import (
+    FACTS,
     AugmentSettings,
     BaselineKind,
     BaselineSettings,
@@ -47,6 +48,7 @@ from glcm_mae.settings.training import (
 )
 
 __all__ = [
+    "FACTS",
     "AugmentSettings",
     "BaselineKind",
     "BaselineSettings",

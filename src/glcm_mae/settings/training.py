@@ -8,6 +8,9 @@ from typing import Literal
 from .objective import ObjectiveSettings
 from .reading import DataSettings
 
+FACTS = ("version", "encoder_trained_by")
+"""What a run's ``settings.yaml`` tells beside the settings."""
+
 BaselineKind = Literal[
     "glcm_logistic", "glcm_boosting", "glcm_local", "pixels", "histogram", "shortcuts"
 ]

@@ -37,8 +37,8 @@ from .cells import (
 )
 from .engine import run_all
 from .folds import Fold, add_unlabelled, write_folds, write_published_folds
+from .pinned import pin_images, pin_weights
 from .tables import ArmTables, collect_arm, collect_baseline
-from .weights import pin_weights
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,9 @@ def run_study(
             f"of {', '.join(manifest.classes)}."
         )
     unlabelled = _unlabelled(settings, reading, published)
-    _check_images(arms, manifest, unlabelled)
+    hashes = _check_images(arms, manifest, unlabelled)
     with alone_in(out):
+        pin_images(hashes, out)
         pin_weights(arms, out)
         folds = _deal(settings, manifest, unlabelled, out / "folds", published)
         _check_folds(folds)
@@ -169,24 +170,29 @@ def _unlabelled(
     return read_manifest(settings.pretrain_on, reading.patient_regex, reading.plane, may_cross=True)
 
 
-def _check_images(arms: Sequence[Arm], manifest: Manifest, unlabelled: Manifest | None) -> None:
-    """Read every image as the arms will, so that a setting that does not fit is told once."""
+def _check_images(
+    arms: Sequence[Arm], manifest: Manifest, unlabelled: Manifest | None
+) -> dict[str, str]:
+    """Read every image as the arms will, so that a setting that does not fit is told once.
+
+    Returns the fingerprint of each image's pixels.
+    """
     learning = [arm.pretrain.data for arm in arms if arm.pretrain is not None]
     tested = [
         stage.data for arm in arms for stage in (arm.probe, arm.finetune) if stage is not None
     ]
     if unlabelled is None:
-        _check_readable(learning + tested, manifest)
-    else:
-        _check_readable(tested, manifest)
-        _check_readable(learning, unlabelled)
+        return _check_readable(learning + tested, manifest)
+    return _check_readable(tested, manifest) | _check_readable(learning, unlabelled)
 
 
-def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> None:
+def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> dict[str, str]:
     """Read the images once in each way that differs."""
     alike = [replace(data, images="", patient_regex=None, fold=None) for data in ways]
+    hashes: dict[str, str] = {}
     for data in {repr(data): data for data in alike}.values():
-        check_readable(data, manifest)
+        hashes |= check_readable(data, manifest)
+    return hashes
 
 
 def _check_folds(folds: Sequence[Fold]) -> None:

@@ -85,7 +85,7 @@ def read_images(
     return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
 
 
-def check_readable(data: DataSettings, manifest: Manifest) -> None:
+def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:
     """Refuse images that `read_images` would refuse, and keep none of them.
 
     Parameters
@@ -95,12 +95,19 @@ def check_readable(data: DataSettings, manifest: Manifest) -> None:
     manifest : Manifest
         Which images.
 
+    Returns
+    -------
+    dict
+        Of each image's name, the fingerprint of its stored pixels.
+
     Raises
     ------
     UserError
         If they cannot be read as the settings say.
     """
-    _load("checking images", data, manifest, keep=False)
+    loaded = _load("checking images", data, manifest, keep=False)
+    names = (manifest.records[index].name for index in loaded.kept)
+    return dict(zip(names, loaded.hashes, strict=True))
 
 
 def _load(

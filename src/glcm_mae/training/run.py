@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -17,13 +18,14 @@ from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
+from glcm_mae.settings import FACTS
 
 # May change while a run goes on; what is finished in one precision is not the result of another.
 _PRECISION = "hardware.precision"
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
 # devices may not: it changes which images make a step.
 _FREE = (
-    "version",
+    *FACTS,
     "out",
     "resume",
     "checkpoint_minutes",
@@ -63,7 +65,7 @@ class Run:
         self._checkpoint = self.folder / "checkpoint.pt"
         self._log = self.folder / "log.jsonl"
         self._finished = self.folder / "finished.json"
-        self._settings = _plain({"version": __version__, **asdict(settings)})
+        self._settings = _plain(_facts(settings) | asdict(settings))
         self._existing = self.folder / "settings.yaml"
         if not self._existing.exists():
             if resume:
@@ -75,6 +77,7 @@ class Run:
                 "another folder with --out."
             )
         before = flat(_read_settings(self._existing))
+        _check_encoder(before, self._settings, self.folder)
         _check_same(before, flat(self._settings), self.folder, finished=self.finished)
 
     @property
@@ -179,6 +182,18 @@ class Run:
         write_atomically(self._log, "".join(line + "\n" for line in kept))
 
 
+def _facts(settings: Any) -> dict[str, str]:
+    """Tell the version and, where the encoder is a run's, a digest of that run's settings."""
+    facts = {"version": __version__}
+    encoder = getattr(settings, "encoder", None)
+    file = None if encoder is None else Path(encoder) / "settings.yaml"
+    if file is not None and file.is_file():
+        trained_by = {n: v for n, v in flat(_read_settings(file)).items() if n not in _FREE}
+        text = json.dumps(trained_by, sort_keys=True)
+        facts["encoder_trained_by"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return facts
+
+
 def _plain(value: Any) -> Any:
     """Tuples as lists, as YAML gives them back."""
     if isinstance(value, dict):
@@ -196,6 +211,16 @@ def _read_settings(file: Path) -> dict[str, Any]:
             f"{file} cannot be read: remove the run's folder, or choose another with --out."
         )
     return settings
+
+
+def _check_encoder(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Refuse an encoder that was trained anew with other settings, in the folder of the old one."""
+    then, since = (told.get("encoder_trained_by") for told in (before, now))
+    if then is not None and since is not None and then != since:
+        raise UserError(
+            f"{folder} stands on an encoder that {now['encoder']} no longer holds, for other "
+            f"settings have trained the one there: remove {folder}, or choose another with --out."
+        )
 
 
 def _check_same(
