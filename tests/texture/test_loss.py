@@ -63,9 +63,10 @@ def test_gradcheck():
             )
 
 
-def test_gradcheck_sigmoid():
+@pytest.mark.parametrize("kernel", ["sigmoid", "linear", "bspline"])
+def test_gradcheck_of_other_kernels(kernel):
     p, t = torch.rand(2, 1, 1, 4, 4, dtype=torch.float64)
-    loss = GLCMLoss(4, kernel="sigmoid", bandwidth=0.05, patch_size=4)
+    loss = GLCMLoss(4, kernel=kernel, bandwidth=0.2, patch_size=4)
     torch.autograd.gradcheck(lambda x: loss(x, t), p.requires_grad_(), atol=1e-6)
 
 
@@ -178,15 +179,6 @@ def test_channels():
     assert torch.allclose(GLCMLoss(channels="luminance")(p, t), gray)
 
 
-def test_half_precision_and_autocast_run_in_float32():
-    p, t = torch.rand(2, 1, 1, 16, 16)
-    half = GLCMLoss()(p.bfloat16(), t.bfloat16())
-    assert half.dtype == torch.float32
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(GLCMLoss()(p, t), GLCMLoss()(p, t))
-        assert GLCMLoss()(p, t).dtype == torch.float32
-
-
 @pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_finite_on_constant_images(scaled, normalized):
@@ -198,45 +190,11 @@ def test_finite_on_constant_images(scaled, normalized):
     assert p.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("kernel", ["gaussian", "bspline", "linear", "sigmoid"])
-def test_nan_and_infinity_are_not_hidden(value, compiled, kernel, monkeypatch):
-    if not compiled:
-        monkeypatch.setattr(distance_module, "runs_compiled", lambda _: False)
-    p, t = torch.rand(2, 1, 1, 16, 16)
-    p[0, 0, 0, 0] = value
-    loss = GLCMLoss(patch_size=8, kernel=kernel)
-    assert loss(p, t, torch.tensor([[1, 0, 0, 1]])).isnan()
-    assert loss(t, p, torch.tensor([[1, 0, 0, 1]])).isnan()
-    assert loss(p, t, torch.tensor([[0, 1, 0, 1]])).isfinite()  # not a removed patch
-
-
-def test_nothing_removed_and_empty_batch_cost_nothing():
-    p = torch.rand(2, 1, 16, 16, requires_grad=True)
-    value = GLCMLoss()(p, torch.rand(2, 1, 16, 16), torch.zeros(2, 1))
-    value.backward()
-    assert value.item() == 0
-    assert not p.grad.any()
-    none = torch.rand(0, 1, 32, 32, requires_grad=True)
-    assert GLCMLoss()(none, none.detach()).item() == 0
-    by_patch = GLCMLoss(reduction="none")(none, none.detach())
-    assert by_patch.shape == (0, 4)
-    by_patch.sum().backward()
-
-
 @pytest.mark.parametrize("loss", [GLCMLoss, PairKernelLoss])
 def test_a_list_is_a_range_as_well(loss):
     p, t = torch.rand(2, 1, 1, 16, 16)
     as_tuple, as_list = loss(value_range=(0.0, 2.0)), loss(value_range=[0.0, 2.0])
     assert torch.equal(as_list(p, t), as_tuple(p, t))
-
-
-def test_non_contiguous_input():
-    p, t = torch.rand(2, 2, 1, 48, 32)
-    turned = p.transpose(2, 3), t.transpose(2, 3)
-    copied = [x.contiguous() for x in turned]
-    assert torch.equal(GLCMLoss()(*turned), GLCMLoss()(*copied))
 
 
 @pytest.mark.parametrize(

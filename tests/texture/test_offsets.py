@@ -52,7 +52,9 @@ def test_directions_hold_one_of_each_opposite_two(ndim, distance):
 def test_bad_directions_are_refused():
     with pytest.raises(ValueError, match="2 dimensions, volumes 3"):
         directions(4)
-    with pytest.raises(ValueError, match="1 pixel or more"):
+    with pytest.raises(ValueError, match=r"distance is 1\.5: .* whole pixels"):
+        directions(2, 1.5)
+    with pytest.raises(ValueError, match=r"distance is 0: .* whole pixels"):
         directions(2, 0)
 
 

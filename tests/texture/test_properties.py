@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage.feature import graycomatrix as reference_matrix
 from skimage.feature import graycoprops as reference
 
-from glcm_mae.texture import graycoprops
+from glcm_mae.texture import glcm_features, graycoprops
 from glcm_mae.texture.properties import PROPERTIES
 
 
@@ -43,3 +43,25 @@ def test_gradcheck():
 def test_an_unknown_property_is_refused():
     with pytest.raises(ValueError, match="choose one of contrast"):
         graycoprops(torch.eye(3), "roughness")
+
+
+@pytest.mark.parametrize("prop", PROPERTIES)
+def test_gradients_are_finite_where_nothing_varies_and_where_nothing_is(prop):
+    flat = torch.zeros(4, 4, dtype=torch.float64)
+    flat[0, 0] = 12
+    for matrix in (flat, torch.zeros(4, 4, dtype=torch.float64)):
+        matrix.requires_grad_()
+        graycoprops(matrix, prop).backward()
+        assert matrix.grad.isfinite().all()
+
+
+def test_what_is_no_stack_of_matrices_is_refused():
+    image = np.random.default_rng(0).integers(0, 8, (9, 9))
+    theirs = reference_matrix(image, [1], [0, np.pi / 2], 8)
+    for measure in (graycoprops, glcm_features):
+        with pytest.raises(ValueError, match=r"\(8, 8, 1, 2\): the last two axes must be"):
+            measure(torch.from_numpy(theirs))
+        with pytest.raises(ValueError, match=r"sparse: call \.to_dense\(\) first"):
+            measure(torch.zeros(2, 8, 8).to_sparse())
+        with pytest.raises(TypeError, match=r"matrices is a ndarray: give a torch\.Tensor"):
+            measure(theirs)

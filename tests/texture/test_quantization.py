@@ -99,3 +99,11 @@ def test_fixed_bin_size_starts_at_the_minimum():
 def test_fixed_bin_size_refuses(pixel, size, message):
     with pytest.raises(ValueError, match=message):
         fixed_bin_size(torch.tensor([pixel]), size, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.bool])
+def test_whole_numbers_need_a_range(dtype):
+    image = torch.randint(0, 2, (8, 8)).to(dtype)
+    with pytest.raises(ValueError, match=r"give their value_range, such as \(0, 256\)"):
+        quantize(image, 4)
+    assert quantize(image, 4, (0, 256)).max() == 0

@@ -19,6 +19,7 @@ from glcm_mae.texture import (
     glcm_features,
     graycomatrix,
     image_features,
+    texture_map,
     volume_features,
     windows,
 )
@@ -248,3 +249,20 @@ def test_a_gpu_computes_as_the_cpu_does(levels):
     for aggregation in AGGREGATIONS:
         expected = volume_features(images, levels, aggregation)
         assert_alike(volume_features(images.cuda(), levels, aggregation).cpu(), expected)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda x, offsets: image_features(x, 8, offsets),
+        lambda x, offsets: texture_map(x, 8, window=3, offsets=offsets),
+    ],
+)
+def test_images_take_no_offsets_of_volumes(measure):
+    with pytest.raises(ValueError, match=r"must all be \(dy, dx\) here"):
+        measure(torch.zeros(9, 9, 9, dtype=torch.uint8), directions(3))
+
+
+def test_a_distance_is_whole():
+    with pytest.raises(ValueError, match=r"distance is 1\.5"):
+        volume_features(torch.zeros(9, 9, 9, dtype=torch.uint8), 8, distance=1.5)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from glcm_mae.texture import Binning, graycomatrix, soft_glcm
 
@@ -15,7 +16,7 @@ def test_a_sharp_soft_glcm_is_the_hard_one():
 
 def test_soft_glcm_gradcheck():
     patches = torch.rand(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    for kernel in ("sigmoid", "gaussian"):
+    for kernel in ("sigmoid", "gaussian", "linear", "bspline"):
         binning = Binning(4, kernel, 0.1)
         torch.autograd.gradcheck(lambda x, b=binning: soft_glcm(x, b), patches, atol=1e-6)
 
@@ -89,3 +90,30 @@ def test_counts_of_every_precision(dtype):
 @pytest.mark.usefixtures("form")
 def test_an_empty_batch_has_no_matrices():
     assert soft_glcm(torch.rand(0, 5, 8, 8), Binning(4)).shape == (0, 5, 2, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_changes_no_matrix(dtype):
+    black = torch.zeros(300, 300, requires_grad=True)  # more pairs than float16 can count
+    noise = torch.rand(64, 64, requires_grad=True)
+    for image in (black, noise):
+        expected = soft_glcm(image, Binning(8, "linear"))
+        with torch.autocast("cpu", dtype):
+            assert torch.equal(soft_glcm(image, Binning(8, "linear")), expected)
+            assert torch.allclose(soft_glcm(image.detach(), Binning(8, "linear")), expected)
+
+
+def test_forward_derivatives_are_not_lost():
+    image, tangent = torch.rand(2, 8, 8, dtype=torch.float64)
+    binning = Binning(4, "gaussian")
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(image, tangent)
+        slope = forward_ad.unpack_dual(soft_glcm(dual, binning)).tangent
+    ahead, behind = (soft_glcm(image + step * tangent, binning) for step in (1e-6, -1e-6))
+    assert torch.allclose(slope, (ahead - behind) / 2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_refused(dtype):
+    with pytest.raises(ValueError, match="bring them to floating point"):
+        soft_glcm(torch.ones(8, 8).to(dtype), Binning(4))

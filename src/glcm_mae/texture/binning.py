@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 KernelName = Literal["sigmoid", "linear", "bspline", "gaussian"]
 
+MOST_LEVELS = 4096
+"""Of a soft GLCM: the difference of two with more takes over 64 MiB a patch."""
+
 # Mass beyond which a kernel's tail is dropped. At 1e-9 float32 cannot tell the difference.
 _TAIL = 1e-9
 
@@ -98,7 +101,7 @@ class Binning:
     Parameters
     ----------
     levels : int
-        Number of bins, 2 or more.
+        Number of bins, 2 to 4,096.
     kernel : {"sigmoid", "linear", "bspline", "gaussian"}
         ``F``: logistic (bandwidth = its scale; the form of Avi-Aharon et al. 2020), uniform
         (bandwidth = its full width; one bin wide gives linear interpolation between bin centres),
@@ -140,8 +143,10 @@ class Binning:
     value_range: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if self.levels < 2:
-            raise ValueError(f"levels is {self.levels}: a GLCM needs 2 gray levels or more.")
+        if not 2 <= self.levels <= MOST_LEVELS:
+            raise ValueError(
+                f"levels is {self.levels}: a soft GLCM has 2 to {MOST_LEVELS:,} gray levels."
+            )
         if self.kernel not in NOISE:
             raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(NOISE)}.")
         object.__setattr__(self, "value_range", tuple(self.value_range))  # a list has no hash

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .inputs import check_matrices
+
 FEATURE_NAMES = (
     "joint_maximum",
     "joint_average",
@@ -76,6 +78,11 @@ def glcm_features(matrices: Tensor) -> Tensor:
         In the order of ``FEATURE_NAMES``. Differentiable by the matrices; where a cell is 0, the
         infinite slope of its entropy is taken as 0.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no tensor, sparse, or not square.
+
     References
     ----------
     Zwanenburg, Leger, Vallieres, Lock, "Image biomarker standardisation initiative",
@@ -88,6 +95,7 @@ def glcm_features(matrices: Tensor) -> Tensor:
     >>> dict(zip(FEATURE_NAMES, values.tolist()))["contrast"]
     0.5
     """
+    check_matrices(matrices)
     counts = matrices.double()
     total = counts.sum(dim=(-2, -1), keepdim=True)
     P = counts / total.masked_fill(total == 0, 1.0)

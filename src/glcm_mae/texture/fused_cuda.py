@@ -352,8 +352,7 @@ def supports(binning: Binning | GaussianGrid) -> bool:
     # The rule also keeps kernels so narrow that one mirror brings back what lies beyond an end of
     # the range. Every pixel's weights then sum to one, and S is the number of pairs: the kernel
     # counts on both.
-    fits = binning.levels**2 <= 2**30  # cells are numbered in 32 bits, two matrices of them
-    return isinstance(binning, Binning) and binning.n_taps**2 <= 2 * binning.levels and fits
+    return isinstance(binning, Binning) and binning.n_taps**2 <= 2 * binning.levels
 
 
 def fused_distance(

@@ -122,7 +122,8 @@ class GaussianGrid:
         low, high = self.value_range
         inside = (values >= low) & (values <= high)
         position = (values.double().clamp(low, high) - low) / self.width
-        first = torch.floor(position.detach() - self.reach).clamp(0, self.levels - _TAPS)
+        first = torch.floor(position.detach() - self.reach).nan_to_num(0.0)
+        first = first.clamp(0, self.levels - _TAPS)
         bins = first[..., None] + torch.arange(_TAPS, device=values.device)
         distance = ((position[..., None] - bins - 0.5) / _POINTS_PER_BANDWIDTH).to(values.dtype)
         weight = torch.exp(-0.5 * distance * distance)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .offsets import offsets_at, pair_views
 from .regions import Regions, regions
+from .untraced import untraced
 
 
 def graycomatrix(
@@ -101,13 +102,7 @@ def graycomatrix(
     dtype = _count_type(dtype, area, symmetric)
     if sparse:
         return _sparse(area, symmetric, normed, dtype)
-    if area.compiled:
-        from .hard_cpu import count_dense  # imports numba, which takes half a second
-
-        matrices = count_dense(area, symmetric, dtype, out).view(shape)
-    else:
-        matrices = scatter_dense(area, symmetric, dtype).view(shape)
-        matrices = matrices if out is None else out.copy_(matrices)
+    matrices = _dense(area, symmetric, dtype, out).view(shape)
     if not normed:
         return matrices
     return matrices.double() / matrices.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
@@ -122,6 +117,16 @@ def _check_out(out: Tensor, shape: tuple[int, ...], area: Regions, is_other: boo
             f"out is {tuple(out.shape)} on {out.device}: it must be contiguous, {shape}, on "
             f"{area.codes.device}."
         )
+
+
+@untraced
+def _dense(area: Regions, symmetric: bool, dtype: torch.dtype, out: Tensor | None) -> Tensor:
+    if area.compiled:
+        from .hard_cpu import count_dense  # imports numba, which takes half a second
+
+        return count_dense(area, symmetric, dtype, out)
+    matrices = scatter_dense(area, symmetric, dtype)
+    return matrices if out is None else out.copy_(matrices.view(out.shape))
 
 
 def scatter_dense(area: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:
@@ -212,6 +217,7 @@ def _as_int64(area: Regions) -> Regions:
     return area
 
 
+@untraced
 def _sparse(area: Regions, symmetric: bool, normed: bool, dtype: torch.dtype) -> Tensor:
     batch = (*area.lead, len(area.offsets))
     numbers = [torch.arange(size, device=area.codes.device) for size in batch]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -27,9 +28,12 @@ class GLCMLoss(PatchLoss):
     Parameters
     ----------
     levels : int or sequence of int
-        Number of gray levels L, 2 or more. The cost hardly depends on it. Several numbers compare
-        the images at as many bandwidths: the losses are averaged after each has been multiplied
-        by its L^2 over the largest, which makes them sums over cells of equal worth.
+        Number of gray levels L, 2 to 4,096. The cost hardly depends on it up to 256. Several
+        numbers compare the images at as many bandwidths: the losses are averaged after each has
+        been multiplied by its L^2 over the largest, which makes them sums over cells of equal
+        worth. A wide kernel's gradient points the right way from far off, but tells no two
+        textures apart that differ in detail; a narrow one's does, and from far off has no
+        direction: the sum has both.
     offsets : sequence of (dy, dx)
         Pixel offsets, smaller than a patch.
     kernel : {"gaussian", "bspline", "linear", "sigmoid"}
@@ -90,7 +94,7 @@ class GLCMLoss(PatchLoss):
 
     def __init__(
         self,
-        levels: int | Sequence[int] = 32,
+        levels: SupportsIndex | Sequence[int] = 32,
         offsets: Sequence[Offset] = ((0, 1), (1, 0)),
         kernel: KernelName = "gaussian",
         bandwidth: float | None = None,
@@ -105,14 +109,14 @@ class GLCMLoss(PatchLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction)
-        scales = (levels,) if isinstance(levels, int) else tuple(levels)
+        scales = (levels,) if isinstance(levels, SupportsIndex) else tuple(levels)
         if not scales:
             raise ValueError("levels is empty: give a number of gray levels, or several.")
         if len(scales) > 1 and bandwidth is not None:
             raise ValueError("bandwidth goes with one number of levels: leave one of them out.")
         self.comparisons = tuple(
             Comparison(
-                Binning(n, kernel, bandwidth, value_range),
+                Binning(int(n), kernel, bandwidth, value_range),
                 self.offsets,
                 scaled,
                 normalized,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .features import FEATURE_NAMES
+from .inputs import check_tensors
 from .region_features import image_features
 from .windows import windows
 
@@ -68,6 +69,7 @@ def texture_map(
     >>> entropy.shape, bool(entropy[10, 2] == 0), bool(entropy[10, 17] > 2)
     (torch.Size([20, 20]), True, True)
     """
+    check_tensors(images=images, mask=mask)
     if feature not in FEATURE_NAMES:
         raise ValueError(f"feature is {feature!r}: choose one of {', '.join(FEATURE_NAMES)}.")
     if window < 3 or window % 2 == 0:

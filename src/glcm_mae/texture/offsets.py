@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Literal, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Literal, SupportsFloat, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -46,7 +46,56 @@ def pair_views(pixels: Pixels, offset: tuple[int, ...]) -> tuple[Pixels, Pixels]
     return pixels[tuple(first)], pixels[tuple(second)]
 
 
-def check_offsets(offsets: Sequence[Offset], height: int, width: int) -> None:
+def whole_offsets(
+    offsets: Iterable[Iterable[SupportsFloat]], *ndims: int
+) -> tuple[tuple[int, ...], ...]:
+    """Bring offsets of any sequence, array or tensor to tuples of int.
+
+    Parameters
+    ----------
+    offsets : sequence of sequences of int
+        At least one, all of one length.
+    *ndims : int
+        How many components they may have: 2, 3, or either.
+
+    Returns
+    -------
+    tuple of tuples of int
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is no sequence, not of whole numbers, or of another length.
+
+    Examples
+    --------
+    >>> whole_offsets(np.array([[0, 1], [1, 0]]), 2)
+    ((0, 1), (1, 0))
+    >>> whole_offsets([(0, 1.5)], 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: offset (0, 1.5) is not of whole pixels.
+    """
+    named = " or ".join({2: "(dy, dx)", 3: "(dz, dy, dx)"}[ndim] for ndim in ndims)
+    try:
+        given = [tuple(offset) for offset in offsets]
+    except TypeError as error:
+        raise ValueError(f"offsets is {offsets}: give a sequence of {named}.") from error
+    if not given:
+        raise ValueError(f"offsets is empty: give at least one {named}.")
+    if len(given[0]) not in ndims or len({len(offset) for offset in given}) > 1:
+        raise ValueError(
+            f"offsets are {', '.join(map(str, given))}: they must all be {named} here."
+        )
+    for offset in given:
+        if any(float(step) != math.floor(float(step)) for step in offset):
+            raise ValueError(f"offset {offset} is not of whole pixels.")
+    return tuple(tuple(int(float(step)) for step in offset) for offset in given)
+
+
+def check_offsets(
+    offsets: Iterable[Iterable[SupportsFloat]], height: int, width: int
+) -> tuple[Offset, ...]:
     """Refuse offsets that leave no pair inside an area of the given size.
 
     Parameters
@@ -56,10 +105,15 @@ def check_offsets(offsets: Sequence[Offset], height: int, width: int) -> None:
     height, width : int
         Size of the area, in pixels.
 
+    Returns
+    -------
+    tuple of (int, int)
+
     Raises
     ------
     ValueError
-        If there is no offset, one is (0, 0), or one reaches across the whole area.
+        If there is no offset, one is no pair of whole numbers, (0, 0), or reaches across the whole
+        area.
 
     Examples
     --------
@@ -68,15 +122,15 @@ def check_offsets(offsets: Sequence[Offset], height: int, width: int) -> None:
     ...
     ValueError: offset (0, 8) leaves no pixel pair inside an area of 8x8 pixels.
     """
-    if not offsets:
-        raise ValueError("offsets is empty: give at least one (dy, dx).")
-    for dy, dx in offsets:
+    pairs = [(dy, dx) for dy, dx in whole_offsets(offsets, 2)]
+    for dy, dx in pairs:
         if (dy, dx) == (0, 0):
             raise ValueError("offset (0, 0) pairs a pixel with itself: give another one.")
         if abs(dy) >= height or abs(dx) >= width:
             raise ValueError(
                 f"offset {(dy, dx)} leaves no pixel pair inside an area of {height}x{width} pixels."
             )
+    return tuple(pairs)
 
 
 def directions(ndim: int, distance: int = 1) -> tuple[tuple[int, ...], ...]:
@@ -101,7 +155,7 @@ def directions(ndim: int, distance: int = 1) -> tuple[tuple[int, ...], ...]:
     Raises
     ------
     ValueError
-        If ``ndim`` is neither 2 nor 3, or ``distance`` is below 1.
+        If ``ndim`` is neither 2 nor 3, or ``distance`` below 1 or no whole number.
 
     References
     ----------
@@ -117,8 +171,9 @@ def directions(ndim: int, distance: int = 1) -> tuple[tuple[int, ...], ...]:
     """
     if ndim not in (2, 3):
         raise ValueError(f"ndim is {ndim}: images have 2 dimensions, volumes 3.")
-    if distance < 1:
-        raise ValueError(f"distance is {distance}: it must be 1 pixel or more.")
+    if distance < 1 or distance != math.floor(distance):
+        raise ValueError(f"distance is {distance}: it must be 1, 2, 3 or more whole pixels.")
+    distance = int(distance)
     half = (o for o in itertools.product((-1, 0, 1), repeat=ndim) if o > (0,) * ndim)
     return tuple(tuple(step * distance for step in offset) for offset in half)
 

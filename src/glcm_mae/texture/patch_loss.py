@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .inputs import check_tensors
 from .offsets import Offset, check_offsets
 from .pooling import Pool, group_patches, place_of_patch
+from .untraced import untraced
 
 Channels = Literal["first", "all", "luminance"]
 Reduction = Literal["mean", "sum", "none"]
@@ -76,8 +78,7 @@ class PatchLoss(nn.Module, ABC):
         reduction: Reduction,
     ) -> None:
         super().__init__()
-        self.offsets = tuple((int(dy), int(dx)) for dy, dx in offsets)
-        check_offsets(self.offsets, patch_size, patch_size)
+        self.offsets = check_offsets(offsets, patch_size, patch_size)
         _check_choice("channels", channels, ("all", "first", "luminance"))
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
         if pool not in ("patch", "image") and not (isinstance(pool, int) and pool > 0):
@@ -103,6 +104,7 @@ class PatchLoss(nn.Module, ABC):
         Distance
         """
 
+    @untraced
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compare the textures of two batches of images.
 
@@ -117,12 +119,12 @@ class PatchLoss(nn.Module, ABC):
         -------
         Tensor
             A scalar, or (B, n_groups) for reduction "none". Without a removed patch: 0. NaN if a
-            removed patch holds NaN or infinity.
+            removed patch holds NaN or infinity, and so is the gradient of all pixels of its group.
 
         Raises
         ------
-        ValueError
-            If the shapes do not fit each other or the patch size.
+        TypeError, ValueError
+            If these are no tensors, or their shapes do not fit each other or the patch size.
         """
         grid = self._check_shapes(prediction, target, mask)
         if mask is None:
@@ -140,6 +142,7 @@ class PatchLoss(nn.Module, ABC):
         self, prediction: Tensor, target: Tensor, mask: Tensor | None
     ) -> tuple[int, int]:
         """Return the patches per column and row."""
+        check_tensors(prediction=prediction, target=target, mask=mask)
         if prediction.ndim != 4 or prediction.shape != target.shape:
             raise ValueError(
                 f"prediction is {tuple(prediction.shape)} and target {tuple(target.shape)}: "
@@ -224,8 +227,9 @@ def _compare_images(
     for mix in mixing:
         p, t = (_tiles(_plane(images, mix), size)[place] for images in (prediction, target))
         found = loss.compare(p, t, groups.valid)  # of (G, M, p, p)
-        by_group += found.value + _poison(p, groups.valid) + _poison(t, groups.valid)
-        slope = found.gradient[groups.valid] / len(mixing)
+        poison = _poison(p, groups.valid) + _poison(t, groups.valid)
+        by_group += found.value + poison
+        slope = (found.gradient + poison.view(-1, 1, 1, 1))[groups.valid] / len(mixing)
         for channel in mix.nonzero()[:, 0].tolist():
             _tiles(gradient[:, channel], size)[counted] = slope * mix[channel]
     distance.view(-1)[groups.owner] = by_group / len(mixing)

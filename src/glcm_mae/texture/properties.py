@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .inputs import check_matrices
+
 PROPERTIES = (
     "contrast",
     "dissimilarity",
@@ -31,18 +33,20 @@ def graycoprops(matrices: Tensor, prop: str = "contrast") -> Tensor:
     Parameters
     ----------
     matrices : Tensor, (..., L, L)
-        Counts or frequencies.
+        Counts or frequencies, as `glcm_mae.texture.graycomatrix` gives them. (scikit-image puts the
+        levels first: ``matrices.movedim((0, 1), (-2, -1))`` puts them last.)
     prop : str
         One of the names above.
 
     Returns
     -------
     Tensor of float64, (...)
+        Differentiable by the matrices; where a root is 0, its infinite slope is taken as 0.
 
     Raises
     ------
-    ValueError
-        If there is no such property.
+    TypeError, ValueError
+        If there is no such property, or the matrices are no tensor, sparse, or not square.
 
     References
     ----------
@@ -56,12 +60,13 @@ def graycoprops(matrices: Tensor, prop: str = "contrast") -> Tensor:
     """
     if prop not in PROPERTIES:
         raise ValueError(f"prop is {prop!r}: choose one of {', '.join(PROPERTIES)}.")
+    check_matrices(matrices)
     P = matrices.double()
     total = P.sum(dim=(-2, -1), keepdim=True)
     P = P / total.masked_fill(total == 0, 1.0)
     if prop in ("ASM", "energy"):
         asm = P.square().sum(dim=(-2, -1))
-        return asm if prop == "ASM" else asm.sqrt()
+        return asm if prop == "ASM" else _root(asm)
     if prop == "entropy":
         return -(P * P.masked_fill(P <= 0, 1.0).log()).sum(dim=(-2, -1))
     level = torch.arange(P.shape[-1], dtype=P.dtype, device=P.device)
@@ -80,9 +85,14 @@ def graycoprops(matrices: Tensor, prop: str = "contrast") -> Tensor:
     from_x, from_y = level - mean_x[..., None], level - mean_y[..., None]
     variance_x = (p_x * from_x.square()).sum(dim=-1)
     if prop in ("variance", "std"):
-        return variance_x if prop == "variance" else variance_x.sqrt()
+        return variance_x if prop == "variance" else _root(variance_x)
     variance_y = (p_y * from_y.square()).sum(dim=-1)
     flat = torch.minimum(variance_x, variance_y) < 1e-30
     covariance = (from_x * (P @ from_y[..., None]).squeeze(-1)).sum(dim=-1)
     deviations = (variance_x * variance_y).masked_fill(flat, 1.0).sqrt()
     return torch.where(flat, 1.0, covariance / deviations)
+
+
+def _root(x: Tensor) -> Tensor:
+    none = x <= 0
+    return x.masked_fill(none, 1.0).sqrt().masked_fill(none, 0.0)

@@ -11,11 +11,13 @@ import math
 import torch
 from torch import Tensor
 
+from .inputs import check_tensors
+
 # Where level numbers end: pair codes are then of 32 bits.
 _MOST_LEVELS = 2**16
 
 
-def quantize(images: Tensor, levels: int, value_range: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+def quantize(images: Tensor, levels: int, value_range: tuple[float, float] | None = None) -> Tensor:
     """Cut a given range into bins of equal width and give each pixel its bin's number.
 
     Parameters
@@ -25,8 +27,9 @@ def quantize(images: Tensor, levels: int, value_range: tuple[float, float] = (0.
         bin.
     levels : int
         Number of bins.
-    value_range : (float, float)
-        Lower edge of the first bin, upper edge of the last.
+    value_range : (float, float), optional
+        Lower edge of the first bin, upper edge of the last. Default: (0, 1), for floating-point
+        images; of whole numbers it must be given, such as (0, 256) for 8 bits.
 
     Returns
     -------
@@ -35,15 +38,21 @@ def quantize(images: Tensor, levels: int, value_range: tuple[float, float] = (0.
 
     Raises
     ------
-    ValueError
-        If a pixel is NaN, there is no level, or the range is empty.
+    TypeError, ValueError
+        If the images are no tensor, a pixel is NaN, there is no level, or the range is empty or
+        missing.
 
     Examples
     --------
     >>> quantize(torch.tensor([0.0, 0.49, 0.5, 1.0]), levels=2).tolist()
     [0, 0, 1, 1]
     """
-    low, high = value_range
+    check_tensors(images=images)
+    if value_range is None and not images.is_floating_point():
+        raise ValueError(
+            f"images are {images.dtype}: give their value_range, such as (0, 256) for 8 bits."
+        )
+    low, high = value_range or (0.0, 1.0)
     if not -math.inf < low < high < math.inf:
         raise ValueError(
             f"value_range is {value_range}: give two finite numbers, the end above the start."
@@ -179,6 +188,7 @@ def _check_levels(levels: int) -> None:
 
 def _region(images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Give intensities in float64, zero outside the region, and the region itself."""
+    check_tensors(images=images, mask=mask)
     x = images.double()
     inside = torch.ones_like(x, dtype=torch.bool) if mask is None else mask.bool().expand_as(x)
     if not (x.isfinite() | ~inside).all():

@@ -12,6 +12,7 @@ from .features import FEATURE_NAMES, glcm_features
 from .hard import scatter_dense
 from .offsets import directions
 from .regions import Regions, regions
+from .untraced import untraced
 
 VolumeAggregation = Literal[
     "2d_averaged",
@@ -78,7 +79,8 @@ def image_features(
     """
     _check_choice(aggregation, ("averaged", "merged", "separate"))
     steps = directions(2) if offsets is None else offsets
-    values = _features(regions(images, levels, steps, mask), aggregation == "merged")
+    area = regions(images, levels, steps, mask, ndims=(2,))
+    values = _features(area, merged=aggregation == "merged")
     if aggregation == "merged":
         return values.squeeze(-2)
     return values.nanmean(dim=-2) if aggregation == "averaged" else values
@@ -182,6 +184,7 @@ def tensor_features(area: Regions, merged: bool) -> Tensor:
     return torch.cat([empty, *values])
 
 
+@untraced
 def _features(area: Regions, merged: bool) -> Tensor:
     if area.compiled:
         from .features_cpu import features  # imports numba, which takes half a second

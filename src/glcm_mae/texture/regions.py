@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .inputs import check_tensors
+from .offsets import whole_offsets
+
 MAX_LEVELS = 65_536
 
 # What the compiled loops read without a copy.
@@ -142,11 +145,19 @@ class Regions:
 
     def out_of_range(self) -> ValueError:
         """Say that a gray level is out of range."""
-        return ValueError(f"images hold gray levels outside 0 to {self.levels - 1}: raise levels.")
+        return ValueError(
+            f"images hold gray levels outside 0 to {self.levels - 1}: raise levels, or quantize "
+            "them first."
+        )
 
 
 def regions(
-    images: Tensor, levels: int, offsets: Sequence[tuple[int, ...]], mask: Tensor | None
+    images: Tensor,
+    levels: int,
+    offsets: Sequence[tuple[int, ...]],
+    mask: Tensor | None,
+    *,
+    ndims: tuple[int, ...] = (2, 3),
 ) -> Regions:
     """Check what all exact forms take, and bring images and offsets to three dimensions.
 
@@ -160,6 +171,8 @@ def regions(
         At least one, all of one length.
     mask : Tensor, broadcastable to ``images``, or None
         The region of interest: what is not 0.
+    ndims : tuple of int
+        How many components offsets may have.
 
     Returns
     -------
@@ -167,18 +180,16 @@ def regions(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If anything is not as said above. Gray levels are checked by those who read them.
     """
+    check_tensors(images=images, mask=mask)
     if images.is_floating_point() or images.is_complex() or images.dtype == torch.bool:
         raise ValueError(f"images are {images.dtype}: quantize them to integer levels first.")
     if not 1 <= levels <= MAX_LEVELS:
         raise ValueError(f"levels is {levels}: it must be 1 to {MAX_LEVELS}.")
-    if not offsets:
-        raise ValueError("offsets is empty: give at least one (dy, dx).")
-    ndim = len(offsets[0])
-    if ndim not in (2, 3) or any(len(offset) != ndim for offset in offsets):
-        raise ValueError("offsets must all be (dy, dx) or all (dz, dy, dx).")
+    whole = whole_offsets(offsets, *ndims)
+    ndim = len(whole[0])
     if images.ndim < ndim:
         raise ValueError(f"images are {tuple(images.shape)}: these offsets need {ndim} dimensions.")
     if mask is not None:
@@ -187,7 +198,7 @@ def regions(
         images, mask = images.unsqueeze(-3), None if mask is None else mask.unsqueeze(-3)
     if images.dtype not in _READ_AS_IS:
         images = images.long()
-    steps = tuple((0,) * (3 - ndim) + tuple(int(step) for step in o) for o in offsets)
+    steps = tuple((0,) * (3 - ndim) + offset for offset in whole)
     return Regions(images, mask, levels, steps)
 
 

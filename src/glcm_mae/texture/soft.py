@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from .binning import Binning
 from .distance import runs_compiled
+from .inputs import check_tensors
 from .offsets import Offset, check_offsets, pair_views
+from .untraced import untraced
 
 # A table of the kernel has this many steps a bandwidth: linear interpolation between them is then
 # within 2e-5 of the kernel. (Of the linear kernel not: it has corners, and gets no table.)
@@ -35,7 +38,8 @@ def soft_glcm(
     """Soft gray-level co-occurrence matrix of each patch or image; differentiable.
 
     ``G[i, j]`` is the sum over the pixel pairs one offset apart of the first pixel's weight at
-    level i times the second's at level j.
+    level i times the second's at level j. Runs in float32 (float64 for float64 input) whatever the
+    autocast.
 
     Parameters
     ----------
@@ -56,8 +60,8 @@ def soft_glcm(
 
     Raises
     ------
-    ValueError
-        If an offset leaves no pair inside a patch.
+    TypeError, ValueError
+        If the patches are no tensor of floating point, or an offset leaves no pair inside a patch.
 
     Examples
     --------
@@ -65,18 +69,32 @@ def soft_glcm(
     >>> soft_glcm(checker, Binning(2, "sigmoid"), [(0, 1)]).round(decimals=3).tolist()
     [[[0.0, 0.5], [0.5, 0.0]]]
     """
-    check_offsets(offsets, *patches.shape[-2:])
+    check_tensors(patches=patches)
+    if not patches.is_floating_point():
+        raise ValueError(
+            f"patches are {patches.dtype}: bring them to floating point, on the scale of "
+            "value_range."
+        )
+    pairs = check_offsets(offsets, *patches.shape[-2:])
     patches = patches if patches.dtype == torch.float64 else patches.float()
-    if patches.requires_grad and torch.is_grad_enabled():
-        matrices = _matrices(_weights_of_all_levels(patches, binning), offsets, normalized)
-    else:
-        every = patches.detach().reshape(-1, *patches.shape[-2:])
-        matrices = _matrices_without_gradient(every, binning, offsets, normalized)
+    with torch.autocast(patches.device.type, enabled=False):
+        if _is_differentiated(patches):
+            matrices = _matrices(_weights_of_all_levels(patches, binning), pairs, normalized)
+        else:
+            every = patches.detach().reshape(-1, *patches.shape[-2:])
+            matrices = _matrices_without_gradient(every, binning, pairs, normalized)
     poison = patches.detach().sum(dim=(-2, -1)) * 0  # NaN has no gray level
-    shape = *patches.shape[:-2], len(offsets), binning.levels, binning.levels
+    shape = *patches.shape[:-2], len(pairs), binning.levels, binning.levels
     return matrices.view(shape) + poison[..., None, None, None]
 
 
+def _is_differentiated(patches: Tensor) -> bool:
+    """Whether a derivative is asked for, backward or forward."""
+    backward = patches.requires_grad and torch.is_grad_enabled()
+    return backward or forward_ad.unpack_dual(patches).tangent is not None
+
+
+@untraced
 def _matrices_without_gradient(
     patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
 ) -> Tensor:

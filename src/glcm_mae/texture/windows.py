@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .inputs import check_tensors
+
 
 def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
     """View images as windows, without a copy.
@@ -39,6 +41,7 @@ def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
     >>> windows(torch.zeros(224, 224), 16, stride=1).shape
     torch.Size([209, 209, 16, 16])
     """
+    check_tensors(images=images)
     stride = size if stride is None else stride
     if size < 1 or stride < 1:
         raise ValueError(f"size is {size} and stride {stride}: both must be 1 pixel or more.")

@@ -1,0 +1,149 @@
+"""What every texture loss does alike, whatever it compares."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from glcm_mae.texture import GLCMLoss, PairKernelLoss, TransportLoss
+from glcm_mae.texture import distance as distance_module
+
+LOSSES = {
+    **{name: lambda name=name, **s: GLCMLoss(kernel=name, **s) for name in ("gaussian", "bspline")},
+    **{name: lambda name=name, **s: GLCMLoss(kernel=name, **s) for name in ("linear", "sigmoid")},
+    "several bandwidths": lambda **s: GLCMLoss((4, 16), **s),
+    "pair kernel": PairKernelLoss,
+    "transport": TransportLoss,
+}
+
+
+@pytest.fixture(params=LOSSES)
+def make(request):
+    return LOSSES[request.param]
+
+
+@pytest.fixture(params=["compiled", "tensors"])
+def form(request, monkeypatch):
+    if request.param == "tensors":
+        monkeypatch.setattr(distance_module, "runs_compiled", lambda _: False)
+
+
+def _gradient(loss, prediction, target, mask=None):
+    prediction = prediction.detach().clone().requires_grad_()
+    loss(prediction, target, mask).backward()
+    return prediction.grad
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_the_same_numbers_in_float32(make, dtype):
+    p, t = torch.rand(2, 2, 1, 16, 16).to(dtype)
+    loss = make()
+    assert loss(p, t).dtype == torch.float32
+    assert torch.equal(loss(p, t), loss(p.float(), t.float()))
+    gradient = _gradient(loss, p, t)
+    assert gradient.dtype == dtype
+    assert torch.equal(gradient, _gradient(loss, p.float(), t.float()).to(dtype))
+
+
+@pytest.mark.usefixtures("form")
+def test_autocast_changes_nothing(make):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    loss = make()
+    before = loss(p, t), _gradient(loss, p, t)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss(p, t), before[0])
+        assert torch.equal(_gradient(loss, p, t), before[1])
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_nan_and_infinity_are_not_hidden(make, value):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    p[0, 0, 0, 0] = value
+    loss = make(patch_size=8)
+    mask = torch.tensor([[1, 0, 0, 1]])
+    assert loss(p, t, mask).isnan()
+    assert loss(t, p, mask).isnan()
+    assert loss(p, t, torch.tensor([[0, 1, 0, 1]])).isfinite()  # not a removed patch
+    for gradient in (_gradient(loss, p, t, mask), _gradient(loss, t, p, mask)):
+        assert gradient[..., :8, :8].isnan().all()  # a loss scaler must see it
+        assert gradient[..., 8:, 8:].isfinite().all()
+        assert not gradient[..., :8, 8:].any()
+
+
+@pytest.mark.usefixtures("form")
+def test_a_loss_scaler_skips_the_step_of_an_overflow(make):
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    image = torch.rand(1, 1, 16, 16)
+    image[..., 0, 0] = float("inf")
+    scaler.scale(make()(image * weight, torch.rand(1, 1, 16, 16))).backward()
+    scaler.step(optimizer)
+    assert weight.item() == 1
+
+
+@pytest.mark.usefixtures("form")
+def test_nothing_removed_and_empty_batch_cost_nothing(make):
+    p = torch.rand(2, 1, 16, 16, requires_grad=True)
+    value = make()(p, torch.rand(2, 1, 16, 16), torch.zeros(2, 1))
+    value.backward()
+    assert value.item() == 0
+    assert not p.grad.any()
+    none = torch.rand(0, 1, 32, 32, requires_grad=True)
+    assert make()(none, none.detach()).item() == 0
+    by_patch = make(reduction="none")(none, none.detach())
+    assert by_patch.shape == (0, 4)
+    by_patch.sum().backward()
+
+
+@pytest.mark.usefixtures("form")
+def test_constant_patches_have_finite_gradients(make):
+    black, gray = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
+    for pair in ((gray, black), (black, gray), (black, black)):
+        assert make()(*pair).isfinite()
+        assert _gradient(make(), *pair).isfinite().all()
+
+
+@pytest.mark.usefixtures("form")
+def test_non_contiguous_input(make):
+    p, t = torch.rand(2, 2, 1, 48, 32)
+    turned = p.transpose(2, 3), t.transpose(2, 3)
+    copied = [x.contiguous() for x in turned]
+    assert torch.equal(make()(*turned), make()(*copied))
+    assert torch.equal(_gradient(make(), *turned), _gradient(make(), *copied))
+
+
+def test_copies_of_a_loss_are_the_loss(make):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    loss = make()
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert torch.equal(other(p, t), loss(p, t))
+
+
+def test_offsets_may_be_an_array(make):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    offsets = [(0, 1), (2, -1)]
+    assert torch.equal(make(offsets=np.array(offsets))(p, t), make(offsets=offsets)(p, t))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "words"),
+    [
+        ((0, 1), "give a sequence of"),
+        ([(0, 0, 1)], r"they must all be \(dy, dx\)"),
+        ([(0, 1.5)], r"offset \(0, 1.5\) is not of whole pixels"),
+    ],
+)
+def test_bad_offsets_are_named(make, offsets, words):
+    with pytest.raises(ValueError, match=words):
+        make(offsets=offsets)
+
+
+def test_arrays_are_refused_by_name(make):
+    x = torch.rand(1, 1, 16, 16)
+    with pytest.raises(TypeError, match=r"target is a ndarray: give a torch\.Tensor"):
+        make()(x, x.numpy())
