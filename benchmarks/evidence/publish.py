@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,10 +46,11 @@ def main() -> None:
 
 def publish(study: Path, archive: Path) -> None:
     """Lay a study's tables over those of an archive, which may not exist yet."""
-    files = sorted([*study.glob("arms/*/*/*.csv"), *study.glob("baselines/*/*.csv")])
     about = study / "comparison.json"
-    if not files or not about.is_file():
+    if not about.is_file():
         raise UserError(f"{study} holds no finished comparison: give the folder of compare --out.")
+    results = json.loads(about.read_text(encoding="utf-8"))["results"]
+    files = sorted({file for way in results for file in _tables(study, way, results[way])})
     tables = {file.relative_to(study): read_predictions(file) for file in files}
     root = os.path.commonpath([path for table in tables.values() for path in table.paths])
     with tempfile.TemporaryDirectory() as name:
@@ -62,11 +64,19 @@ def publish(study: Path, archive: Path) -> None:
                 target = folder / place.parent / of_seed / place.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _shortened(_of_seed(table, seed), root).write(target)
-        results = json.loads(about.read_text(encoding="utf-8"))["results"]
         patients = next(iter(results.values()))["patients"]
         (folder / "about.json").write_text(json.dumps({"patients": patients}, indent=2) + "\n")
         _check_folds(folder)
         _pack(folder, archive)
+
+
+def _tables(study: Path, way: str, found: dict[str, Any]) -> list[Path]:
+    """List the tables that the comparison stands on; others may be of other settings."""
+    places = (
+        [study / "arms" / name / way, study / "baselines" / name]
+        for name in found["comparisons"][0]["arms"]
+    )
+    return [file for pair in places for place in pair for file in place.glob("*.csv")]
 
 
 def _shortened(table: Predictions, root: str) -> Predictions:

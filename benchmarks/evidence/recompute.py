@@ -3,7 +3,9 @@
     python benchmarks/evidence/recompute.py benchmarks/evidence/predictions/busi.tar.xz \
         --way linear --positive malignant
 
-Arms that have the same seeds are compared with each other, and with these seeds of the reference.
+Arms that have the same seeds are compared with each other, and with these seeds of the reference;
+below each comparison stand the differences in AUROC seed by seed. ``--seeds 1,2`` takes these
+seeds alone.
 The archive is that of `publish.py`; unpacked, its tables are what `glcm-mae evaluate` reads.
 """
 
@@ -18,9 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import compare_arms, format_comparison, verdict
-from glcm_mae.predictions import read_predictions
+from glcm_mae.evaluation import compare_arms, format_comparison, verdict, weighted_metrics
+from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.study.tables import ArmTables, stack_predictions
 
 
@@ -31,6 +36,7 @@ def main() -> None:
     parser.add_argument("--way", default="linear", help="linear, knn, linear_glcm or finetune")
     parser.add_argument("--reference", default="mse", help="an arm or a baseline")
     parser.add_argument("--arms", help="names, by commas; all if left out")
+    parser.add_argument("--seeds", help="numbers, by commas; all if left out")
     parser.add_argument("--positive", help="the class whose sensitivity is meant")
     parser.add_argument("--n_resamples", type=int, default=2000)
     arguments = parser.parse_args()
@@ -46,28 +52,57 @@ def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
     arms = {place.parent.name: place for place in folder.glob(f"arms/*/{arguments.way}")}
     wanted = arguments.arms.split(",") if arguments.arms else sorted(arms)
     baselines = {place.name: _read([place]) for place in sorted(folder.glob("baselines/*"))}
-    unknown = sorted({*wanted, arguments.reference} - arms.keys() - baselines.keys())
+    reference = arguments.reference
+    unknown = sorted({*wanted} - arms.keys() | {reference} - arms.keys() - baselines.keys())
     if unknown or not arms:
         raise UserError(
             f"{arguments.archive} has no {', '.join(unknown) or 'arm'} judged by {arguments.way}: "
             f"it has {', '.join(sorted(arms)) or 'none'}."
         )
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    for seeds in sorted({_seeds(arms[arm]) for arm in wanted}):
-        named = {arm: arms[arm] for arm in wanted if _seeds(arms[arm]) == seeds}
-        if arguments.reference in arms:
-            named[arguments.reference] = arms[arguments.reference]
+    asked = {f"seed{seed}" for seed in arguments.seeds.split(",")} if arguments.seeds else None
+    seeds_of = {arm: _seeds(place, asked) for arm, place in arms.items()}
+    for seeds in sorted({seeds_of[arm] for arm in wanted} - {()}):
+        named = {arm: arms[arm] for arm in wanted if seeds_of[arm] == seeds}
+        if reference in arms:
+            lacking = set(seeds) - set(seeds_of[reference])
+            if lacking:
+                raise UserError(
+                    f"{reference} lacks {', '.join(sorted(lacking))}, which {', '.join(named)} "
+                    "have: give --seeds or --arms, or another --reference."
+                )
+            named[reference] = arms[reference]
         tables = {arm: _read([place / seed for seed in seeds]) for arm, place in named.items()}
         print(f"\n# {arguments.way}, {', '.join(seeds)}\n")
         found = _compare(tables, baselines, arguments)
         by_image = [one for one in found["comparisons"] if one["unit"] == "image"]
         if found["patients"] != about["patients"]:  # groups of copies stand in their place
             found = {**found, "comparisons": by_image, "patients": about["patients"]}
-        print(*verdict(found, tuple(baselines)), "", format_comparison(found), sep="\n")
+        print(*verdict(found, tuple(baselines)), "", format_comparison(found), "", sep="\n")
+        print(f"AUROC by image, {found['comparisons'][0]['task']}, minus {reference}, by seed:")
+        against = _by_seed((tables | baselines)[reference].test)
+        for arm in sorted(tables.keys() - {reference}):
+            differences = _by_seed(tables[arm].test) - against
+            print(f"{arm}: {', '.join(f'{difference:+.3f}' for difference in differences)}")
 
 
-def _seeds(place: Path) -> tuple[str, ...]:
-    return tuple(sorted(seed.name for seed in place.iterdir()))
+def _seeds(place: Path, asked: set[str] | None) -> tuple[str, ...]:
+    found = {seed.name for seed in place.iterdir()}
+    return tuple(sorted(found if asked is None else found & asked))
+
+
+def _by_seed(table: Predictions) -> NDArray[np.float64]:
+    """AUROC (S,) of each seed, within folds."""
+    assert table.seeds is not None  # a study's tables have them
+    assert table.folds is not None
+    values = []
+    for seed in np.unique(table.seeds):
+        rows = np.flatnonzero(table.seeds == seed)
+        columns = table.labels[rows], table.probabilities[rows], np.ones((1, len(rows)))
+        values.append(
+            weighted_metrics(*columns, classes=table.classes, folds=table.folds[rows])["auroc"][0]
+        )
+    return np.array(values)
 
 
 def _read(folders: Sequence[Path]) -> ArmTables:

@@ -30,7 +30,7 @@ def read_folds(study: Path) -> list[Fold]:
     manifests = []
     while (file := study / "folds" / f"fold{len(manifests)}.csv").exists():
         manifests.append(read_manifest(str(file)))
-    splits = [holdout(manifest, len(manifests), 0, 0) for manifest in manifests]
+    splits = [holdout(manifest, max(3, len(manifests)), 0, 0) for manifest in manifests]
     return [Fold(k, m, s) for k, (m, s) in enumerate(zip(manifests, splits, strict=True))]
 
 

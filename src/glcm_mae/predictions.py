@@ -108,6 +108,21 @@ class Predictions:
         n_labels = Counter(patient for patient, _ in pairs)
         return sum(n > 1 for n in n_labels.values())
 
+    def check_seeds(self) -> None:
+        """Refuse seeds of different images: a mean over them would mean nothing.
+
+        Raises
+        ------
+        UserError
+            Naming the first row whose image another seed lacks.
+        """
+        of_image, n_seeds = Counter(self.paths), len(set(self._seed_of_each_row()))
+        _refuse(
+            np.array([of_image[path] < n_seeds for path in self.paths]),
+            f"the image is not predicted under each of the {n_seeds} seeds: leave out the seeds "
+            "that lack images.",
+        )
+
     def by_patient(self) -> "Predictions":
         """Average the probabilities of each patient's images into one row per patient.
 

@@ -310,11 +310,17 @@ def _compared(s: settings.EvaluateSettings, other: str) -> str:
     """Compare every table of a run with the table in the same place of another run."""
     from glcm_mae.evaluation import paired_difference
 
-    tables, others = _tables(Path(s.predictions)), _tables(Path(other))
-    if len(tables) != len(others):
+    ours, theirs = Path(s.predictions), Path(other)
+    tables, others = _tables(ours), _tables(theirs)
+    # Of two runs, the tables in the same places; of two tables, these.
+    places, other_places = (
+        [str(table.relative_to(source)) for table in found]
+        for source, found in ((ours, tables), (theirs, others))
+    )
+    if len(tables) != len(others) or (len(tables) > 1 and places != other_places):
         raise UserError(
-            f"{s.predictions} holds {len(tables)} predictions.csv and {other} {len(others)}: give "
-            "the files that are to be compared."
+            f"{ours} holds {', '.join(places)} and {theirs} {', '.join(other_places)}: give the "
+            "two predictions.csv that are to be compared."
         )
     lines = []
     for table, against in zip(tables, others, strict=True):

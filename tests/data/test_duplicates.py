@@ -230,3 +230,18 @@ def test_luminance_is_the_gray_of_gray() -> None:
     gray = np.arange(6, dtype=np.uint16).reshape(1, 2, 3)
     np.testing.assert_array_equal(luminance(gray), gray[0])
     np.testing.assert_allclose(luminance(np.repeat(gray, 3, axis=0)), gray[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [-np.finfo(np.float64).max, np.finfo(np.float64).max])
+def test_a_value_beyond_float32_hides_no_copies_of_others(value):
+    rng = np.random.default_rng(0)
+    scenes = rng.normal(size=(6, 1, 64, 64)) * 50 + 100
+    odd = scenes[:1].copy()
+    odd[0, 0, 0, 0] = value
+    odder = odd.copy()
+    odder[0, 0, 0, 1] = -value  # its range is no finite number
+    images = [*scenes, *scenes[..., ::-1], *odd, *odder]
+    small = torch.stack([thumbnail(luminance(image)) for image in images])
+    assert small.isfinite().all()
+    found = {(pair.first, pair.second) for pair in near_duplicates(small)}
+    assert {(number, number + 6) for number in range(1, 6)} <= found

@@ -10,6 +10,7 @@ from glcm_mae.evaluation import (
     Predictions,
     calls_at_threshold,
     compare_arms,
+    evaluate,
     format_comparison,
     holm,
     weighted_metrics,
@@ -281,3 +282,30 @@ def test_names_do_not_break_the_table():
     lines = format_comparison(result).splitlines()
     assert any(line.startswith("| c d ") for line in lines)
     assert any(line.startswith("| a/b ") for line in lines)
+
+
+@pytest.mark.parametrize("positive", CLASSES[:2])
+def test_where_both_classes_score_alike_the_decision_is_that_of_evaluate(positive, tmp_path):
+    tied = arm(seeds=(0,), probabilities=np.full((N, 2), 0.5))
+    tied.write(tmp_path / "predictions.csv")
+    alone = evaluate(tmp_path / "predictions.csv", n_resamples=5, positive=positive)
+    tables = {"mse": tied, "texture": arm(seeds=(0,))}
+    beside = compare_arms(tables, {}, "mse", positive=positive, n_resamples=5)
+    metrics = beside["comparisons"][0]["arms"]["mse"]["metrics"]
+    for name in ("sensitivity", "specificity", "auroc"):
+        assert metrics[name]["value"] == alone["by_image"]["overall"][name]["value"]
+
+
+def test_what_is_undefined_has_no_interval():
+    no_cases = np.where(np.arange(N) < N - 2, 0, 1)  # fold 0 has none, nor have its thresholds
+    table = arm(seeds=(0, 1), labels=np.tile(no_cases, 2))
+    validation = arm(seeds=(0, 1), labels=np.tile(no_cases, 2), shift=1)
+    found = compare_arms({"a": table, "b": table}, {"a": validation}, "a", n_resamples=50)
+    numbers = [
+        number
+        for comparison in found["comparisons"]
+        for one in comparison["arms"].values()
+        for number in one["metrics"].values()
+    ]
+    assert any(number["value"] is None for number in numbers)
+    assert all(number["low"] is None for number in numbers if number["value"] is None)

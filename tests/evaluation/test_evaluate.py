@@ -256,3 +256,31 @@ def test_import_is_light():
     code = f"import sys, glcm_mae.evaluation; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_what_a_study_tells_of_patients_holds_when_its_table_is_measured_again(file):
+    predictions(images_each=2).write(file)
+    (file.parent / "about.json").write_text('{"patients": "copies count as one"}')
+    metrics = evaluate(file, n_resamples=5)
+    assert metrics["patients"] == "copies count as one"
+    assert metrics["by_patient"] is None
+
+
+def test_seeds_of_different_images_are_refused(file):
+    Predictions(["a", "b", "a"], ["a", "b", "a"], [0, 1, 0], CLASSES[:2], np.eye(2)[[0, 1, 0]],
+                seeds=[0, 0, 1]).write(file)  # fmt: skip
+    with pytest.raises(UserError, match="row 3: the image is not predicted under each of the 2"):
+        evaluate(file, n_resamples=5)
+
+
+def test_seeds_may_have_different_numbers_of_folds(file):
+    table = predictions()
+    n = len(table.paths)
+    twice = Predictions(
+        table.paths * 2, table.patients * 2, np.tile(table.labels, 2), table.classes,
+        np.tile(table.probabilities, (2, 1)),
+        folds=[int(patient.split()[-1]) % 2 for patient in table.patients] + [0] * n,
+        seeds=[0] * n + [1] * n,
+    )  # fmt: skip
+    twice.write(file)
+    assert "pooled_auroc" not in evaluate(file, n_resamples=5)["by_image"]["overall"]

@@ -115,3 +115,18 @@ def test_tables_that_cannot_be_compared(other, message):
 def test_unknown_statistic_names_the_known_ones():
     with pytest.raises(UserError, match="statistic='auc' is not known: choose one of auroc, auprc"):
         paired_difference(arm(), arm(), "auc")
+
+
+@pytest.mark.parametrize("folds", [None, [2 - i // 40 for i in range(120)]])
+def test_arms_of_other_folds_are_refused(folds):
+    in_folds = arm(folds=[i // 40 for i in range(120)])
+    assert paired_difference(in_folds, in_folds, n_resamples=20)["difference"]["value"] == 0
+    for pair in ((in_folds, arm(folds=folds)), (arm(folds=folds), in_folds)):
+        with pytest.raises(UserError, match=r"test .* images in other folds"):
+            paired_difference(*pair)
+
+
+def test_a_seed_that_lacks_images_is_refused():
+    unfinished = arm(paths=["0.png", *(f"{i}.png" for i in range(119))], seeds=[1] + [0] * 119)
+    with pytest.raises(UserError, match="row 4: the image is not predicted under each of the 2"):
+        paired_difference(arm(), unfinished)

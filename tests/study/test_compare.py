@@ -161,6 +161,22 @@ def test_the_page_names_the_code_that_made_each_run(done: tuple[Path, Path]) -> 
     )
 
 
+def test_tables_that_were_lost_are_made_again(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = _compare(images, recipe, out, "--arms", "random,mse", "--by", "linear,finetune")
+    assert main(words) == 0
+    before = _tables(out)
+    lost = ("baselines/histogram/fold1", "arms/mse/seed0-fold0/probe/linear")
+    for folder in (*lost, "arms/random/seed0-fold2/finetune"):
+        (out / folder / "predictions.csv").unlink()
+    capsys.readouterr()
+    assert main(words) == 0
+    assert capsys.readouterr().err.count("finished before") == 3 + 2 * 3 - 3
+    assert _tables(out) == before
+
+
 def test_cells_of_other_settings_are_refused_and_kept(
     done: tuple[Path, Path], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -432,6 +448,31 @@ def test_where_no_patient_is_known_nothing_is_said_of_patients(
     page = (out / "comparison.md").read_text()
     assert "by patient" not in page
     assert "37 images of 36 patients (an image with its copies counts as one" in page
+
+
+def test_the_tables_of_a_study_are_measured_again_as_they_were_and_pair_by_place(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "images"
+    rng = np.random.default_rng(0)
+    for label in ("benign", "malignant"):
+        (folder / label).mkdir(parents=True)
+        for number in range(9):
+            scene = Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8))
+            scene.save(folder / label / f"{number}.png")
+            scene.save(folder / label / f"{number} again.png")
+    out = tmp_path / "out"
+    more = ["--arms", "random", "--reference", "random", "--by", "linear,knn"]
+    assert main(_compare(folder, recipe, out, *more)) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(out / "arms/random/knn"), "--n_resamples", "9"]) == 0
+    assert "patients are not known or not kept together" in capsys.readouterr().out
+    shutil.copytree(out / "arms/random", tmp_path / "other")
+    (tmp_path / "other/knn").rename(tmp_path / "other/finetune")
+    words = ["evaluate", str(out / "arms/random"), "--against", str(tmp_path / "other")]
+    told = complaint(capsys, *words)
+    assert "holds knn/predictions.csv, linear/predictions.csv, " in told
+    assert "finetune/predictions.csv" in told
 
 
 def test_the_patients_that_any_section_names_stay_together(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,18 +30,15 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (H, W) float32; weights of ITU-R BT.601.
+        (H, W) float64; weights of ITU-R BT.601.
 
     Examples
     --------
     >>> luminance(np.full((3, 1, 2), 100, np.uint8)).round(3).tolist()
     [[100.0, 100.0]]
     """
-    if len(pixels) == 1:
-        return pixels[0].astype(np.float32)
-    gray: np.ndarray = np.einsum(
-        "c,chw->hw", np.array(LUMINANCE, np.float32), pixels.astype(np.float32)
-    )
+    wide = pixels.astype(np.float64)  # float32 would make infinity of what float64 files may hold
+    gray: np.ndarray = wide[0] if len(wide) == 1 else np.einsum("c,chw->hw", LUMINANCE, wide)
     return gray
 
 
@@ -56,7 +55,8 @@ def thumbnail(gray: np.ndarray, inverted: bool = False) -> Tensor:
     Returns
     -------
     Tensor
-        (SIDE, SIDE) float32, mean 0 and deviation 1; all 0 for a constant image.
+        (SIDE, SIDE) float32, mean 0 and deviation 1; all 0 for a constant image, or one whose
+        range is no finite number.
 
     Examples
     --------
@@ -66,8 +66,8 @@ def thumbnail(gray: np.ndarray, inverted: bool = False) -> Tensor:
     """
     # From float64: the values of a floating-point file may differ in their last digits alone.
     wide = np.asarray(gray, dtype=np.float64)
-    span = float(np.ptp(wide)) if wide.size else 0.0
-    if not span > 0:
+    span = float(wide.max()) - float(wide.min()) if wide.size else 0.0
+    if not 0 < span < math.inf:
         return torch.zeros(SIDE, SIDE)
     scaled = torch.from_numpy(((wide - wide.min()) / span).astype(np.float32))
     size = (SIDE, SIDE)

@@ -251,11 +251,11 @@ def interval(value: float, replicates: FloatArray, n_patients: int) -> Interval:
     Returns
     -------
     Interval
-        Without ends where more than half of the replicates are undefined.
+        Without ends where the value or more than half of the replicates are undefined.
     """
     defined = replicates[~np.isnan(replicates)]
     undefined = len(replicates) - len(defined)
-    if undefined > len(replicates) / 2 or n_patients < 2:
+    if np.isnan(value) or undefined > len(replicates) / 2 or n_patients < 2:
         return Interval(value, np.nan, np.nan, undefined)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])

@@ -194,16 +194,15 @@ def _tasks(
         yield "all classes", tables, validation, None
     case = positive or (classes[-1] if len(classes) == 2 else None)
     if case is not None:
+        if len(classes) == 2:  # as they stand: where both score alike, the first column is called
+            [other] = set(classes) - {case}
+            yield f"{case} against {other}", tables, validation, case
+            return
         of_case = {name: table.one_against_rest(case) for name, table in tables.items()}
-        title = f"{case} against {'the rest' if len(classes) > 2 else _other(classes, case)}"
         validated = {
             name: table and table.one_against_rest(case) for name, table in validation.items()
         }
-        yield title, of_case, validated, case
-
-
-def _other(classes: tuple[str, ...], name: str) -> str:
-    return next(other for other in classes if other != name)
+        yield f"{case} against the rest", of_case, validated, case
 
 
 def _compared(

@@ -186,7 +186,8 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
     )
     notes.append(
         "smallest: the true difference that a study like this finds 80 times in 100 (two-sided "
-        "test at 5%, 2.80 standard errors). A difference not found says nothing of smaller ones."
+        "test of one arm at 5%, 2.80 standard errors). A difference not found says nothing of "
+        "smaller ones."
     )
     return [*notes, *_caveats(comparison)]
 

@@ -62,7 +62,8 @@ def evaluate(
         describe. Default: the last in the order of the columns.
     about_patients : str, optional
         What stands in the column patient, if it is not patients: there are then no metrics by
-        patient. Default: what the table tells.
+        patient. Default: what an ``about.json`` beside the table tells (a study writes one), or
+        else the table itself.
 
     Returns
     -------
@@ -90,7 +91,8 @@ def evaluate(
     Raises
     ------
     UserError
-        If the table is wrong, a setting is, or the result cannot be written.
+        If the table is wrong, its seeds hold different images, a setting is wrong, or the result
+        cannot be written.
 
     Examples
     --------
@@ -112,12 +114,15 @@ def evaluate(
     source = Path(predictions_csv)
     target = source.with_name("metrics.json") if out is None else Path(out)
     predictions = read_predictions(source)
+    predictions.check_seeds()
     beside = source.with_name("validation.csv")
     validation = read_predictions(beside) if beside.exists() else None
     measure = partial(
         _measure, images=predictions, positive=positive, n_resamples=n_resamples, seed=seed
     )
-    about_patients = about_patients or about_patients_of(predictions, validation)
+    about_patients = (
+        about_patients or _told_beside(source) or about_patients_of(predictions, validation)
+    )
     by_patient = None
     if not about_patients:
         by_patient = measure(predictions.by_patient(), validation and validation.by_patient())
@@ -315,6 +320,11 @@ def about_patients_of(
             "than one class, so there are no metrics by patient"
         )
     return None
+
+
+def _told_beside(table: Path) -> str | None:
+    about = table.with_name("about.json")
+    return json.loads(about.read_text(encoding="utf-8"))["patients"] if about.exists() else None
 
 
 def _n_different(name: str, values: Any) -> dict[str, int]:

@@ -223,7 +223,8 @@ def weighted_metrics(
         _metrics(labels[rows], probabilities[rows], weights[:, rows], names, positive, folds[rows])
         for rows in groups
     ]
-    return {name: np.mean([m[name] for m in of_seeds], axis=0) for name in of_seeds[0]}
+    shared = [name for name in of_seeds[0] if all(name in metrics for metrics in of_seeds)]
+    return {name: np.mean([metrics[name] for metrics in of_seeds], axis=0) for name in shared}
 
 
 def positive_class(classes: Sequence[str], positive: str | None = None) -> str | None:

@@ -36,7 +36,7 @@ def paired_difference(
     ----------
     predictions_a, predictions_b : Predictions, str or pathlib.Path
         Tables, or their CSV files, over the same images in any order, with the same patients,
-        labels and classes. For a comparison by patient give ``table.by_patient()``.
+        labels, folds and classes. For a comparison by patient give ``table.by_patient()``.
     statistic : str
         A name of `compute_metrics`: ``"auroc"``, ``"sensitivity/malignant"``, ...
     positive : str, optional
@@ -54,8 +54,8 @@ def paired_difference(
     Raises
     ------
     UserError
-        If the tables do not hold the same images, labels, patients and classes, or the metric is
-        not known.
+        If a seed lacks images, the tables do not hold the same images, labels, patients, folds and
+        classes, or the metric is not known.
 
     Examples
     --------
@@ -69,6 +69,8 @@ def paired_difference(
     (0.75, 1.0, 0.25)
     """
     a, b = _table(predictions_a), _table(predictions_b)
+    a.check_seeds()
+    b.check_seeds()
     _check_same_images(a, b)
     of_arm_a, of_arm_b = (
         partial(
@@ -145,3 +147,18 @@ def _check_same_images(a: Predictions, b: Predictions) -> None:
             f"predictions_a and predictions_b give {differ} images another label or patient: "
             "write both from one manifest."
         )
+    elsewhere = sum(_folds_of(a)[path] != folds for path, folds in _folds_of(b).items())
+    if elsewhere:
+        raise UserError(
+            f"predictions_a and predictions_b test {elsewhere} images in other folds (or one of "
+            "them has no column fold): scores are ranked within folds, so test both in the same."
+        )
+
+
+def _folds_of(table: Predictions) -> dict[str, set[int]]:
+    """Folds in which each image is tested; none where there are no folds."""
+    tested: dict[str, set[int]] = {path: set() for path in table.paths}
+    if table.folds is not None:
+        for path, fold in zip(table.paths, table.folds.tolist(), strict=True):
+            tested[path].add(fold)
+    return tested

@@ -66,8 +66,8 @@ def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
     if difference["smallest"] is None:
         return f"{name} cannot be told from {reference}: no resample sets them apart."
     return (
-        f"{name} cannot be told from {reference}: {shown}; a true difference of "
-        f"{difference['smallest']:.3f} would have been found 80 times in 100."
+        f"{name} cannot be told from {reference}: {shown}; a test of this arm alone would have "
+        f"found a true difference of {difference['smallest']:.3f} 80 times in 100."
     )
 
 

@@ -321,12 +321,18 @@ def encoder_of(stage: Stage) -> str | None:
 
 
 def _is_finished(stage: Stage) -> bool:
-    if not _is_begun(stage):
+    if not _is_begun(stage) or _lacks_tables(stage):
         return False
     try:
         return Run(stage.out, replace(stage, resume=True), resume=True).finished
     except UserError:  # of other settings
         return False
+
+
+def _lacks_tables(stage: Stage) -> bool:
+    places = {PretrainSettings: (), ProbeSettings: ("linear", "knn")}.get(type(stage), (".",))
+    names = ("predictions.csv", "validation.csv")
+    return not all((Path(stage.out) / place / name).exists() for place in places for name in names)
 
 
 def _stages(
@@ -381,6 +387,8 @@ def _run(stage: Stage) -> None:
     """
     if not _is_finished(stage):
         with alone_in(Path(stage.out)):
+            if _lacks_tables(stage):  # lost since: they are made again
+                (Path(stage.out) / "finished.json").unlink(missing_ok=True)
             _stage_function(stage)(replace(stage, resume=_is_begun(stage)))
 
 

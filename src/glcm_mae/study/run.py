@@ -126,8 +126,8 @@ def run_study(
         ]
         failures += run_all(chosen, settings.engine, out)
         finished = finished_runs([*shared, *chosen])
-        tables = _tables(settings, arms, baselines, folds, finished)
-    about = _about_patients(manifest, published)
+        about = _about_patients(manifest, published)
+        tables = _tables(settings, arms, baselines, folds, finished, about)
     return Study(folds, tables, failures, about, code_of_runs(finished))
 
 
@@ -293,15 +293,16 @@ def _tables(
     baselines: Sequence[BaselineKind],
     folds: Sequence[Fold],
     finished: set[str],
+    about: str | None,
 ) -> dict[str, dict[str, ArmTables]]:
     """Join the tables of every arm and baseline that is complete."""
     out = Path(settings.out)
     beside: dict[str, ArmTables | None] = {
-        kind: collect_baseline(out, kind, folds, finished) for kind in baselines
+        kind: collect_baseline(out, kind, folds, finished, about) for kind in baselines
     }
     collected: dict[str, dict[str, ArmTables | None]] = {
         way: {
-            arm.name: collect_arm(out, arm.name, way, folds, settings.seeds, finished)
+            arm.name: collect_arm(out, arm.name, way, folds, settings.seeds, finished, about)
             for arm in arms
         }
         for way in settings.by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 
 from .cells import baseline_folder, cell_folder
@@ -31,7 +33,13 @@ class ArmTables(NamedTuple):
 
 
 def collect_arm(
-    out: Path, arm: str, way: str, folds: Sequence[Fold], seeds: int, finished: Collection[str]
+    out: Path,
+    arm: str,
+    way: str,
+    folds: Sequence[Fold],
+    seeds: int,
+    finished: Collection[str],
+    about_patients: str | None,
 ) -> ArmTables | None:
     """Join the predictions of an arm's cells, and write them beside the cells.
 
@@ -47,6 +55,8 @@ def collect_arm(
         How many.
     finished : collection of str
         The folders of the runs that are finished.
+    about_patients : str or None
+        What stands where a patient should, if it is no patient: kept beside the tables.
 
     Returns
     -------
@@ -57,17 +67,23 @@ def collect_arm(
     runs = [(seed, fold, cell_folder(out, arm, seed, fold) / WAYS[way]) for seed, fold in at]
     stage = Path(WAYS[way]).parts[0]  # a probe's tables lie a folder below its own
     stages = {str(cell_folder(out, arm, seed, fold) / stage) for seed, fold in at}
-    return _joined(runs, out / "arms" / arm / way) if stages <= set(finished) else None
+    if not stages <= set(finished):
+        return None
+    return _joined(runs, out / "arms" / arm / way, about_patients)
 
 
 def collect_baseline(
-    out: Path, kind: str, folds: Sequence[Fold], finished: Collection[str]
+    out: Path,
+    kind: str,
+    folds: Sequence[Fold],
+    finished: Collection[str],
+    about_patients: str | None,
 ) -> ArmTables | None:
     """Join the predictions of a baseline's folds, and write them beside them.
 
     Parameters
     ----------
-    out, folds, finished
+    out, folds, finished, about_patients
         As for `collect_arm`.
     kind : str
         The baseline.
@@ -79,15 +95,22 @@ def collect_baseline(
     """
     runs = [(0, fold.number, baseline_folder(out, kind, fold.number)) for fold in folds]
     stages = {str(folder) for _, _, folder in runs}
-    return _joined(runs, out / "baselines" / kind) if stages <= set(finished) else None
+    if not stages <= set(finished):
+        return None
+    return _joined(runs, out / "baselines" / kind, about_patients)
 
 
-def _joined(runs: Sequence[tuple[int, int, Path]], folder: Path) -> ArmTables:
+def _joined(
+    runs: Sequence[tuple[int, int, Path]], folder: Path, about_patients: str | None
+) -> ArmTables:
     tables = []
     for name in ("predictions.csv", "validation.csv"):
         table = stack_predictions(list(_read(runs, name)))
         table.write(folder / name)
         tables.append(table)
+    if about_patients is not None:
+        about = json.dumps({"patients": about_patients}, indent=2) + "\n"
+        write_atomically(folder / "about.json", about)
     return ArmTables(*tables)
 
 
