@@ -72,17 +72,6 @@ def test_equals_the_structural_components():
     )
 
 
-def test_standard_error_of_one_arm_is_that_of_confidenceinterval():
-    delong = pytest.importorskip("confidenceinterval.delong")
-    rng = np.random.default_rng(1)
-    labels = (rng.random(100) < 0.4).astype(int)
-    scores = noisy(labels, rng)
-    auroc, variance = delong.delong_roc_variance(labels, scores)
-    against_nothing = compared(labels, of_one_class(np.zeros(100)), of_one_class(scores))
-    assert against_nothing.difference == pytest.approx(auroc - 0.5, abs=1e-5)
-    assert against_nothing.standard_error == pytest.approx(variance**0.5, rel=1e-4)
-
-
 def test_difference_is_that_of_the_metrics_over_folds_seeds_and_classes():
     rng = np.random.default_rng(2)
     labels, folds = rng.integers(0, 3, 120), np.arange(120) % 4
