@@ -1,6 +1,7 @@
 """Time and peak memory of the texture loss: as published, as specified, as it runs.
 
     python benchmarks/texture_loss.py [--images 4] [--size 224] [--repeats 5] [--noise]
+    python benchmarks/texture_loss.py --forms  # the other losses alone
 
 Simulated ultrasound is compared with a blurred and noisy version of itself or, with --noise, white
 noise with white noise: the worst case, in which every patch fills the whole gray scale. Each form
@@ -27,12 +28,25 @@ import torch
 from torch import Tensor
 
 from glcm_mae.data import make_phantom
-from glcm_mae.texture import GLCMLoss, windows
+from glcm_mae.texture import GLCMLoss, PairKernelLoss, TransportLoss, windows
 from glcm_mae.texture.dense import dense_distance, soft_assignment
 from glcm_mae.texture.offsets import pair_views
+from glcm_mae.texture.patch_loss import PatchLoss
 from glcm_mae.texture.pooling import group_patches
 
 FORMS = ("published", "dense", "runs")
+OTHERS: dict[str, PatchLoss] = {
+    "sigmoid 256 (paper)": GLCMLoss(256, kernel="sigmoid"),
+    "sigmoid 256, scaled": GLCMLoss(256, kernel="sigmoid", scaled=True),
+    "linear 32": GLCMLoss(32, kernel="linear"),
+    "B-spline 32": GLCMLoss(32, kernel="bspline"),
+    "Gaussian 32": GLCMLoss(32),
+    "Gaussian 32, image": GLCMLoss(32, pool="image"),
+    "Gaussian 8": GLCMLoss(8),
+    "Gaussian 8+16+32+64": GLCMLoss((8, 16, 32, 64)),
+    "pair kernel 0.05": PairKernelLoss(0.05),
+    "transport": TransportLoss(),
+}
 
 
 def published(prediction: Tensor, target: Tensor, loss: GLCMLoss) -> Tensor:
@@ -91,6 +105,22 @@ def run(
     return {"seconds": statistics.median(seconds), "mib": (_memory("VmHWM") - base) / 1024}
 
 
+def print_others(images: int, size: int, repeats: int, noise: bool) -> None:
+    """Print the median milliseconds of every loss, forward and backward, in turns."""
+    torch.manual_seed(0)
+    target, prediction = make_images(images, size, noise)
+    prediction.requires_grad_()
+    seconds: dict[str, list[float]] = {name: [] for name in OTHERS}
+    for _ in range(repeats + 1):  # the first reads the compiled loops from disk
+        for name, loss in OTHERS.items():
+            start = time.perf_counter()
+            loss(prediction, target).backward()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+    for name, median in medians.items():
+        print(f"{name:24}{1000 * median:>8.1f} ms{median / medians['Gaussian 32']:>8.2f}")
+
+
 def _patches(images: Tensor) -> Tensor:
     """Cut (B, 1, H, W) into (B * N, p, p)."""
     return windows(images[:, 0], 16).flatten(0, 2)
@@ -114,11 +144,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--noise", action="store_true")
+    parser.add_argument("--forms", action="store_true", help="time the other losses alone")
     parser.add_argument("--one", nargs=2, metavar=("FORM", "LEVELS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         form, levels = args.one
         print(json.dumps(run(form, int(levels), args.images, args.size, args.repeats, args.noise)))
+        return
+    if args.forms:
+        print_others(args.images, args.size, args.repeats, args.noise)
         return
     print(f"{args.images} images of {args.size} x {args.size}, 16 x 16 patches, 2 offsets, sigmoid "
           f"of a thirtieth of a bin, {torch.get_num_threads()} threads, forward and backward,\n"

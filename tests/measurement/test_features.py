@@ -339,6 +339,17 @@ def test_volumes_slice_by_slice(volume, tmp_path):
         assert numbers(row) == by_hand(fixed_bin_number(image, 32))
 
 
+@pytest.mark.parametrize(("thickness", "way", "warned"), [
+    (5.0, "3d_merged", True), (1.0, "3d_merged", False), (5.0, "2.5d_merged", False),
+])  # fmt: skip
+def test_voxels_that_are_no_cubes_are_told(tmp_path, capsys, thickness, way, warned):
+    place = tmp_path / "ct.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(noise(6, 6, 4), np.diag([1, 1, thickness, 1])), place)
+    assert len(measured(tmp_path, place, "--aggregation", way)) == 1
+    told = capsys.readouterr().err
+    assert ("has voxels of 1 x 1 x 5 mm, which 3D directions take for cubes" in told) is warned
+
+
 @pytest.mark.parametrize("way", ["2d_averaged", "2.5d_merged", "3d_averaged", "3d_merged"])
 def test_volumes_as_a_whole(way, volume, tmp_path):
     path, pixels = volume

@@ -69,6 +69,7 @@ def test_a_frame_of_a_file(pixels):
         ("a.png -o x.png --feature entropy", "feature is 'entropy': set it to one of joint_max"),
         ("colour.png -o x.png", "colour.png is a colour image: give --color gray"),
         ("a.png -o x.png --binning range", "binning range needs the range"),
+        ("a.png -o x.png --range [300,400]", "a.png holds no pixel pair to measure: set --range"),
     ],
 )
 def test_mistakes_get_one_sentence(words, said, pixels, capsys):

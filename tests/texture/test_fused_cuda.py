@@ -14,6 +14,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from glcm_mae.texture.binning import Binning
 from glcm_mae.texture.comparison import Comparison
@@ -92,6 +94,28 @@ def test_every_kernel_agrees(kernel, name, bins, levels):
     p, t = torch.rand(2, 2, 1, 4, 4) * 1.2 - 0.1
     found = run(kernel, p, t, [1, 1], comparison)
     assert_agrees(found, specification(p, t, [1, 1], comparison))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    levels=st.integers(2, 70),
+    bins=st.sampled_from(KERNELS),
+    side=st.integers(2, 6),
+    offset=st.tuples(st.integers(-1, 1), st.integers(-1, 1)).filter(lambda o: o != (0, 0)),
+    form=st.tuples(st.booleans(), st.booleans()),
+    fixed=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_agrees_on_random_settings(kernel, levels, bins, side, offset, form, fixed, seed):
+    name, width = bins
+    binning = Binning(levels, name, width / levels)
+    assume(kernel.supports(binning))
+    comparison = Comparison(binning, (offset,), *form)
+    generator = torch.Generator().manual_seed(seed)
+    p, t = torch.rand(2, 2, 2, side, side, generator=generator) * 1.2 - 0.1
+    counts = torch.randint(1, 3, (2,), generator=generator).tolist()
+    found = run(kernel, p, t, counts, comparison, fixed=fixed)
+    assert_agrees(found, specification(p, t, counts, comparison))
 
 
 def test_two_levels_and_more_pixels_than_a_tile(kernel):

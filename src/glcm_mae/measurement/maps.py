@@ -58,7 +58,8 @@ def feature_map(settings: TextureMapSettings) -> FeatureMap:
     Raises
     ------
     UserError
-        A setting is out of range, or the image cannot be read as the settings say.
+        A setting is out of range, the image cannot be read as the settings say, or no pixel pair
+        is left to measure.
 
     Examples
     --------
@@ -92,6 +93,11 @@ def feature_map(settings: TextureMapSettings) -> FeatureMap:
     codes, inside, levels = gray_levels(values, torch.ones_like(values, dtype=torch.bool), s, name)
     steps = [(dy, dx) for dy, dx in directions(2, s.distance)]
     found = texture_map(codes, levels, s.feature, s.window_size, offsets=steps, mask=inside)
+    if found.isnan().all():
+        raise UserError(
+            f"{name} holds no pixel pair to measure: set --range to values that it has, or give an "
+            "image of more pixels."
+        )
     return FeatureMap(image, found.numpy(), levels)
 
 

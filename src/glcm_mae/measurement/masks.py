@@ -139,7 +139,10 @@ def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> n
             "background may be swapped: save the mask with black as 0."
         )
     if (stored != stored[:1]).any():
-        raise UserError(f"{name} has colours: save the mask in gray, a number for each region.")
+        raise UserError(
+            f"{name} has colours: save the mask in gray, a number for each region (of a "
+            "palette, the indices themselves)."
+        )
     numbers = rescaled(stored[0], facts).astype(np.float64)
     if (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
         raise UserError(f"{name} holds fractions: give each region of the mask a whole number.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ from glcm_mae.settings import FeaturesSettings
 
 # How far a mask may lie from its image, in voxels: what rounding in a header comes to.
 _SHIFT = 1e-3
+_CUBE = 1.1  # ratio of the sides up to which a voxel passes for a cube
 
 __all__ = ["Sample", "Unreadable", "read_samples"]
 
@@ -139,6 +141,8 @@ def _sample(
         yield Sample(record, 1, torch.from_numpy(slices[0]), regions)
         return
     _check_volume(frames, slices)
+    if settings.aggregation.startswith("3d"):
+        _warn_of_flat_voxels(record.path)
     regions = torch.from_numpy(np.stack(marked)) if marked else None
     yield Sample(record, len(frames), torch.from_numpy(np.stack(slices)), regions)
 
@@ -209,6 +213,23 @@ def _check_volume(frames: list[Record], slices: list[np.ndarray]) -> None:
         raise UserError(
             f"{name} is listed with frames that do not follow each other, which make no volume: "
             "list them in order, or give --aggregation averaged or merged."
+        )
+
+
+def _warn_of_flat_voxels(path: Path) -> None:
+    """Say where the directions in space are of different lengths."""
+    if not _is_nifti(path):
+        return
+    import nibabel
+
+    volume: Any = nibabel.load(path)
+    sides = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    if sides.max() > _CUBE * sides.min():
+        shown = " x ".join(f"{side:.3g}" for side in sides)
+        print(
+            f"{one_line(path)} has voxels of {shown} mm, which 3D directions take for cubes: "
+            "resample it, or give --aggregation 2.5d_merged",
+            file=sys.stderr,
         )
 
 
