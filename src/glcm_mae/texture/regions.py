@@ -18,6 +18,9 @@ from .offsets import whole_offsets
 
 MAX_LEVELS = 65_536
 
+# Into how many parts work is divided for each thread.
+_PARTS = 4
+
 # What the compiled loops read without a copy.
 _READ_AS_IS = (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64)
 
@@ -203,15 +206,24 @@ def regions(
 
 
 def in_threads(work: Callable[[slice], None], count: int) -> None:
-    """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses."""
+    """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses.
+
+    There are several parts a thread, for threads get unequal shares of the cores: those of torch's
+    own operations wait for their next one for milliseconds, and are busy while they wait.
+    """
     threads = max(1, min(torch.get_num_threads(), count))
-    edges = np.linspace(0, count, threads + 1).astype(int).tolist()
-    parts = [slice(start, end) for start, end in itertools.pairwise(edges)]
     if threads == 1:
-        work(parts[0])
+        work(slice(0, count))
         return
+    edges = np.linspace(0, count, min(count, _PARTS * threads) + 1).astype(int).tolist()
+    parts = iter([slice(start, end) for start, end in itertools.pairwise(edges)])
+
+    def work_off() -> None:
+        for part in parts:
+            work(part)
+
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, part) for part in parts[1:]]
-        work(parts[0])  # here: a thread takes longer to start than small parts to do
+        others = [pool.submit(work_off) for _ in range(threads - 1)]
+        work_off()  # here, too: a thread takes longer to start than small parts to do
         for other in others:
             other.result()  # raises what the thread has raised
