@@ -10,6 +10,7 @@ import pytest
 
 from glcm_mae.arguments import parse
 from glcm_mae.data.layouts import read_layout
+from glcm_mae.data.listing import build_manifest
 from glcm_mae.study.arms import read_arms
 
 ROOT = Path(__file__).parent.parent
@@ -145,3 +146,20 @@ def test_the_pages_scale_of_the_release_follows_from_imagenets_moments():
     assert f"from {ends[0]} to {ends[1]}" in PAGE
     assert ends[2] in PAGE
     assert f"{0.485 + 0.229 * blue_white:.4f}" in PAGE
+
+
+def test_the_pattern_for_covid_ct_md_finds_class_and_patient(tmp_path):
+    [pattern] = re.findall(r"data manifest COVID-CT-MD --pattern '([^']+)'", PAGE)
+    found = {
+        "COVID-19 Cases/P001/IM0001.dcm": ("COVID", "P001"),
+        "Cap Cases/cap001/IM0002.dcm": ("Cap", "cap001"),
+        "Normal Cases/normal012/IM0003.dcm": ("Normal", "normal012"),
+    }
+    for place in found:
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    manifest, _ = build_manifest(tmp_path, tmp_path / "covid.csv", pattern=pattern)
+    assert {
+        record.path.relative_to(tmp_path).as_posix(): (record.label, record.patient)
+        for record in manifest.records
+    } == found
