@@ -269,6 +269,22 @@ def test_jobs_of_an_engine_give_the_same_table(
     assert len(list((tmp_path / "out" / "jobs").glob("*.pkl"))) >= 2
 
 
+def test_a_job_that_dies_names_the_cells_that_it_left_undone(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = _compare(images, recipe, tmp_path / "out", "--arms", "random", "--reference", "random")
+    jobs = ["--engine.name", "local"]
+    broken = tmp_path / "sitecustomize.py"  # imported by whatever Python starts
+    broken.write_text("import os, sys\nif 'submitit' in str(sys.orig_argv): os._exit(3)\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        assert main([*words, *jobs]) == 2
+    told = capsys.readouterr().out
+    assert "random, seed 0, fold 0; random, seed 0, fold 1; random, seed 0, fold 2: job " in told
+    assert "died; what it printed is in" in told
+    assert main(words) == 0
+
+
 def test_more_seeds_and_arms_are_taken_up(images: Path, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     encoder = out / "arms/mse/seed0-fold0/pretrain/encoder.safetensors"

@@ -226,10 +226,10 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     """
     failures: list[Failure] = []
     pace = Pace()
-    waiting = [(number, cell.arm) for number, cell in enumerate(chosen, 1) if not _is_done(cell)]
+    waiting = [(number, cell.arm) for number, cell in enumerate(chosen, 1) if not is_done(cell)]
     for number, cell in enumerate(chosen, 1):
         told = f"[{number}/{len(chosen)}] {cell.name}"
-        if _is_done(cell):
+        if is_done(cell):
             print(f"{told}: finished before", file=sys.stderr, flush=True)
             continue
         left = pace.left([arm for other, arm in waiting if other >= number])
@@ -243,7 +243,18 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     return failures
 
 
-def _is_done(cell: Cell) -> bool:
+def is_done(cell: Cell) -> bool:
+    """Whether all stages of a cell have come to their end.
+
+    Parameters
+    ----------
+    cell : Cell
+        Of this study.
+
+    Returns
+    -------
+    bool
+    """
     return all(map(_is_finished, cell.stages))
 
 

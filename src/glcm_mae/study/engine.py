@@ -10,7 +10,7 @@ from typing import Any
 from glcm_mae.errors import UserError
 from glcm_mae.settings import EngineSettings
 
-from .cells import Cell, Failure, run_cells
+from .cells import Cell, Failure, is_done, run_cells
 
 
 def run_all(chosen: Sequence[Cell], engine: EngineSettings, out: Path) -> list[Failure]:
@@ -42,7 +42,8 @@ def run_all(chosen: Sequence[Cell], engine: EngineSettings, out: Path) -> list[F
     jobs = _submitted(shares, engine, out / "jobs")
     print(f"{len(jobs)} jobs; what they print is in {out / 'jobs'}", file=sys.stderr, flush=True)
     try:
-        return [failure for job in jobs for failure in _outcome(job, out / "jobs")]
+        pairs = zip(jobs, shares, strict=True)
+        return [failure for job, share in pairs for failure in _outcome(job, share)]
     except KeyboardInterrupt:  # else they would still be at work when the same command goes on
         for job in jobs:
             job.cancel(check=False)
@@ -83,11 +84,12 @@ def _options(engine: EngineSettings) -> dict[str, str | int]:
     return options
 
 
-def _outcome(job: Any, logs: Path) -> list[Failure]:
+def _outcome(job: Any, share: Sequence[Cell]) -> list[Failure]:
+    """List what failed in a job; of one that died, the cells that it left undone."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
         return list(job.result())
-    except (UncompletedJobError, FailedJobError) as error:
-        reason = str(error).strip().splitlines()[0]
-        return [Failure(f"job {job.job_id}", f"it died ({reason}); {logs} has what it printed")]
+    except (UncompletedJobError, FailedJobError):
+        reason = f"job {job.job_id} died; what it printed is in {job.paths.stderr}"
+        return [Failure(cell.name, reason) for cell in share if not is_done(cell)]

@@ -129,6 +129,8 @@ class GLCMLoss(PatchLoss):
     def anneal(self, bandwidth: float) -> None:
         """Change the bandwidth, as a schedule does between steps.
 
+        It is no part of ``state_dict``: what goes on with a training sets it again.
+
         Parameters
         ----------
         bandwidth : float
