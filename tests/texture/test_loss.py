@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -168,6 +169,12 @@ def test_batches_are_cut_into_chunks_without_a_seam(monkeypatch):
         results.append((value, *torch.autograd.grad(value, p)))
     assert torch.allclose(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
+
+
+def test_levels_may_be_of_numpy():
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    assert torch.equal(GLCMLoss(np.int64(8))(p, t), GLCMLoss(8)(p, t))
+    assert torch.equal(GLCMLoss(np.array([8, 16]))(p, t), GLCMLoss((8, 16))(p, t))
 
 
 def test_channels():

@@ -147,7 +147,8 @@ def _check_same_images(a: Predictions, b: Predictions) -> None:
             f"predictions_a and predictions_b give {differ} images another label or patient: "
             "write both from one manifest."
         )
-    elsewhere = sum(_folds_of(a)[path] != folds for path, folds in _folds_of(b).items())
+    folds_a, folds_b = _folds_of(a), _folds_of(b)
+    elsewhere = sum(folds_a[path] != folds_b[path] for path in folds_a)
     if elsewhere:
         raise UserError(
             f"predictions_a and predictions_b test {elsewhere} images in other folds (or one of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import SupportsIndex
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -94,7 +94,7 @@ class GLCMLoss(PatchLoss):
 
     def __init__(
         self,
-        levels: SupportsIndex | Sequence[int] = 32,
+        levels: int | Sequence[int] = 32,
         offsets: Sequence[Offset] = ((0, 1), (1, 0)),
         kernel: KernelName = "gaussian",
         bandwidth: float | None = None,
@@ -109,7 +109,7 @@ class GLCMLoss(PatchLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction)
-        scales = (levels,) if isinstance(levels, SupportsIndex) else tuple(levels)
+        scales = (levels,) if isinstance(levels, int | Integral) else tuple(levels)
         if not scales:
             raise ValueError("levels is empty: give a number of gray levels, or several.")
         if len(scales) > 1 and bandwidth is not None:

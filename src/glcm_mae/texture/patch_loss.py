@@ -229,7 +229,8 @@ def _compare_images(
         found = loss.compare(p, t, groups.valid)  # of (G, M, p, p)
         poison = _poison(p, groups.valid) + _poison(t, groups.valid)
         by_group += found.value + poison
-        slope = (found.gradient + poison.view(-1, 1, 1, 1))[groups.valid] / len(mixing)
+        slope = found.gradient[groups.valid] / len(mixing)  # (K, p, p)
+        slope += poison[:, None].expand_as(groups.valid)[groups.valid].view(-1, 1, 1)
         for channel in mix.nonzero()[:, 0].tolist():
             _tiles(gradient[:, channel], size)[counted] = slope * mix[channel]
     distance.view(-1)[groups.owner] = by_group / len(mixing)
