@@ -14,7 +14,7 @@ is compared. The peers are used where they are installed, best in an environment
     python -m venv peers && peers/bin/pip install --constraint constraints.txt torch
     peers/bin/pip install --constraint constraints.txt --editable .
     peers/bin/pip install --constraint constraints.txt scikit-image mahotas pyradiomics-bhklab \
-        numpyradiomics fastrad flash-radiomics mirp
+        pytorchradiomics numpyradiomics fastrad flash-radiomics mirp nyxus
 """
 
 from __future__ import annotations
@@ -74,6 +74,13 @@ _MIRP = """
     auto_corr clust_tend clust_shade clust_prom info_corr1 info_corr2
 """
 MIRP = dict(zip(_MIRP.split(), FEATURE_NAMES, strict=True))
+# nyxus' names, in our order.
+_NYXUS = """
+    JMAX JAVE JVAR JE DIFAVE DIFVAR DIFENTRO SUMAVERAGE SUMVARIANCE SUMENTROPY
+    ASM CONTRAST DIS ID IDN IDM IDMN IV CORRELATION
+    ACOR CLUTEND CLUSHADE CLUPROM INFOMEAS1 INFOMEAS2
+"""
+NYXUS = dict(zip((f"GLCM_{k}_AVE" for k in _NYXUS.split()), FEATURE_NAMES, strict=True))
 
 
 def ours(
@@ -91,18 +98,33 @@ def renamed(features, names: dict[str, str]) -> dict[str, float]:
     return {names[name]: float(value) for name, value in features.items() if name in names}
 
 
-def pyradiomics(stack, levels):
-    """Run ``radiomics.glcm.RadiomicsGLCM``, without its maximal correlation coefficient."""
+def _radiomics(stack, kind, **settings):
+    """Run a class of pyradiomics' form, without its maximal correlation coefficient."""
     import SimpleITK
-    from radiomics.glcm import RadiomicsGLCM
 
-    logging.getLogger("radiomics").setLevel(logging.ERROR)
     mask = SimpleITK.GetImageFromArray(np.ones(stack[0].shape, np.uint8))
     for image in stack:
-        glcm = RadiomicsGLCM(SimpleITK.GetImageFromArray(image.astype(np.int32)), mask, binWidth=1)
+        volume = SimpleITK.GetImageFromArray(image.astype(np.int32))
+        glcm = kind(volume, mask, binWidth=1, **settings)
         glcm.enableAllFeatures()
         glcm.enabledFeatures.pop("MCC")
         yield renamed(glcm.execute(), PYRADIOMICS)
+
+
+def pyradiomics(stack, levels):
+    """Run ``radiomics.glcm.RadiomicsGLCM``."""
+    from radiomics.glcm import RadiomicsGLCM
+
+    logging.getLogger("radiomics").setLevel(logging.ERROR)
+    return _radiomics(stack, RadiomicsGLCM)
+
+
+def pytorchradiomics(stack, levels):
+    """Run ``torchradiomics.TorchRadiomicsGLCM`` on the CPU; its matrices are pyradiomics'."""
+    from torchradiomics import TorchRadiomicsGLCM
+
+    logging.getLogger("torchradiomics").setLevel(logging.ERROR)
+    return _radiomics(stack, TorchRadiomicsGLCM, device="cpu")
 
 
 def numpyradiomics(stack, levels):
@@ -155,6 +177,17 @@ def mirp(stack, levels):
         yield renamed({k[3:-10]: v for k, v in cells.items() if k.startswith("cm_")}, MIRP)
 
 
+def nyxus(stack, levels):
+    """Run ``nyxus.Nyxus``, whose IBSI mode keeps the levels but leaves out pixels of zero."""
+    from nyxus import Nyxus
+
+    extractor = Nyxus(list(NYXUS), ibsi=True)
+    extractor.set_metaparam("glcm/offset=1")  # 0 in version 0.11: each pixel with itself
+    for image in stack:
+        table = extractor.featurize(image + 1.0, np.ones(image.shape))
+        yield renamed(table.iloc[0].to_dict(), NYXUS)
+
+
 def scikit_image(stack, levels):
     """Run scikit-image's matrices and all its properties."""
     from skimage.feature import graycomatrix, graycoprops
@@ -179,10 +212,12 @@ def mahotas(stack, levels):
 
 PEERS: dict[str, tuple[str, Form]] = {
     "pyradiomics": ("radiomics", pyradiomics),
+    "pytorchradiomics": ("torchradiomics", pytorchradiomics),
     "numpyradiomics": ("numpyradiomics", numpyradiomics),
     "fastrad": ("fastrad", fastrad),
     "flash-radiomics": ("flash_radiomics", flash_radiomics),
     "mirp": ("mirp", mirp),
+    "nyxus": ("nyxus", nyxus),
     "scikit-image, 10 properties": ("skimage", scikit_image),
     "mahotas, 13 features": ("mahotas", mahotas),
 }
