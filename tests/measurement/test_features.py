@@ -393,6 +393,29 @@ def test_a_mask_of_white_for_0_is_refused(marked, tmp_path, capsys):
     assert "says that white is 0" in complaint(capsys, "features", images / "a.png", *words)
 
 
+def test_what_lies_outside_a_mask_may_be_nan(tmp_path, capsys):
+    place, mask = tmp_path / "ct.npy", tmp_path / "mask.png"
+    values = noise(12, 12).astype(np.float32)
+    inside = np.zeros((12, 12), np.uint8)
+    inside[2:9, 3:10] = 1
+    save(mask, inside)
+    np.save(place, values)
+    ways = (["--binning", "range", "--range", "[0,255]"], ["--window", "[0,255]"], [])
+    for words in ways:
+        np.save(place, values)
+        (whole,) = measured(tmp_path, place, "--masks", mask, *words)
+        np.save(place, np.where(inside, values, np.nan))
+        (holed,) = measured(tmp_path, place, "--masks", mask, *words)
+        assert numbers(holed) == numbers(whole)
+    values[5, 5] = np.inf
+    np.save(place, values)
+    told = complaint(capsys, "features", str(place), "-o", "x.csv", "--masks", str(mask))
+    assert "ct.npy holds NaN or infinite values inside its mask: leave them out" in told
+    assert "replace them" in complaint(
+        capsys, "features", str(place), "-o", str(tmp_path / "x.csv")
+    )
+
+
 def test_masks_of_volumes(volume, tmp_path):
     path, pixels = volume
     regions = np.zeros((5, 12, 14), np.uint8)

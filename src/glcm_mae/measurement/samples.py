@@ -122,19 +122,15 @@ def _sample(
 ) -> Iterator[Sample | Unreadable]:
     """Read a slice, or the frames of a volume, as one sample."""
     try:
-        slices = [_read_values(frame, settings) for frame in frames]
+        slices = [
+            _read_values(frame, mask, settings) for frame, mask in zip(frames, masks, strict=True)
+        ]
     except UnreadableImage as error:
         if settings.on_error == "stop":
             raise
         yield Unreadable(record, len(frames), error.reason)
         return
     _check_grid(record, settings)  # of files that have just been read
-    for frame, values, mask in zip(frames, slices, masks, strict=True):
-        if mask is not None and mask.shape != values.shape:
-            raise UserError(
-                f"the mask of {one_line(frame.name)} has {_size(mask)} pixels (height x width) and "
-                f"the image {_size(values)}: a mask must be of its image's size."
-            )
     marked = [mask for mask in masks if mask is not None]
     if not settings.is_volumetric:
         regions = torch.from_numpy(marked[0]) if marked else None
@@ -147,9 +143,23 @@ def _sample(
     yield Sample(record, len(frames), torch.from_numpy(np.stack(slices)), regions)
 
 
-def _read_values(record: Record, settings: FeaturesSettings) -> np.ndarray:
-    stored, facts = read_image(record.path, record.frame, settings.plane)
-    return intensities(stored, facts, settings, one_line(record.name))
+def _read_values(record: Record, mask: np.ndarray | None, settings: FeaturesSettings) -> np.ndarray:
+    """Read an image; what is NaN or infinite outside of its mask, which nothing looks at, is 0."""
+    stored, facts = read_image(record.path, record.frame, settings.plane, finite=mask is None)
+    values = intensities(stored, facts, settings, one_line(record.name))
+    if mask is None:
+        return values
+    if mask.shape != values.shape:
+        raise UserError(
+            f"the mask of {one_line(record.name)} has {_size(mask)} pixels (height x width) and "
+            f"the image {_size(values)}: a mask must be of its image's size."
+        )
+    known = np.isfinite(values)
+    if (~known & (mask != 0)).any():
+        raise UnreadableImage(
+            record.path, "holds NaN or infinite values inside its mask: leave them out of the mask."
+        )
+    return np.where(known, values, 0).astype(values.dtype)
 
 
 def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:

@@ -74,7 +74,7 @@ _HEAD = 4096
 
 
 def read_image(
-    path: str | Path, frame: int | None = None, plane: Plane = "axial"
+    path: str | Path, frame: int | None = None, plane: Plane = "axial", *, finite: bool = True
 ) -> tuple[np.ndarray, Facts]:
     """Read one image without changing a stored value.
 
@@ -88,6 +88,8 @@ def read_image(
         Which image of a file that holds several, counted from 0.
     plane : {"axial", "coronal", "sagittal"}
         How a NIfTI volume is cut into slices.
+    finite : bool
+        Whether NaN and infinity are refused; else who reads must look for them.
 
     Returns
     -------
@@ -116,7 +118,7 @@ def read_image(
     """
     return _with_reader(
         Path(path),
-        lambda file, form: _checked(*form.read(file, frame, **_options(form, plane))),
+        lambda file, form: _checked(*form.read(file, frame, **_options(form, plane)), finite),
     )
 
 
@@ -295,7 +297,7 @@ def _format_of(file: BinaryIO) -> _Format:
     )
 
 
-def _checked(pixels: np.ndarray, facts: Facts) -> tuple[np.ndarray, Facts]:
+def _checked(pixels: np.ndarray, facts: Facts, finite: bool) -> tuple[np.ndarray, Facts]:
     """Bring pixels (H, W, samples) to (C, H, W), or refuse what `read_image` does not promise."""
     if pixels.size == 0:
         raise Refusal("has no pixels: export or copy it again.")
@@ -305,7 +307,7 @@ def _checked(pixels: np.ndarray, facts: Facts) -> tuple[np.ndarray, Facts]:
         raise Refusal(
             f"stores {pixels.dtype} values: save it as integers of 8 to 32 bits or floating-point."
         )
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+    if finite and pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise Refusal("holds NaN or infinite values: replace them before you save it.")
     stored = np.moveaxis(pixels, -1, 0)
     return np.array(stored, dtype=pixels.dtype.newbyteorder("="), order="C"), facts
