@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ import torch
 
 from glcm_mae.texture import GLCMLoss, PairKernelLoss, TransportLoss
 from glcm_mae.texture import distance as distance_module
+from glcm_mae.texture.binning import NOISE
 
 LOSSES = {
-    **{name: lambda name=name, **s: GLCMLoss(kernel=name, **s) for name in ("gaussian", "bspline")},
-    **{name: lambda name=name, **s: GLCMLoss(kernel=name, **s) for name in ("linear", "sigmoid")},
-    "several bandwidths": lambda **s: GLCMLoss((4, 16), **s),
+    **{name: partial(GLCMLoss, kernel=name) for name in NOISE},
+    "several bandwidths": partial(GLCMLoss, (4, 16)),
     "pair kernel": PairKernelLoss,
     "transport": TransportLoss,
 }

@@ -159,7 +159,7 @@ def _read_values(record: Record, mask: np.ndarray | None, settings: FeaturesSett
         raise UnreadableImage(
             record.path, "holds NaN or infinite values inside its mask: leave them out of the mask."
         )
-    return np.where(known, values, 0).astype(values.dtype)
+    return np.where(known, values, values.dtype.type(0))
 
 
 def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:
