@@ -5,14 +5,14 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from glcm_mae.texture.lanes import FEW, LANES, add_outer, contract, put_cubics  # noqa: E402
+from glcm_mae.texture.lanes import SIZES, add_outer, clear, contract, put_cubics  # noqa: E402
 
 STRIDE = 21
 AT, FIRST, SECOND = 5, 16, 48
 
 
 def loops(lanes):
-    """Compile the three loops for blocks of one size."""
+    """Compile the four loops for blocks of one size."""
 
     @numba.njit
     def outer(matrix, weight, share):
@@ -26,10 +26,14 @@ def loops(lanes):
     def cubics(values, slopes, pieces, fraction, per_step):
         put_cubics(lanes, values, slopes, FIRST, pieces, AT, STRIDE, fraction, per_step)
 
-    return outer, contracted, cubics
+    @numba.njit
+    def cleared(matrix):
+        clear(lanes, matrix, AT, STRIDE)
+
+    return outer, contracted, cubics, cleared
 
 
-LOOPS = {lanes: loops(lanes) for lanes in (FEW, LANES)}
+LOOPS = {lanes: loops(lanes) for lanes in SIZES}
 
 
 def block(matrix, lanes):
@@ -84,3 +88,12 @@ def test_cubics_and_their_slopes_are_evaluated_in_place(arrays, lanes):
     np.testing.assert_allclose(slopes[here], expected, rtol=10 * error, atol=10 * error)
     for out in (values, slopes):
         assert not np.delete(out, np.arange(*here.indices(len(out)))).any()
+
+
+@pytest.mark.parametrize("lanes", LOOPS)
+def test_the_block_alone_is_cleared(arrays, lanes):
+    matrix, _, _ = arrays
+    expected = matrix.copy()
+    block(expected, lanes)[:] = 0
+    LOOPS[lanes][3](matrix)
+    np.testing.assert_array_equal(matrix, expected)

@@ -12,7 +12,7 @@ from glcm_mae.texture.weights_cpu import (
     empty_windows,
     fill_windows,
     kernel_tables,
-    lanes_for,
+    window_width,
 )
 
 BINNINGS = [
@@ -20,9 +20,14 @@ BINNINGS = [
     *(Binning(levels, bandwidth=0.2, value_range=(-1.0, 3.0)) for levels in (8, 16, 64)),
     *(Binning(8, kernel) for kernel in ("sigmoid", "linear", "bspline")),
     Binning(8, "linear", bandwidth=0.7),
+    Binning(8, "linear", bandwidth=0.05),
+    *(Binning(256, kernel) for kernel in ("sigmoid", "linear", "bspline")),
+    Binning(2, "linear"),
+    Binning(3, "sigmoid"),
     Binning(64, "sigmoid", bandwidth=0.02),
     Binning(8, "sigmoid", bandwidth=0.025),
     Binning(4, "sigmoid", bandwidth=0.05),
+    Binning(4, "sigmoid", bandwidth=0.002),
     Binning(32, bandwidth=0.3),
     Binning(8, bandwidth=2.0),
     Binning(8, bandwidth=0.005),
@@ -47,12 +52,12 @@ def test_windows_hold_the_weights_and_slopes_of_all_bins(binning, error):
         part.new_zeros(len(values), binning.levels).scatter_add_(1, taps.bins, part).numpy()
         for part in (taps.weight, taps.slope)
     ]
-    lanes = lanes_for(binning)
-    windows = empty_windows(len(values), len(lanes))
+    width = window_width(binning)
+    windows = empty_windows(len(values), width)
     fill_windows(values.numpy(), *kernel_tables(binning), windows)
-    bins = windows[0][:, None] + np.arange(len(lanes))
+    bins = windows[0][:, None] + np.arange(width)
     for found, part, unit in zip(windows[1:], expected, (1.0, binning.scale), strict=True):
-        dense = np.zeros((len(values), binning.levels + len(lanes)))
+        dense = np.zeros((len(values), binning.levels + width))
         np.put_along_axis(dense, bins, found, axis=1)
         assert not dense[:, binning.levels :].any()
         np.testing.assert_allclose(dense[:, : binning.levels] * unit, part * unit, atol=error)

@@ -13,14 +13,17 @@ import numba
 _HERE = Path(__file__).parent
 
 
-def compiled(function: Callable[..., Any], fastmath: Collection[str] = ()) -> Any:
+def compiled(
+    function: Callable[..., Any], fastmath: Collection[str] = (), inline: str = "never"
+) -> Any:
     """Compile a function when it is first called, or read it from the cache.
 
     numba takes a cached function for current while the file that it stands in is unchanged, though
     it holds the code of functions of other files, too. So each state of these files has a folder
     of its own. Where no folder can be written, nothing is cached.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "inline": inline}
+    options["fastmath"] = set(fastmath)
     config: Any = numba.config
     base = config.CACHE_DIR
     config.CACHE_DIR = str(Path(base or _HERE / "__pycache__") / f"compiled-{_version()}")
@@ -41,3 +44,6 @@ def _version() -> str:
 
 summing: Any = functools.partial(compiled, fastmath=("contract", "reassoc"))
 """Does as `compiled`; sums may be taken in any order, and so several numbers at a time."""
+
+written_out: Any = functools.partial(summing, inline="always")
+"""Does as `summing`, in the caller: to hand over arrays would take longer than a short function."""

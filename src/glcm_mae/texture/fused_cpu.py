@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .blocks_cpu import add_outer_blocks, clear_blocks, contract_blocks
 from .comparison import Comparison
 from .compiling import summing
-from .lanes import FEW, LANES, add_outer, contract
 from .regions import in_threads
-from .weights_cpu import empty_windows, fill_windows, kernel_tables, lanes_for
+from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_width
 
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
 
@@ -36,79 +36,28 @@ def _use_few_levels(p_start, t_start):
 
 
 @summing
-def scatter_all(matrix, stride, first, step, windows, share, lanes):
+def scatter_all(matrix, stride, first, step, windows, share):
     """Add the outer products of all pairs' windows to a flat matrix."""
     start, weight, _ = windows
-    width = len(lanes)
+    width = weight.shape[1]
     for a in first:
         b = a + step
-        if width == FEW:
-            begin = start[a] * stride + start[b]
-            add_outer(FEW, matrix, begin, stride, weight, a * width, b * width, share)
-        elif width >= LANES:
-            _scatter_wide(matrix, stride, a, b, windows, share, width)
-        else:
-            _scatter(matrix, stride, a, b, windows, share, lanes)
+        place = start[a] * stride + start[b]
+        add_outer_blocks(matrix, place, stride, weight, a * width, b * width, share, width)
 
 
 @summing
-def _scatter_wide(matrix, stride, first, second, windows, share, width):
-    """Do so for one pair, block by block."""
-    start, weight, _ = windows
-    begin = start[first] * stride + start[second]
-    for i in range(0, width, LANES):
-        for j in range(0, width, LANES):
-            place = begin + i * stride + j
-            one, other = first * width + i, second * width + j
-            add_outer(LANES, matrix, place, stride, weight, one, other, share)
-
-
-@summing
-def _scatter(matrix, stride, first, second, windows, share, lanes):
-    """Do so for a pair of narrow windows, whose length the compiler knows."""
-    start, weight, _ = windows
-    begin = start[first] * stride + start[second]
-    for i in range(len(lanes)):
-        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
-        w = weight[first, i] * share
-        for j in range(len(lanes)):
-            row[j] += w * weight[second, j]
-
-
-@summing
-def _clear(matrix, stride, first, second, windows, lanes):
-    """Put zeros back where `_scatter` has written."""
-    start, _, _ = windows
-    begin = start[first] * stride + start[second]
-    for i in range(len(lanes)):
-        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
-        for j in range(len(lanes)):
-            row[j] = 0.0
-
-
-@summing
-def _gather_all(matrix, stride, first, step, windows, common, worth, lanes, by_pixel):
-    """Sum of the entries of all pairs times their cells.
-
-    Adds ``worth`` times its derivative to ``by_pixel``, as if each cell were ``common`` more.
-    """
+def _gather_all(matrix, stride, first, step, windows, worth, by_pixel):
+    """Sum of the entries of all pairs times their cells; adds ``worth`` times its derivative."""
     start, weight, slope = windows
-    width = len(lanes)
+    width = weight.shape[1]
     total = 0.0
     for a in first:
         b = a + step
-        if width == FEW:
-            begin = start[a] * stride + start[b]
-            value, by_first, by_second = contract(
-                FEW, matrix, begin, stride, weight, slope, a * width, b * width
-            )
-        elif width >= LANES:
-            value, by_first, by_second = _gather_wide(matrix, stride, a, b, windows, width)
-        else:
-            value, by_first, by_second = _gather(matrix, stride, a, b, windows, lanes)
-        if common != 0.0:
-            by_first += common * weight[b].sum() * slope[a].sum()
-            by_second += common * weight[a].sum() * slope[b].sum()
+        place = start[a] * stride + start[b]
+        value, by_first, by_second = contract_blocks(
+            matrix, place, stride, weight, slope, a * width, b * width, width
+        )
         total += value
         by_pixel[a] += by_first * worth
         by_pixel[b] += by_second * worth
@@ -116,162 +65,142 @@ def _gather_all(matrix, stride, first, step, windows, common, worth, lanes, by_p
 
 
 @summing
-def _gather_wide(matrix, stride, first, second, windows, width):
-    """Sum of a pair's entries times their cells and its derivatives by the two, block by block."""
-    start, weight, slope = windows
-    begin = start[first] * stride + start[second]
-    value, by_first, by_second = 0.0, 0.0, 0.0
-    for i in range(0, width, LANES):
-        for j in range(0, width, LANES):
-            place = begin + i * stride + j
-            one, other = first * width + i, second * width + j
-            v, f, s = contract(LANES, matrix, place, stride, weight, slope, one, other)
-            value, by_first, by_second = value + v, by_first + f, by_second + s
-    return value, by_first, by_second
-
-
-@summing
-def _gather(matrix, stride, first, second, windows, lanes):
-    """Do so for a pair of narrow windows."""
-    start, weight, slope = windows
-    begin = start[first] * stride + start[second]
-    value, by_first, by_second = 0.0, 0.0, 0.0
-    for i in range(len(lanes)):
-        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
-        along, along_slope = 0.0, 0.0
-        for j in range(len(lanes)):
-            along += row[j] * weight[second, j]
-            along_slope += row[j] * slope[second, j]
-        value += along * weight[first, i]
-        by_first += along * slope[first, i]
-        by_second += along_slope * weight[first, i]
-    return value, by_first, by_second
-
-
-@summing
-def _inner(matrix, stride, first, second, windows, share, lanes):
-    """Sum of the entries times their cells."""
+def _inner_all(matrix, stride, first, step, windows):
+    """Sum of the entries of all pairs times their cells."""
     start, weight, _ = windows
-    begin = start[first] * stride + start[second]
-    value = 0.0
-    for i in range(len(lanes)):
-        row = matrix[begin + i * stride : begin + i * stride + len(lanes)]
-        along = 0.0
-        for j in range(len(lanes)):
-            along += row[j] * weight[second, j]
-        value += along * weight[first, i]
-    return value * share
+    width = weight.shape[1]
+    total = 0.0
+    for a in first:
+        b = a + step
+        place = start[a] * stride + start[b]
+        value, _, _ = contract_blocks(
+            matrix, place, stride, weight, weight, a * width, b * width, width
+        )
+        total += value
+    return total
 
 
 @summing
-def _settle(matrices, cell, totals, form):
-    """Turn a cell from G into the slope of D^2 / 2, once; return D^2 and D dH/dS, or zeros.
+def _settle(p_cell, t_cell, shares, heights, form):
+    """Return of a cell D^2, D dH/dS and the slope of D^2 / 2 by G.
 
     H(G) = A g (1 - g) if scaled, else A g, with g = G / S and A = 1 if normalized, else S.
     """
-    p_matrix, t_matrix = matrices
-    if t_matrix[cell] == _SETTLED:
-        return 0.0, 0.0
-    p_total, t_total = totals
     scaled, normalized = form
-    p_height, t_height = (1.0, 1.0) if normalized else totals
-    g, t = p_matrix[cell] / p_total, t_matrix[cell] / t_total
+    g, t = p_cell * shares[0], t_cell * shares[1]
     p_damp, t_damp = (g, t) if scaled else (0.0, 0.0)
     shaped = g * (1.0 - p_damp)
     steep = 1.0 - 2.0 * p_damp
-    difference = p_height * shaped - t_height * t * (1.0 - t_damp)
-    by_total = -g * steep / p_total if normalized else shaped - g * steep
-    p_matrix[cell] = difference * steep * p_height / p_total
-    t_matrix[cell] = _SETTLED
-    return difference * difference, difference * by_total
+    difference = heights[0] * shaped - heights[1] * t * (1.0 - t_damp)
+    by_total = -g * steep * shares[0] if normalized else shaped - g * steep
+    slope = difference * steep * heights[0] * shares[0]
+    return difference * difference, difference * by_total, slope
 
 
 @summing
-def _settle_all(matrices, stride, first, step, both, totals, form, whole, lanes):
-    """Settle every cell that a pair touches; return the sums of D^2 and of D dH/dS."""
+def _settle_all(matrices, stride, first, step, both, totals, form, whole):
+    """Turn the first matrix's cells into slopes; return the sums of D^2 and of D dH/dS."""
+    p_matrix, t_matrix = matrices
+    shares = 1.0 / totals[0], 1.0 / totals[1]
+    heights = (1.0, 1.0) if form[1] else totals
     value, common = 0.0, 0.0
     if whole:
         for cell in range(stride * stride):
-            v, c = _settle(matrices, cell, totals, form)
-            value += v
-            common += c
+            v, c, slope = _settle(p_matrix[cell], t_matrix[cell], shares, heights, form)
+            value, common = value + v, common + c
+            p_matrix[cell] = slope
         return value, common
-    for windows in both:
-        start = windows[0]
+    for start, weight, _ in both:
+        width = weight.shape[1]
         for a in first:
-            begin = start[a] * stride + start[a + step]
-            for i in range(len(lanes)):
-                for cell in range(begin + i * stride, begin + i * stride + len(lanes)):
-                    v, c = _settle(matrices, cell, totals, form)
-                    value += v
-                    common += c
+            place = start[a] * stride + start[a + step]
+            for i in range(width):
+                for cell in range(place + i * stride, place + i * stride + width):
+                    if t_matrix[cell] == _SETTLED:
+                        continue
+                    v, c, slope = _settle(p_matrix[cell], t_matrix[cell], shares, heights, form)
+                    value, common = value + v, common + c
+                    p_matrix[cell], t_matrix[cell] = slope, _SETTLED
     return value, common
 
 
 @summing
-def _clear_all(matrix, stride, first, step, both, whole, lanes):
+def _add_by_total(first, step, sums, common, by_pixel):
+    """Add what the distance changes by way of the total S."""
+    weights, slopes = sums
+    for a in first:
+        b = a + step
+        by_pixel[a] += common * slopes[a] * weights[b]
+        by_pixel[b] += common * slopes[b] * weights[a]
+
+
+@summing
+def _clear_all(matrix, stride, first, step, both, whole):
     """Put zeros back."""
     if whole:
         matrix[: stride * stride] = 0.0
         return
-    for windows in both:
+    for start, weight, _ in both:
         for a in first:
-            _clear(matrix, stride, a, a + step, windows, lanes)
+            clear_blocks(matrix, start[a] * stride + start[a + step], stride, weight.shape[1])
 
 
 @summing
 def _groups_distance(
-    prediction, target, counts, offsets, parts, binning, tables, form, lanes, distance, gradient
+    prediction, target, counts, offsets, parts, binning, tables, form, width, distance, gradient
 ):
     """Fill ``distance`` (G,) and ``gradient`` (G, M, p, q) from two (G, M, p, q)."""
     n_groups, members, height, breadth = prediction.shape
     area = height * breadth
     levels = binning[1]
-    widest = levels + len(lanes)  # a window may reach beyond the last bin, with weight 0
+    widest = levels + width  # a window may reach beyond the last bin, with weight 0
     matrices = np.zeros(widest * widest), np.zeros(widest * widest)
     p_matrix, t_matrix = matrices
-    p = empty_windows(members * area, len(lanes))
-    t = empty_windows(members * area, len(lanes))
+    p = empty_windows(members * area, width)
+    t = empty_windows(members * area, width)
     both = p, t
     by_pixel = np.empty(members * area)  # half the derivative of the distance
     flat_p, flat_t = prediction.reshape(n_groups, -1), target.reshape(n_groups, -1)
     flat_gradient = gradient.reshape(n_groups, -1)
     shaped = form[0] or form[1]
+    covered = 8 if shaped else 1  # a cell settled on a walk takes an eighth of one settled once
 
     for g in range(n_groups):
         used, share = counts[g] * area, 1.0 / counts[g]
         fill_windows(flat_p[g, :used], binning, tables, p)
         fill_windows(flat_t[g, :used], binning, tables, t)
-        stride = _use_few_levels(p[0][:used], t[0][:used]) + len(lanes)
+        stride = _use_few_levels(p[0][:used], t[0][:used]) + width
         by_pixel[:used] = 0.0
         total = 0.0
+        if shaped:
+            p_sums, t_sums = _sums(p, used), _sums(t, used)
         for o in range(len(offsets)):
             first, step = first_pixels(offsets[o], counts[g], height, breadth)
             worth = share * parts[o]
-            # Where windows cover the matrix many times over, walking over its cells is cheaper.
-            whole = stride * stride < 2 * len(first) * len(lanes) ** 2
-            scatter_all(p_matrix, stride, first, step, p, share, lanes)
+            # Where windows cover much of the matrix, walking over its cells is cheaper.
+            whole = stride * stride < covered * 2 * len(first) * width**2
+            scatter_all(p_matrix, stride, first, step, p, share)
             if shaped:
-                scatter_all(t_matrix, stride, first, step, t, share, lanes)
-                totals = _total(first, step, p, share), _total(first, step, t, share)
+                scatter_all(t_matrix, stride, first, step, t, share)
+                totals = (
+                    _total(first, step, p_sums[0], share),
+                    _total(first, step, t_sums[0], share),
+                )
                 value, common = _settle_all(
-                    matrices, stride, first, step, both, totals, form, whole, lanes
+                    matrices, stride, first, step, both, totals, form, whole
                 )
                 total += value * parts[o]
-                _gather_all(p_matrix, stride, first, step, p, common, worth, lanes, by_pixel)
-                _clear_all(t_matrix, stride, first, step, both, whole, lanes)
+                _gather_all(p_matrix, stride, first, step, p, worth, by_pixel)
+                _add_by_total(first, step, p_sums, common * worth, by_pixel)
+                _clear_all(t_matrix, stride, first, step, both, whole)
             else:
-                scatter_all(p_matrix, stride, first, step, t, -share, lanes)
-                value = worth * _gather_all(
-                    p_matrix, stride, first, step, p, 0.0, worth, lanes, by_pixel
-                )
+                scatter_all(p_matrix, stride, first, step, t, -share)
+                value = worth * _gather_all(p_matrix, stride, first, step, p, worth, by_pixel)
                 if whole:
                     total += np.square(p_matrix[: stride * stride]).sum() * parts[o]
                 else:
-                    for a in first:
-                        value -= _inner(p_matrix, stride, a, a + step, t, worth, lanes)
-                    total += value
-            _clear_all(p_matrix, stride, first, step, both, whole, lanes)
+                    total += value - worth * _inner_all(p_matrix, stride, first, step, t)
+            _clear_all(p_matrix, stride, first, step, both, whole)
         distance[g] = max(total, 0.0) / levels**2  # rounding can leave -1e-30 of equal textures
         for n in range(used):
             flat_gradient[g, n] = by_pixel[n] * 2.0 / levels**2
@@ -294,11 +223,21 @@ def first_pixels(offset, members, height, breadth):
 
 
 @summing
-def _total(first, step, windows, share):
-    """Sum S of a group's GLCM, from its pixels' windows."""
+def _sums(windows, n):
+    """Sum the weights of each of n pixels, and their slopes."""
+    _, weight, slope = windows
+    weights, slopes = np.empty(n), np.empty(n)
+    for i in range(n):
+        weights[i], slopes[i] = weight[i].sum(), slope[i].sum()
+    return weights, slopes
+
+
+@summing
+def _total(first, step, weights, share):
+    """Sum S of a group's GLCM, from its pixels' weights."""
     total = 0.0
     for a in first:
-        total += windows[1][a].sum() * windows[1][a + step].sum()
+        total += weights[a] * weights[a + step]
     return total * share
 
 
@@ -331,7 +270,7 @@ def fused_distance(
     offsets = np.array(comparison.offsets, dtype=np.int64)
     how = (
         *(offsets, np.array(comparison.weights), *kernel_tables(comparison.binning)),
-        *((comparison.scaled, comparison.normalized), lanes_for(comparison.binning)),
+        *((comparison.scaled, comparison.normalized), window_width(comparison.binning)),
     )
 
     def work(part: slice) -> None:

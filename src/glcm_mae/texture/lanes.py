@@ -14,8 +14,11 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-LANES, FEW = 16, 8
-"""Rows and columns of a block, and of one for windows that are no wider."""
+SIZES = 2, 4, 8, 16
+"""Rows and columns that a block may have."""
+
+LANES = SIZES[-1]
+"""Of the largest; wider windows are worked off in several."""
 
 _FAST = ("contract", "reassoc")
 
@@ -45,6 +48,23 @@ def add_outer(typing, lanes, matrix, place, stride, weight, first, second, share
         for i in range(v.lanes):
             one = v.spread(builder.load(v.after(ones, i)))
             v.store(v.multiply_add(one, others, v.load(cells)), cells)
+            cells = builder.gep(cells, [stride])
+        return context.get_dummy_value()
+
+    return types.void(*arguments), generate
+
+
+@_intrinsic
+def clear(typing, lanes, matrix, place, stride):
+    """Put zeros into a block of a matrix. Arrays as in `add_outer`."""
+    arguments = lanes, matrix, types.intp, types.intp
+
+    def generate(context, builder, signature, arguments):
+        v = _Vectors(context, builder, signature.args[1].dtype, lanes.literal_value)
+        _, matrix, place, stride = arguments
+        cells = v.address(signature.args[1], matrix, place)
+        for _ in range(v.lanes):
+            v.store(v.zeros, cells)
             cells = builder.gep(cells, [stride])
         return context.get_dummy_value()
 

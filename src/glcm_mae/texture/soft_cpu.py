@@ -14,24 +14,24 @@ from .compiling import summing
 from .fused_cpu import first_pixels, scatter_all
 from .offsets import Offset
 from .regions import in_threads
-from .weights_cpu import empty_windows, fill_windows, kernel_tables, lanes_for
+from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_width
 
 
 @summing
-def _fill_matrices(patches, offsets, normalized, binning, tables, lanes, matrices):
+def _fill_matrices(patches, offsets, normalized, binning, tables, width, matrices):
     """Fill ``matrices`` (M, O, L, L) with those of ``patches`` (M, p, q)."""
     _, height, breadth = patches.shape
     levels = binning[1]
-    stride = levels + len(lanes)  # a window may reach beyond the last bin, with weight 0
+    stride = levels + width  # a window may reach beyond the last bin, with weight 0
     scratch = np.zeros(stride * stride)
     square = scratch.reshape(stride, stride)
-    windows = empty_windows(height * breadth, len(lanes))
+    windows = empty_windows(height * breadth, width)
     pairs = [first_pixels(offset, 1, height, breadth) for offset in offsets]
     for m in range(len(patches)):
         fill_windows(patches[m].reshape(-1), binning, tables, windows)
         for o, (first, step) in enumerate(pairs):
             share = 1.0 / len(first) if normalized else 1.0
-            scatter_all(scratch, stride, first, step, windows, share, lanes)
+            scatter_all(scratch, stride, first, step, windows, share)
             # A cubic may fall short of a weight of nothing by 1e-9, and roots are taken of entries.
             matrices[m, o] = np.maximum(square[:levels, :levels], 0.0)
             square[:] = 0.0
@@ -58,7 +58,7 @@ def soft_matrices(
     pixels = patches.contiguous().numpy()
     matrices = np.empty((len(pixels), len(offsets), binning.levels, binning.levels), pixels.dtype)
     steps = np.array(offsets, dtype=np.int64)
-    how = steps, normalized, *kernel_tables(binning), lanes_for(binning)
+    how = steps, normalized, *kernel_tables(binning), window_width(binning)
 
     def work(part: slice) -> None:
         _fill_matrices(pixels[part], *how, matrices[part])

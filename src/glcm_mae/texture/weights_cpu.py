@@ -16,19 +16,20 @@ import torch
 from torch import Tensor
 
 from .binning import NOISE, Binning
+from .blocks_cpu import put_cubics_blocks, whole_blocks
 from .compiling import summing
 from .grid import GaussianGrid
-from .lanes import FEW, LANES, put_cubics
+from .lanes import LANES
 
-_TABULATED, _LINEAR, _POINTS, _COVERING = 0, 1, 2, 3
+_TABULATED, _LINEAR, _INTERPOLATING, _POINTS, _COVERING = 0, 1, 2, 3, 4
 
 # A kernel's cumulative function is read from a table: a dozen of them a pixel would take most of
 # the time. The cubic through values and slopes at steps of 1/128 bandwidth is within 2e-11.
 _STEPS = 128
 
-# Windows of up to this width get loops of their own, whose length the compiler knows. Wider ones
-# are filled up with zeros to a whole number of the blocks that vector instructions work off.
-_NARROW = 4
+# Windows as cubics have as many nodes a bin. Of kernels so steep that these would leave the cache,
+# each edge is looked up by itself.
+_MOST_NODES = 4096
 
 # A table of the whole range has 128 nodes a bandwidth: up to so many bandwidths, it stays in cache.
 _WIDEST_COVERED = 16
@@ -61,25 +62,17 @@ def _looked_up(table, t):
 
 
 @summing
-def _put_cubics(values, slopes, at, pieces, place, size, fraction, per_step):
-    """Evaluate a window's cubics and their slopes."""
-    if size == FEW:
-        put_cubics(FEW, values, slopes, at, pieces, place, size, fraction, per_step)
-        return
-    for i in range(0, size, LANES):
-        put_cubics(LANES, values, slopes, at + i, pieces, place + i, size, fraction, per_step)
-
-
-@summing
 def fill_windows(values, binning, tables, windows):
     """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T')."""
     table, pieces = tables
     if binning[0] == _COVERING:
         _fill_covering_windows(values, binning, pieces, windows)
     elif len(pieces):
-        _fill_wide_windows(values, binning, pieces, windows)
+        _fill_from_pieces(values, binning, pieces, windows)
+    elif binning[0] == _INTERPOLATING:
+        _fill_interpolating_windows(values, binning, windows)
     else:
-        _fill_narrow_windows(values, binning, table, windows)
+        _fill_edge_by_edge(values, binning, table, windows)
 
 
 @summing
@@ -97,11 +90,11 @@ def _fill_covering_windows(values, binning, pieces, windows):
         place = (min(max(x, low), high) - low) * by_range
         node = min(max(int(place), 0), len(pieces) - 1)  # NaN has no place, and none outside
         f = place - node
-        _put_cubics(weight, slope, n * size, pieces, node * 4 * size, size, f, steep)
+        put_cubics_blocks(weight, slope, n * size, pieces, node * 4 * size, size, f, steep)
 
 
 @summing
-def _fill_wide_windows(values, binning, pieces, windows):
+def _fill_from_pieces(values, binning, pieces, windows):
     """Do so from `_pieces`."""
     code, levels, n_taps, low, width, _, reach = binning
     start, weight, slope = windows
@@ -121,7 +114,7 @@ def _fill_wide_windows(values, binning, pieces, windows):
         start[n] = begin
         whole = first >= 0 and first + n_taps <= levels and low <= x <= high
         w, s, at = (weight, slope, n * size) if whole else (drawn, drawn_slope, 0)
-        _put_cubics(w, s, at, pieces, node * 4 * size, size, f, by_width)
+        put_cubics_blocks(w, s, at, pieces, node * 4 * size, size, f, by_width)
         if whole:
             continue
         weight[n, :] = 0.0
@@ -135,8 +128,25 @@ def _fill_wide_windows(values, binning, pieces, windows):
 
 
 @summing
-def _fill_narrow_windows(values, binning, table, windows):
-    """Do so from the kernel's `_table`, or for the linear kernel from its definition."""
+def _fill_interpolating_windows(values, binning, windows):
+    """Do so for the linear kernel, one bin wide: what lies between two centres goes to both."""
+    _, levels, _, low, width, _, _ = binning
+    start, weight, slope = windows
+    per_bin = 1.0 / width
+    for n in range(len(values)):
+        position = (float(values[n]) - low) * per_bin - 0.5  # in bins, from the first one's centre
+        steep = per_bin if 0.0 <= position < levels - 1 else 0.0
+        position = min(max(position, 0.0), levels - 1.0)
+        below = min(max(int(position), 0), levels - 2)
+        part = position - below
+        start[n] = below
+        weight[n, 0], weight[n, 1] = 1.0 - part, part
+        slope[n, 0], slope[n, 1] = -steep, steep
+
+
+@summing
+def _fill_edge_by_edge(values, binning, table, windows):
+    """Do so from the kernel's `_table`, or for wider linear kernels from their definition."""
     code, levels, n_taps, low, width, scale, reach = binning
     start, weight, slope = windows
     span = min(n_taps, levels)
@@ -183,14 +193,20 @@ def kernel_tables(
     sizes = b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach
     no_table, no_pieces = np.zeros((1, 2)), np.zeros((0, 4, 1))
     if isinstance(b, Binning) and b.kernel == "linear":
-        return (_LINEAR, *sizes), (no_table, no_pieces)
+        code = _INTERPOLATING if b.scale == b.width else _LINEAR
+        return (code, *sizes), (no_table, no_pieces)
     if _covers(b):
         return (_COVERING, *sizes), (no_table, _covering_pieces(b))
     if isinstance(b, GaussianGrid):
         return (_POINTS, *sizes), (no_table, _pieces(b))
-    if b.n_taps <= _NARROW:
+    if _nodes(b) > _MOST_NODES:
         return (_TABULATED, *sizes), (_table(b.kernel), no_pieces)
     return (_TABULATED, *sizes), (no_table, _pieces(b))
+
+
+def _nodes(binning: Binning | GaussianGrid) -> int:
+    """How many cubics make a window's weight over a bin."""
+    return math.ceil(_STEPS * binning.width / binning.scale)
 
 
 def _covers(binning: Binning | GaussianGrid) -> TypeGuard[Binning]:
@@ -199,7 +215,7 @@ def _covers(binning: Binning | GaussianGrid) -> TypeGuard[Binning]:
     if not isinstance(b, Binning) or b.kernel == "linear":  # which has corners
         return False
     in_cache = b.levels * b.width <= _WIDEST_COVERED * b.scale
-    return in_cache and (b.levels <= FEW or (b.levels <= LANES and b.n_taps > FEW))
+    return in_cache and b.levels <= LANES and whole_blocks(b.levels) <= whole_blocks(b.n_taps)
 
 
 @functools.lru_cache(maxsize=16)
@@ -211,7 +227,7 @@ def _pieces(binning: Binning | GaussianGrid) -> np.ndarray:
     whose pieces may end between nodes, within 2e-8 (their slopes, times the bandwidth, 1e-5).
     """
     b = binning
-    nodes = math.ceil(_STEPS * b.width / b.scale)
+    nodes = _nodes(b)
     place = torch.arange(nodes + 1, dtype=torch.float64)[:, None] / nodes
     ratio = b.width / b.scale
     if isinstance(b, GaussianGrid):
@@ -257,18 +273,11 @@ def _cubics(weight: Tensor, slope: Tensor) -> np.ndarray:
     rise = weight.diff(dim=0)
     left, right = slope[:-1], slope[1:]
     cubics = [weight[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise]
-    pieces = np.zeros((len(rise), 4, _whole_blocks(weight.shape[1])))
+    pieces = np.zeros((len(rise), 4, whole_blocks(weight.shape[1])))
     pieces[:, :, : weight.shape[1]] = torch.stack(cubics, dim=1)
     return pieces
 
 
-def lanes_for(binning: Binning | GaussianGrid) -> tuple[float, ...] | np.ndarray:
-    """Something as long as a window: a tuple, whose length is part of its type, or an array."""
-    if _covers(binning):
-        return np.zeros(_whole_blocks(binning.levels))
-    span = min(binning.n_taps, binning.levels)
-    return (0.0,) * span if span <= _NARROW else np.zeros(_whole_blocks(span))
-
-
-def _whole_blocks(span: int) -> int:
-    return FEW if span <= FEW else math.ceil(span / LANES) * LANES
+def window_width(binning: Binning | GaussianGrid) -> int:
+    """Width of a pixel's window: its bins, filled up to whole blocks."""
+    return whole_blocks(binning.levels if _covers(binning) else min(binning.n_taps, binning.levels))
