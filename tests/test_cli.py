@@ -303,6 +303,12 @@ def test_missing_config(capsys):
     assert sentence.startswith("--config smal is no file and no recipe (did you mean small?)")
 
 
+def test_a_section_that_stands_twice(capsys, tmp_path):
+    recipe = tmp_path / "twice.yaml"
+    recipe.write_text("pretrain: {seed: 1}\nprobe: {seed: 1}\npretrain: {seed: 2}\n")
+    assert "pretrain stands twice" in complaint(capsys, "pretrain", "--config", str(recipe))
+
+
 def recipe_sections() -> list[tuple[str, str]]:
     folder = Path(sys.modules["glcm_mae"].__file__ or "").parent / "recipes"
     return [
@@ -435,9 +441,16 @@ def test_study(phantom, tmp_path, capsys, monkeypatch):
 
     end = last_line("finetune", *images, "--encoder", "pre", "--out", "fine")
     assert end.startswith("The metrics lie in fine/metrics.json. Next: ")
+    assert "for the same network" not in end
     assert {"config.json", "encoder.safetensors", "head.safetensors", "predictions.csv"} <= {
         f.name for f in Path("fine").iterdir()
     }
+
+    # The network is the encoder's; random weights would get the default one.
+    words = [*images, *IMAGES, "--encoder", "pre", "--optimizer.epochs", "1", "--out", "default"]
+    assert main(["finetune", *words]) == 0
+    end = capsys.readouterr().out.splitlines()[-1]
+    assert "and, for the same network, with --model.patch_size 8 --model.embed_dim 32 " in end
 
     Path("fine/metrics.json").unlink()
     end = last_line("evaluate", "--predictions", "fine", "--n_resamples", "50")

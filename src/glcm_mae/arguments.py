@@ -249,7 +249,19 @@ def _recipe(name: str, command: str) -> tuple[Path, dict[str, Any]]:
 
 
 class _AsWritten(yaml.SafeLoader):
-    """Leaves every scalar as it is written: the setting's own type says how to read it."""
+    """Leaves every scalar as it is written: the setting's own type says how to read it.
+
+    A name that stands twice is refused: YAML would take the last in silence.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = [name for n, name in enumerate(names) if name != "<<" and name in names[:n]]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0]} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 _AsWritten.yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # merges

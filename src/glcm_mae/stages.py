@@ -49,8 +49,13 @@ def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
     run = finetune(s)
     if not _leads():
         return ""
-    other = "without --encoder, the control that it must beat" if s.encoder else "with --encoder"
-    return f"{_evaluated(run)} Next: the same {other}, into another --out."
+    if s.encoder is None:
+        return f"{_evaluated(run)} Next: the same with --encoder, into another --out."
+    network = "".join(f" {option}" for option in _network_of(run, s))
+    return (
+        f"{_evaluated(run)} Next: the same without --encoder, the control that it must beat, into "
+        f"another --out{' and, for the same network, with' * bool(network)}{network}."
+    )
 
 
 def probe(s: settings.ProbeSettings, recipe: str) -> str:
@@ -375,6 +380,24 @@ def _changed(group: str, values: settings.DataSettings | settings.ModelSettings)
             text = str(list(value) if isinstance(value, tuple) else value)
             options.append(f"--{group}.{field.name} {shlex.quote(text)}")
     return options
+
+
+def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
+    """Write the options that give random weights the network of a run, leaving out what is so."""
+    import torch
+
+    from glcm_mae.models import read_config
+    from glcm_mae.training.inputs import encoder_config
+
+    own = read_config(run)
+    nothing = torch.zeros(own.in_chans)
+    asked = encoder_config(s.model, s.data, own.in_chans, nothing, nothing)
+    names = ("patch_size", "embed_dim", "depth", "num_heads")
+    return [
+        f"--model.{name} {getattr(own, name)}"
+        for name in names
+        if getattr(own, name) != getattr(asked, name)
+    ]
 
 
 def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:

@@ -124,3 +124,35 @@ def test_a_leak_of_a_given_split(
     digests = [str(n) for n in range(len(rows))]
     found = leak_findings(manifest_of(rows), digests, np.array(groups))
     assert [finding.kind for finding in found if finding.leaks] == leaking
+
+
+def test_images_named_as_masks_of_others_are_told() -> None:
+    names = (
+        "a.png",
+        "a_mask.png",
+        "a_mask_1.png",
+        "b-Seg.png",
+        "b.png",
+        "unmask.png",
+        "c_mask.png",
+    )
+    records = tuple(Record(Path("set", name), "x", name, None) for name in names)
+    manifest = Manifest(records, ("x",), has_patients=False)
+    found = kinds(class_findings(manifest, np.arange(len(names)), folds=3))
+    assert found["masks"].images == (1, 2, 3)
+
+
+def test_patients_of_several_classes_are_told() -> None:
+    rows = [
+        ("a", "p", None),
+        ("b", "p", None),
+        ("a", "q", None),
+        ("a", "q", None),
+        (None, "q", None),
+    ]
+    found = kinds(class_findings(manifest_of(rows), np.arange(len(rows)), folds=1))
+    assert found["mixed patients"].groups == ((0, 1),)
+    assert found["mixed patients"].text.startswith("1 of 2 patients have images of more than one")
+    assert "mixed patients" not in kinds(
+        class_findings(manifest_of(rows, known=False), np.arange(len(rows)), folds=1)
+    )

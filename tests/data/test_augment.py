@@ -62,6 +62,16 @@ def test_the_whole_image_can_be_left_as_it_is() -> None:
     assert untouched.float().mean() > 0.5  # the others lost a row to the aspect ratio
 
 
+def test_images_that_are_not_square_keep_their_shape() -> None:
+    images = torch.linspace(0, 1, 96).expand(8, 1, 32, 96)
+    whole = augmented(Augment((32, 96), crop_scale=(1.0, 1.0)), images)
+    assert (whole.amax(dim=(1, 2, 3)) - whole.amin(dim=(1, 2, 3))).min() > 0.74
+    crops = augmented(Augment((32, 96), crop_scale=(0.5, 0.5)), images)
+    spans = crops.amax(dim=(1, 2, 3)) - crops.amin(dim=(1, 2, 3))
+    assert spans.min() > 0.6
+    assert spans.max() < 0.83  # sqrt(0.5 * 4 / 3)
+
+
 def test_crops_keep_to_their_area() -> None:
     # The ramp's span in a crop is the crop's width; its area is at least half, so is its width.
     out = augmented(Augment((16, 16), crop_scale=(0.5, 1.0)), ramp(64))

@@ -211,7 +211,7 @@ def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], words: s
     [
         ("", "no column path"),
         ("file,label\na.png,x\n", "no column path"),
-        ("path;label\na.png;x\n", "no column path"),
+        ("path;label\na.png;x\n", "no column path, but path;label: "),
         ("path\n", "lists no images"),
         ("path,patient_id\na.png,1\n", r"unknown or repeated columns \(patient_id\)"),
         ("path,path\na.png,a.png\n", "unknown or repeated columns"),

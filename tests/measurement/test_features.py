@@ -264,7 +264,7 @@ def test_wrong_masks(marked, tmp_path, capsys):
         (
             "a.png",
             np.zeros((20, 23), np.uint8),
-            "a.png has 20 x 23 pixels (height x width) and the",
+            "a.png has 20 x 24 pixels (height x width) and its mask 20 x 23",
         ),
         ("a.png", np.zeros((20, 24, 3), np.uint8) + np.uint8([1, 2, 3]), "a.png has colours"),
     ]
@@ -281,7 +281,25 @@ def test_wrong_masks(marked, tmp_path, capsys):
     said = complaint(capsys, *words, masks)
     assert f"{images / 'a.png'} has no mask {masks / 'a.png'}" in said
     assert "is its own mask" in complaint(capsys, *words, images)
+    assert "masks is nowhere, which is no folder" in complaint(capsys, *words, "nowhere")
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_images_with_wrong_masks_are_skipped_and_told(marked, tmp_path, capsys):
+    images, _, regions = marked
+    masks = tmp_path / "masks"
+    for name in ("wrong.png", "unread.png", "without.png", "zz.png"):
+        save(images / name, noise(20, 24))
+    save(masks / "wrong.png", np.zeros((20, 23), np.uint8))
+    save(masks / "zz.png", regions.numpy().astype(np.uint8))
+    (masks / "unread.png").write_bytes(b"no image")
+    words = ("--masks", str(masks), "--on_error", "skip")
+    rows = measured(tmp_path, images, *words)
+    assert {Path(row["path"]).name for row in rows} == {"a.png", "b.png", "zz.png"}
+    told = capsys.readouterr().err
+    assert "wrong.png: has 20 x 24 pixels (height x width) and its mask 20 x 23" in told
+    assert "unread.png: has a mask that is not a PNG" in told
+    assert "without.png: has a mask that cannot be opened" in told
 
 
 # --- patients

@@ -65,6 +65,7 @@ def test_a_frame_of_a_file(pixels):
         ("a.png -o deep/x.png", "there is no folder deep"),
         ("a.png -o x.png --window_size 8", "window_size is 8: set it to an odd number"),
         ("a.png -o x.png --window_size 1", "window_size is 1: set it to an odd number"),
+        ("a.png -o x.png --window_size 2001", "window_size is 2001 and a.png has "),
         ("a.png -o x.png --window_size 5 --distance 5", "distance is 5, which reaches across"),
         ("a.png -o x.png --feature entropy", "feature is 'entropy': set it to one of joint_max"),
         ("colour.png -o x.png", "colour.png is a colour image: give --color gray"),

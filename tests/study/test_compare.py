@@ -106,7 +106,7 @@ def test_the_page_says_what_was_compared(done: tuple[Path, Path]) -> None:
     assert "**Linear probe of frozen features**, AUROC by image" in summary
     assert "- texture_prediction " in summary
     assert ", is " in summary.splitlines()[-1]
-    assert "above the best baseline, histogram with" in summary.splitlines()[-1]
+    assert ", the best baseline, histogram, " in summary.splitlines()[-1]
     assert "## Linear probe" in page
     assert "## Fine-tuning" not in page
 
@@ -719,6 +719,18 @@ def test_a_recipe_without_sections_is_refused(
     flat.write_text("folds: 3\n")
     words = ("crossval", images, "--config", flat, "--out", tmp_path / "out")
     assert "has no sections" in complaint(capsys, *words)
+
+
+def test_a_recipe_without_the_section_that_is_asked_for_is_refused(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = tmp_path / "part.yaml"
+    part.write_text("pretrain: {seed: 1}\nprobe: {seed: 1}\n")
+    words = (images, "--config", part, "--out", tmp_path / "out")
+    for command in ("crossval", "compare"):
+        said = complaint(capsys, command, *words)
+        assert said.startswith(f"{part} has no section for finetune, of which --by linear,knn,")
+        assert said.endswith("add one, or leave it out by --by linear,knn,linear_glcm.")
 
 
 def test_a_positive_class_of_three_is_no_error_in_crossval(

@@ -315,6 +315,12 @@ def test_impossible_settings_are_refused_before_images_are_read(
     assert not Path(settings.out).exists()
 
 
+def test_too_few_images_for_a_step_leave_no_folder(settings: FinetuneSettings) -> None:
+    with pytest.raises(UserError, match=r"lower optimizer\.accumulate"):
+        finetune(replace(settings, optimizer=small.optimizer(accumulate=100)))
+    assert not Path(settings.out).exists()
+
+
 def test_settings_are_kept_beside_the_results(settings: FinetuneSettings) -> None:
     half = HardwareSettings(accelerator="cpu", precision="bf16")
     run = finetune(replace(settings, hardware=half, pooling="token", seed=5))

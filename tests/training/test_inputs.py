@@ -53,6 +53,16 @@ def test_images_come_in_the_order_of_the_manifest(manifest: Path) -> None:
     assert len(images) == len(images.hashes) == 2
 
 
+def test_what_a_window_leaves_black_is_told(tmp_path: Path, capsys: Any) -> None:
+    _write(tmp_path, ["a/0.png"])
+    Image.new("I;16", (16, 16), 4000).save(tmp_path / "a/1.png")
+    read_images(small.data(tmp_path, window=(0.0, 4095.0)))
+    assert (
+        "1 of 2 images have no value above 409.5, a tenth of data.window (such as "
+        f"{tmp_path / 'a/0.png'})" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_skipped_images_are_named_by_one_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from glcm_mae.data import Manifest, Record, Split, grouped_folds, holdout, read_manifest
 from glcm_mae.errors import UserError
+from glcm_mae.evaluation import evaluate, format_table
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, ProbeSettings
@@ -17,6 +18,7 @@ from glcm_mae.training.inputs import read_images
 from glcm_mae.training.probe import (
     extract,
     grouped_parts,
+    images_and_parts,
     inner_folds,
     knn_probe,
     linear_probe,
@@ -95,8 +97,32 @@ def test_the_same_fold_passes_and_another_is_refused(
         with pytest.raises(UserError, match=f"{seen} of {tested} test images"):
             probe(other)
         assert not out.exists()
-        facts = small.facts(probe(replace(other, allow_seen=True)))
-        assert facts["test_images_seen_in_pretraining"] == seen
+        allowed = probe(replace(other, allow_seen=True))
+        assert small.facts(allowed)["test_images_seen_in_pretraining"] == seen
+        metrics = evaluate(allowed / "linear" / "predictions.csv", n_resamples=50)
+        assert metrics["test_images_seen_in_pretraining"] == seen
+        assert f"Pre-training has seen {seen} of the test images" in format_table(metrics)
+    clean = evaluate(run / "linear" / "predictions.csv", n_resamples=50)
+    assert "test_images_seen_in_pretraining" not in clean
+
+
+def test_skipped_images_leave_the_others_in_their_folds(
+    settings: ProbeSettings, manifest: Path
+) -> None:
+    whole = read_manifest(manifest)
+    broken = whole.records[3].path
+    content = broken.read_bytes()
+    broken.write_bytes(b"xx")
+    try:
+        data = small.data(manifest, fold=0, on_error="skip")
+        images, [part], _ = images_and_parts(data)
+    finally:
+        broken.write_bytes(content)
+    before = holdout(whole, 3, 0, 0)
+    assert (images.skipped, len(images)) == (1, 35)
+    for side in ("train", "val", "test"):
+        names = {images.manifest.records[i].name for i in getattr(part, side)}
+        assert names == {whole.records[i].name for i in getattr(before, side) if i != 3}
 
 
 def test_the_table_names_the_fold_that_was_asked_for(

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 from dataclasses import replace
@@ -73,6 +74,44 @@ def test_the_same_settings_resume(run: Run, settings: PretrainSettings) -> None:
     again = _again(settings, hardware=elsewhere, checkpoint_minutes=9.0)
     again.begin()
     assert (run.folder / "settings.yaml").read_text() == before
+
+
+def test_images_may_be_spelled_otherwise_and_move_with_the_run(
+    run: Run, settings: PretrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spelled = replace(settings.data, images="./m.csv")
+    _again(settings, data=spelled)
+    monkeypatch.chdir(tmp_path)
+    inside = replace(settings, data=small.data(Path("study/folds/0.csv")), out="study/arms/mse")
+    Run(inside.out, inside, resume=False).begin()
+    (tmp_path / "study").rename(tmp_path / "moved")
+    moved = replace(inside, data=small.data(tmp_path / "moved/folds/0.csv"), out="moved/arms/mse")
+    _again(moved)
+    with pytest.raises(UserError, match=r"data\.images was study/folds/0.csv, is .*1\.csv"):
+        _again(moved, data=small.data(tmp_path / "moved/folds/1.csv"))
+
+
+def test_a_checkpoint_whose_settings_were_removed_is_of_no_run(
+    run: Run, settings: PretrainSettings
+) -> None:
+    run.save({"step": 3})
+    run.log({"step": 3})
+    (run.folder / "settings.yaml").unlink()
+    again = Run(settings.out, replace(settings, seed=5), resume=False)
+    again.begin()
+    assert again.load() is None
+    assert not (run.folder / "log.jsonl").exists()
+
+
+def test_the_code_that_began_the_run_made_it(
+    settings: PretrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glcm_mae.training.run.made_by", lambda: {"code": "then"})
+    run = Run(settings.out, settings, resume=False)
+    monkeypatch.setattr("glcm_mae.training.run.made_by", lambda: {"code": "since"})
+    run.begin()
+    run.finish({})
+    assert json.loads((run.folder / "finished.json").read_text())["code"] == "then"
 
 
 @pytest.mark.parametrize(

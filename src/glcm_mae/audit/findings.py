@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from glcm_mae.data import Manifest
 __all__ = ["Finding", "class_findings", "image_findings"]
 
 _SMALLEST = 32  # pixels: below it there is no texture to learn
+_MASK = re.compile(r"(.+)[ _-](?:mask|seg|segmentation|roi)(?:[ _-]?\d+)?", re.IGNORECASE)
 _USUAL = 0.9  # share of the images that must agree for the others to be exceptions
 
 
@@ -120,6 +122,26 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
     """
     findings = []
     labelled = manifest.labels >= 0
+    if masks := _named_as_masks(manifest):
+        findings.append(
+            Finding(
+                "masks",
+                "warning",
+                f"{len(masks)} image(s) are named as masks of images beside them: leave them out "
+                "by a manifest, glcm-mae data manifest --leave_out or --layout.",
+                tuple(masks),
+            )
+        )
+    if manifest.has_patients and (mixed := _of_several_classes(manifest)):
+        findings.append(
+            Finding(
+                "mixed patients",
+                "note",
+                f"{len(mixed)} of {len(np.unique(manifest.patients))} patients have images of more "
+                "than one class: if labels are of patients, check both columns.",
+                groups=tuple(mixed),
+            )
+        )
     if not manifest.has_patients:
         findings.append(
             Finding(
@@ -149,6 +171,25 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
     return findings
 
 
+def _named_as_masks(manifest: Manifest) -> list[int]:
+    """Find images whose name is that of another beside them and a word for a mask."""
+    places = {(record.path.parent, record.path.stem) for record in manifest.records}
+    names = [_MASK.fullmatch(record.path.stem) for record in manifest.records]
+    return [
+        n
+        for n, (name, record) in enumerate(zip(names, manifest.records, strict=True))
+        if name and (record.path.parent, name[1]) in places
+    ]
+
+
+def _of_several_classes(manifest: Manifest) -> list[tuple[int, ...]]:
+    """List the images of each patient that has several labels."""
+    images = defaultdict(list)
+    for n in np.flatnonzero(manifest.labels >= 0).tolist():
+        images[manifest.patients[n]].append(n)
+    return [tuple(own) for own in images.values() if len(np.unique(manifest.labels[own])) > 1]
+
+
 def _mixtures(looks: Sequence[Look]) -> list[Finding]:
     """Report what differs between images that a network would see as one kind."""
     read = [(n, look) for n, look in enumerate(looks) if look.facts is not None]
@@ -161,7 +202,7 @@ def _mixtures(looks: Sequence[Look]) -> list[Finding]:
         traits["polarity"][n] = look.facts.white_is_zero
     advice = {
         "size": "set data.resize to crop, pad or stretch",
-        "bit depth": "set data.window, or export all alike",
+        "bit depth": "export all alike, or set data.window where all are on one scale",
         "channels": "set data.color to gray or rgb",
         "polarity": "set data.invert_monochrome1",
     }

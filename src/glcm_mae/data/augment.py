@@ -87,7 +87,15 @@ class Augment(nn.Module):
         steps: list[Callable[[Tensor], Tensor]] = []
         if rotate:
             steps.append(K.RandomRotation(rotate, p=1.0, align_corners=False))
-        steps.append(K.RandomResizedCrop(tuple(image_size), scale=crop_scale, align_corners=False))
+        shape = image_size[1] / image_size[0]  # crops are about as wide for their height as images
+        steps.append(
+            K.RandomResizedCrop(
+                tuple(image_size),
+                scale=crop_scale,
+                ratio=(3 / 4 * shape, 4 / 3 * shape),
+                align_corners=False,
+            )
+        )
         if flip:
             steps.append(K.RandomHorizontalFlip(p=0.5))
         if brightness_contrast:

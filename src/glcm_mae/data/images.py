@@ -374,8 +374,9 @@ def _check_alike(
             for values, names in sorted(names_by_range.items())
         )
         raise UserError(
-            f"{kinds}, which share no full range: set data.window to the stored values that shall "
-            "become 0 and 1, or load them apart."
+            f"{kinds}, which share no full range: export all alike, load them apart, or, if they "
+            "are on one scale whatever their bits (as Hounsfield units are), set data.window to "
+            "the stored values that shall become 0 and 1."
         )
 
 

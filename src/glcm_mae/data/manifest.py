@@ -344,9 +344,10 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
         raise UserError(f"{source} is not a CSV file in UTF-8 ({error}): save it anew.") from error
     header, *body = lines or [[]]
     if "path" not in header:
+        found = one_line(", ".join(header)) or "nothing"
         raise UserError(
-            f"{source} has no column path: its first line must name the columns, separated by "
-            "commas."
+            f"{source} has no column path, but {found}: its first line must name the "
+            "columns, separated by commas."
         )
     unknown = [name for name in header if name not in _COLUMNS]
     if unknown or len(set(header)) < len(header):

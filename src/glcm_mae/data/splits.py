@@ -32,6 +32,28 @@ class Split:
     val: np.ndarray
     test: np.ndarray
 
+    def of(self, kept: np.ndarray) -> Split:
+        """Give the same split of some of the images: each stays on its side.
+
+        Parameters
+        ----------
+        kept : np.ndarray
+            (n,) int64, their sorted positions.
+
+        Returns
+        -------
+        Split
+            Of positions among these.
+
+        Examples
+        --------
+        >>> split = Split(train=np.array([0, 3]), val=np.array([1]), test=np.array([2]))
+        >>> split.of(np.array([0, 2, 3])).train.tolist()
+        [0, 2]
+        """
+        sides = (np.flatnonzero(np.isin(kept, side)) for side in (self.train, self.val, self.test))
+        return Split(*sides)
+
 
 def grouped_folds(
     labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, unit: str = "patient(s)"

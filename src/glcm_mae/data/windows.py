@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glcm_mae.data.readers import Facts, Lookup, Window
 
@@ -48,7 +49,7 @@ def rescaled(pixels: np.ndarray, facts: Facts) -> np.ndarray:
     """
     if facts.modality_lut is not None:
         pixels = facts.modality_lut(pixels)
-    values = pixels.astype(np.float32 if _fits_float32(pixels.dtype) else np.float64)
+    values = _as_float(pixels)
     if facts.slope != 1:
         values *= facts.slope
     if facts.intercept != 0:
@@ -103,8 +104,10 @@ def unit_range(
     return values.astype(np.float32, copy=False)
 
 
-def _fits_float32(dtype: np.dtype) -> bool:
-    return dtype.itemsize <= 2 or dtype == np.float32
+def _as_float(pixels: np.ndarray) -> NDArray[np.floating]:
+    """Copy into the least type that holds every value."""
+    fits = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
+    return pixels.astype(np.float32) if fits else pixels.astype(np.float64)
 
 
 def _by_full_range(pixels: np.ndarray, facts: Facts) -> np.ndarray:
@@ -115,7 +118,7 @@ def _by_full_range(pixels: np.ndarray, facts: Facts) -> np.ndarray:
     low, high = facts.value_range
     if low < 0:
         raise Unscalable("holds signed values, whose full range no image fills")
-    values = pixels.astype(np.float32 if _fits_float32(pixels.dtype) else np.float64)
+    values = _as_float(pixels)
     values /= high
     return values
 

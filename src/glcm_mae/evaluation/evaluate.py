@@ -26,6 +26,7 @@ from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
 _THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
+_SEEN = "test_images_seen_in_pretraining"
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
 
 
@@ -72,7 +73,8 @@ def evaluate(
 
         - ``glcm_mae`` and ``code``: see `made_by`; ``settings``: what the numbers depend on.
         - ``classes``, ``n_images``, ``n_patients``, and ``n_folds``, ``n_seeds`` where the table
-          tells.
+          tells, and ``test_images_seen_in_pretraining`` where there are any (`about.json` beside
+          the table tells).
         - ``patients``: a sentence on what patients are here.
         - ``by_image`` and ``by_patient``, each with ``overall`` (metric to number), ``per_class``
           (class to metric to number), ``at_threshold``, ``class_counts``, and
@@ -120,8 +122,9 @@ def evaluate(
     measure = partial(
         _measure, images=predictions, positive=positive, n_resamples=n_resamples, seed=seed
     )
+    told = _told_beside(source)
     about_patients = (
-        about_patients or _told_beside(source) or about_patients_of(predictions, validation)
+        about_patients or told.get("patients") or about_patients_of(predictions, validation)
     )
     by_patient = None
     if not about_patients:
@@ -142,6 +145,7 @@ def evaluate(
         "n_patients": predictions.n_patients,
         **_n_different("n_folds", predictions.folds),
         **_n_different("n_seeds", predictions.seeds),
+        **{name: told[name] for name in (_SEEN,) if name in told},
         "patients": about_patients or "probabilities are averaged over the images of a patient",
         "by_image": measure(predictions, validation),
         "by_patient": by_patient,
@@ -322,9 +326,9 @@ def about_patients_of(
     return None
 
 
-def _told_beside(table: Path) -> str | None:
+def _told_beside(table: Path) -> dict[str, Any]:
     about = table.with_name("about.json")
-    return json.loads(about.read_text(encoding="utf-8"))["patients"] if about.exists() else None
+    return json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
 
 
 def _n_different(name: str, values: Any) -> dict[str, int]:
@@ -356,6 +360,11 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
         f"Intervals: {settings['confidence']:.0%}, {settings['n_resamples']} resamples of "
         f"patients, seed {settings['seed']}.",
     ]
+    if metrics.get(_SEEN):
+        notes.append(
+            f"Pre-training has seen {metrics[_SEEN]} of the test images, or others of their "
+            "patients: these figures are too good."
+        )
     positive = settings["positive"]
     notes.append(
         f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}."

@@ -71,7 +71,7 @@ def paired_difference(
     a, b = _table(predictions_a), _table(predictions_b)
     a.check_seeds()
     b.check_seeds()
-    _check_same_images(a, b)
+    _check_same_images(a, b, f"{_name(predictions_a, 'a')} and {_name(predictions_b, 'b')}")
     of_arm_a, of_arm_b = (
         partial(
             weighted_metrics,
@@ -125,10 +125,14 @@ def _table(predictions: Predictions | str | Path) -> Predictions:
     return predictions if isinstance(predictions, Predictions) else read_predictions(predictions)
 
 
-def _check_same_images(a: Predictions, b: Predictions) -> None:
+def _name(predictions: Predictions | str | Path, arm: str) -> str:
+    return f"predictions_{arm}" if isinstance(predictions, Predictions) else str(predictions)
+
+
+def _check_same_images(a: Predictions, b: Predictions, both: str) -> None:
     if a.classes != b.classes:
         raise UserError(
-            f"predictions_a and predictions_b have other classes, {a.classes} and {b.classes}: "
+            f"{both} have other classes, {a.classes} and {b.classes}: "
             "compare arms of one task, with the probability columns in one order."
         )
     facts_a, facts_b = (
@@ -138,20 +142,19 @@ def _check_same_images(a: Predictions, b: Predictions) -> None:
     alone = len(facts_a.keys() ^ facts_b.keys())
     if alone:
         raise UserError(
-            f"predictions_a and predictions_b do not hold the same images, {alone} are in only "
+            f"{both} do not hold the same images, {alone} are in only "
             "one of them: test both arms on one split."
         )
     differ = sum(facts_a[path] != facts_b[path] for path in facts_a)
     if differ:
         raise UserError(
-            f"predictions_a and predictions_b give {differ} images another label or patient: "
-            "write both from one manifest."
+            f"{both} give {differ} images another label or patient: write both from one manifest."
         )
     folds_a, folds_b = _folds_of(a), _folds_of(b)
     elsewhere = sum(folds_a[path] != folds_b[path] for path in folds_a)
     if elsewhere:
         raise UserError(
-            f"predictions_a and predictions_b test {elsewhere} images in other folds (or one of "
+            f"{both} test {elsewhere} images in other folds (or one of "
             "them has no column fold): scores are ranked within folds, so test both in the same."
         )
 

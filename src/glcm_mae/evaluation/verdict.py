@@ -72,14 +72,19 @@ def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
 
 
 def _beside(arms: dict[str, Any], own: list[str], baselines: list[str]) -> Iterator[str]:
-    values = {name: arm["metrics"]["auroc"]["value"] for name, arm in arms.items()}
-    known = {name: value for name, value in values.items() if value is not None}
+    found = {name: arm["metrics"]["auroc"] for name, arm in arms.items()}
+    known = {name: auroc["value"] for name, auroc in found.items() if auroc["value"] is not None}
     best = max((n for n in own if n in known), key=known.__getitem__, default=None)
     bar = max((n for n in baselines if n in known), key=known.__getitem__, default=None)
     if best is None or bar is None:
         return
-    above = "above" if known[best] > known[bar] else "not above"
     yield (
-        f"The best arm, {best} with {known[best]:.3f}, is {above} the best baseline, {bar} with "
-        f"{known[bar]:.3f}."
+        f"The best arm, {best}, has {_with_interval(found[best])}, the best baseline, {bar}, "
+        f"{_with_interval(found[bar])}: whether they differ, --reference {bar} tells."
     )
+
+
+def _with_interval(auroc: dict[str, Any]) -> str:
+    if auroc["low"] is None:
+        return f"{auroc['value']:.3f}"
+    return f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"

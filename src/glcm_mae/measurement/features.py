@@ -80,7 +80,7 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
         )
     if settings.masks is None:
         return manifest
-    return without_masks(manifest, settings.masks, settings.images)
+    return without_masks(manifest, settings.masks, settings.images, settings.on_error)
 
 
 def write_features(

@@ -89,6 +89,11 @@ def feature_map(settings: TextureMapSettings) -> FeatureMap:
     name = one_line(path)
     stored, facts = read_image(path, s.frame, s.plane)
     image = intensities(stored, facts, s, name)
+    if s.window_size > max(image.shape):
+        raise UserError(
+            f"window_size is {s.window_size} and {name} has {image.shape[0]} x {image.shape[1]} "
+            "pixels: set a window that the image holds."
+        )
     values = torch.from_numpy(image)
     codes, inside, levels = gray_levels(values, torch.ones_like(values, dtype=torch.bool), s, name)
     steps = [(dy, dx) for dy, dx in directions(2, s.distance)]

@@ -47,7 +47,9 @@ def mask_path(image: Path, masks: str, source: str | Path) -> Path:
     return Path(masks, below)
 
 
-def without_masks(manifest: Manifest, masks: str, source: str | Path) -> Manifest:
+def without_masks(
+    manifest: Manifest, masks: str, source: str | Path, on_error: str = "stop"
+) -> Manifest:
     """Leave out the images that are masks of others, and check that each other one has its mask.
 
     Parameters
@@ -58,6 +60,8 @@ def without_masks(manifest: Manifest, masks: str, source: str | Path) -> Manifes
         As for `mask_path`.
     source : str or Path
         As for `mask_path`.
+    on_error : {"stop", "skip"}
+        Whether an image without a mask is refused, or left for the reading to report.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def without_masks(manifest: Manifest, masks: str, source: str | Path) -> Manifes
     Raises
     ------
     UserError
-        An image has no mask, or is its own.
+        There are no such masks, or an image has none, or is its own.
 
     Examples
     --------
@@ -74,6 +78,11 @@ def without_masks(manifest: Manifest, masks: str, source: str | Path) -> Manifes
     >>> len(without_masks(nothing, "masks", "images"))
     0
     """
+    if "{" not in masks and not Path(masks).exists():
+        raise UserError(
+            f"masks is {masks}, which is no folder: give the folder of the masks, or a pattern "
+            "such as '{folder}/{name}_mask.png'."
+        )
     paths = [mask_path(record.path, masks, source) for record in manifest.records]
     known = {os.path.abspath(path) for path in paths}
     kept = []
@@ -87,7 +96,7 @@ def without_masks(manifest: Manifest, masks: str, source: str | Path) -> Manifes
         if place not in known:
             kept.append((record, path))
     for record, path in kept:
-        if not path.is_file():
+        if on_error == "stop" and not path.is_file():
             raise UserError(
                 f"{one_line(record.path)} has no mask {one_line(path)}: add it, or say how masks "
                 "are named by a pattern such as --masks '{folder}/{name}_mask.png'."

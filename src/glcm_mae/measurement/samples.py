@@ -105,7 +105,14 @@ def read_samples(
     for _, found in groupby(records, key=lambda record: record.path):
         frames = list(found)
         # All masks of a file before its images: of two packed files each is unpacked once.
-        masks = [_read_mask(record, settings) for record in frames]
+        try:
+            masks = [_read_mask(record, settings) for record in frames]
+        except UnreadableImage as error:
+            if settings.on_error == "stop":
+                raise
+            whole = replace(frames[0], frame=None)
+            yield Unreadable(whole, len(frames), f"has a mask that {error.reason}")
+            continue
         if settings.is_volumetric:
             whole = replace(frames[0], frame=None)
             yield from _sample(whole, frames, masks, settings)
@@ -150,9 +157,10 @@ def _read_values(record: Record, mask: np.ndarray | None, settings: FeaturesSett
     if mask is None:
         return values
     if mask.shape != values.shape:
-        raise UserError(
-            f"the mask of {one_line(record.name)} has {_size(mask)} pixels (height x width) and "
-            f"the image {_size(values)}: a mask must be of its image's size."
+        raise UnreadableImage(
+            record.path,
+            f"has {_size(values)} pixels (height x width) and its mask {_size(mask)}: a mask must "
+            "be of its image's size.",
         )
     known = np.isfinite(values)
     if (~known & (mask != 0)).any():

@@ -69,7 +69,8 @@ class FeaturesSettings(MeasurementSettings):
         averaged (over the 4 directions) or merged (the pairs of all), slice by slice; or IBSI's
         name of a way over the volume that the images of a file make, whose voxels should be cubes.
     on_error : str
-        stop at the first unreadable image, or skip and report it.
+        stop at the first image that cannot be read, has no mask or one of another size, or skip
+        and report it.
     """
 
     images: str

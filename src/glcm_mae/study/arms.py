@@ -83,6 +83,7 @@ def read_arms(
     UserError
         If a recipe cannot be read, a setting does not exist, or two arms have one name.
     """
+    _check_sections(recipe, by)
     arms = [_read_arm(name, recipe, by, winning) for name in names]
     taken = [arm.name for arm in arms]
     twice = sorted({name for name in taken if taken.count(name) > 1})
@@ -104,6 +105,7 @@ def recipe_arm(recipe: Sequence[str], by: Sequence[str], winning: Sequence[str] 
     Arm
         Named as the last recipe, or ``default`` if there is none.
     """
+    _check_sections(recipe, by)
     return _arm(Path(recipe[-1]).stem if recipe else "default", recipe, by, winning)
 
 
@@ -118,8 +120,10 @@ def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequ
         return _arm(Path(name).stem, [*recipe, name], by, winning)
     known = sorted(file.name.removesuffix(".yaml") for file in _PACKAGED.iterdir())
     if name not in known:
+        near = get_close_matches(name, [RANDOM, INIT, *known], 1)
+        maybe = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(
-            f"arms has {name}, which is no YAML file and no arm of the package: those are "
+            f"arms has {name}, which is no YAML file and no arm of the package{maybe}: those are "
             f"{RANDOM}, {INIT}, {', '.join(known)}."
         )
     return _arm(name, [*recipe, f"arms/{name}"], by, winning)
@@ -191,6 +195,21 @@ def _options(winning: Sequence[str]) -> dict[str, list[str]]:
         for stage, own in known.items():
             options[stage] += [f"--{own}={value}"]
     return options
+
+
+def _check_sections(recipe: Sequence[str], by: Sequence[str]) -> None:
+    """Refuse a recipe that leaves the network of a stage to chance."""
+    if not recipe:
+        return
+    told = set().union(*map(sections, recipe))
+    asked = {"finetune" if way == "finetune" else "probe" for way in by}
+    for missing in sorted(asked - told):
+        ways = ",".join(way for way in by if (way == "finetune") == (missing != "finetune"))
+        instead = f", or leave it out by --by {ways}" if ways else ""
+        raise UserError(
+            f"{', '.join(recipe)} has no section for {missing}, of which --by {','.join(by)} asks: "
+            f"add one{instead}."
+        )
 
 
 def _stage(command: str, recipes: Sequence[str], options: dict[str, list[str]]) -> Any:

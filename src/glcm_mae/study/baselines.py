@@ -77,7 +77,8 @@ def baseline(settings: BaselineSettings) -> Path:
     tables = out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
     run.begin()  # only now: a baseline that is stopped leaves nothing that refuses the next
     tables.write(run.folder)
-    run.finish({"test": sum(len(part.test) for part in parts), "features": features.shape[1]})
+    tested = sum(len(part.test) for part in parts)
+    run.finish({"test": tested, "skipped": images.skipped, "features": features.shape[1]})
     return run.folder
 
 

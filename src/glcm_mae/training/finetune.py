@@ -103,13 +103,16 @@ def finetune(settings: FinetuneSettings) -> Path:
     check_classes(manifest, split.train)
     fabric = launch(settings.hardware)
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
-    if len(images) < len(manifest):  # skipped images: deal the others anew
-        split = holdout(images.manifest, settings.data.folds, fold, settings.data.split_seed)
+    if images.kept is not None:  # each of the others stays on its side, as in pre-training
+        split = split.of(images.kept)
         check_classes(images.manifest, split.train)
     seen = refuse_seen(settings.encoder, images, split.test, allow=settings.allow_seen)
     parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
     if fabric.is_global_zero:
         print(", ".join(f"{n} images to {side}" for side, n in parts.items()), file=sys.stderr)
+    plan = Plan(
+        len(split.train), settings.optimizer, settings.seed, fabric.global_rank, fabric.world_size
+    )
     torch.manual_seed(settings.seed)
     encoder, config = encoder_or_random(
         settings.encoder,
@@ -126,17 +129,18 @@ def finetune(settings: FinetuneSettings) -> Path:
         run.begin()
         used = np.concatenate([split.train, split.val])
         write_seen(run.folder, images, used, settings.encoder)
-    _train(fabric, run, settings, model, images, split)
+    _train(fabric, run, settings, plan, model, images, split)
     if fabric.is_global_zero:
         held_out = np.concatenate([split.test, split.val])
         chances = predict(model, images.pixels[held_out], fabric.device)
         tables = prediction_tables(images.manifest, [split], [chances], settings.seed, fold)
-        tables.write(run.folder)
+        tables.write(run.folder, seen)
         save_encoder(run.folder, classifier.encoder, config)
         head = {n: t for n, t in classifier.state_dict().items() if not n.startswith("encoder.")}
         write_tensors(run.folder / "head.safetensors", head)
         classes = list(manifest.classes)  # in the order of the head's outputs
-        run.finish({"classes": classes, **parts, "test_images_seen_in_pretraining": seen})
+        facts = {"classes": classes, **parts, "skipped": images.skipped}
+        run.finish({**facts, "test_images_seen_in_pretraining": seen})
     fabric.barrier()  # whoever returns finds the run finished
     return run.folder
 
@@ -196,6 +200,7 @@ def _train(
     fabric: Fabric,
     run: Run,
     settings: FinetuneSettings,
+    plan: Plan,
     model: NormalizedClassifier,
     images: Images,
     split: Split,
@@ -203,9 +208,6 @@ def _train(
     """Train in place; the model ends with the weights of the lowest validation loss."""
     labels = torch.from_numpy(images.manifest.labels)
     train = torch.from_numpy(split.train)
-    plan = Plan(
-        len(train), settings.optimizer, settings.seed, fabric.global_rank, fabric.world_size
-    )
     class_weights = _class_weights(settings, labels[train], len(images.manifest.classes))
     augment = augmentation(settings.data, settings.augment)
     state = run.load()

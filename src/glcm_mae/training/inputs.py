@@ -26,6 +26,7 @@ from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 from .progress import Meter
 
 _BATCH = 64
+_DARK = 0.1
 
 _LICENCE_NOTE = (
     "The encoder starts from weights of another project: their licence holds for the result, too "
@@ -45,11 +46,17 @@ class Images:
         What they are, in the same order.
     hashes : list of str
         Fingerprint of each image's stored pixels.
+    kept : ndarray of int, optional
+        Their positions among those that were asked for, where some were skipped.
+    skipped : int
+        How many were.
     """
 
     pixels: Tensor
     manifest: Manifest
     hashes: list[str]
+    kept: np.ndarray | None = None
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -82,7 +89,28 @@ def read_images(
     loaded = _load("reading images", data, manifest, quiet=quiet)
     for name, reason in () if quiet else loaded.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
-    return Images(loaded.pixels, manifest.subset(loaded.kept), loaded.hashes)
+    kept = loaded.kept if loaded.skipped else None
+    if isinstance(data.window, tuple | list) and not quiet:
+        _tell_dark(loaded.pixels, manifest.subset(loaded.kept), data.window)
+    return Images(
+        loaded.pixels, manifest.subset(loaded.kept), loaded.hashes, kept, len(loaded.skipped)
+    )
+
+
+def _tell_dark(
+    pixels: Tensor, manifest: Manifest, window: tuple[float, float] | list[float]
+) -> None:
+    """Say which images a window leaves nearly black, as one of 12 bits does to images of 8."""
+    dark = (pixels.flatten(1).amax(dim=1) < _DARK).nonzero().flatten().tolist()
+    if dark:
+        low, high = window
+        tenth = low + _DARK * (high - low)
+        print(
+            f"{len(dark)} of {len(pixels)} images have no value above {tenth:g}, a tenth of "
+            f"data.window (such as {manifest.records[dark[0]].name}): they will be nearly black, "
+            "and if that goes with the class, a shortcut.",
+            file=sys.stderr,
+        )
 
 
 def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:
@@ -408,5 +436,12 @@ def encoder_or_random(
     config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
     encoder = build_encoder(config, drop_path)
     if weights is not None:
+        run = run_of(Path(weights))
+        if run is not None:
+            print(
+                f"Of {weights} the weights alone are used, with a mean and deviation from these "
+                f"images: for those of its training, give the folder {run}.",
+                file=sys.stderr,
+            )
         fill_weights(encoder, Path(weights))
     return encoder, config

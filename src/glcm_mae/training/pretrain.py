@@ -95,7 +95,11 @@ def pretrain(settings: PretrainSettings) -> Path:
     torch.manual_seed(settings.seed)
     augment = augmentation(settings.data, settings.augment)
     model = _build(settings, config, images.pixels, augment)
-    facts: dict[str, object] = {"images": len(images), "device": str(fabric.device)}
+    facts: dict[str, object] = {
+        "images": len(images),
+        "skipped": images.skipped,
+        "device": str(fabric.device),
+    }
     if settings.init is not None:
         facts["decoder"] = _start_from(settings.init, model.mae, quiet=not fabric.is_global_zero)
     if fabric.is_global_zero:

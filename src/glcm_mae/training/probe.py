@@ -85,8 +85,9 @@ def probe(settings: ProbeSettings) -> Path:
     }
     run.begin()  # only now: a probe that is stopped leaves nothing that refuses the next
     for name, found in tables.items():
-        found.write(run.folder / name)
-    run.finish({"test": len(tested), "test_images_seen_in_pretraining": seen})
+        found.write(run.folder / name, seen)
+    facts = {"test": len(tested), "skipped": images.skipped}
+    run.finish({**facts, "test_images_seen_in_pretraining": seen})
     return run.folder
 
 
@@ -290,8 +291,9 @@ def images_and_parts(data: DataSettings) -> tuple[Images, list[Split], int]:
     manifest = labelled(data)
     parts = _parts(manifest, data)
     images = read_images(data, manifest)
-    if len(images) < len(manifest):  # skipped images: deal the others anew
-        parts = _parts(images.manifest, data)
+    if images.kept is not None:  # each of the others stays in its fold, as in pre-training
+        parts = [part.of(images.kept) for part in parts]
+        _check_parts(images.manifest, parts)
     return images, parts, (data.fold or 0) if len(parts) == 1 else 0
 
 
@@ -301,9 +303,13 @@ def _parts(manifest: Manifest, data: DataSettings) -> list[Split]:
         parts = [holdout(manifest, data.folds, data.fold or 0, data.split_seed)]
     else:
         parts = grouped_parts(manifest, data.folds, data.split_seed)
+    _check_parts(manifest, parts)
+    return parts
+
+
+def _check_parts(manifest: Manifest, parts: list[Split]) -> None:
     for part in parts:
         check_classes(manifest, part.train, least=2)  # one to fit, one to choose the penalty by
-    return parts
 
 
 def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[Split]:

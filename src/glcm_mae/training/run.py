@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +33,8 @@ _FREE = (
     "hardware.strategy",
     _PRECISION,
 )
+# Settings that name a file or folder, which may be spelled in several ways.
+_PLACES = ("data.images", "encoder", "init")
 # Groups of settings that say nothing while the weight of their term is 0.
 _OF_TERM = {
     "objective.texture.": "objective.glcm",
@@ -67,6 +69,7 @@ class Run:
         self._finished = self.folder / "finished.json"
         self._settings = _plain(_facts(settings) | asdict(settings))
         self._existing = self.folder / "settings.yaml"
+        self._made_by = made_by()  # the code that runs, whatever becomes of its files until the end
         if not self._existing.exists():
             if resume:
                 print(f"{self.folder} holds no run to go on with: starting one.", file=sys.stderr)
@@ -94,6 +97,8 @@ class Run:
         for torn in self.folder.glob(".*.tmp"):  # what a killed process was writing
             torn.unlink(missing_ok=True)
         if not self._existing.exists():
+            for other in (self._checkpoint, self._log):  # of a run whose settings were removed
+                other.unlink(missing_ok=True)
             text = yaml.safe_dump(self._settings, sort_keys=False, allow_unicode=True)
             write_atomically(self._existing, text)
 
@@ -126,7 +131,7 @@ class Run:
             return None
         try:
             return torch.load(self._checkpoint, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:  # of a broken file torch raises whatever it stumbles on
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
                 f"{self._checkpoint} cannot be read ({reason}): remove the run's folder and start "
@@ -141,7 +146,7 @@ class Run:
         facts : dict
             What a reader of the results should know; kept in ``finished.json``.
         """
-        facts = {**made_by(), "torch": torch.__version__, **facts}
+        facts = {**self._made_by, "torch": torch.__version__, **facts}
         write_atomically(self._finished, json.dumps(facts, indent=2) + "\n")
         self._checkpoint.unlink(missing_ok=True)
 
@@ -230,7 +235,13 @@ def _check_same(
     off = {name: value for name, value in now.items() if value in (None, False)}
     before = {**off, **before}
     free = {*_FREE, *_idle(now)} - ({_PRECISION} if finished else set())
-    changed = [n for n in now if n not in free and (n not in before or before[n] != now[n])]
+    changed = [
+        n
+        for n in now
+        if n not in free
+        and (n not in before or before[n] != now[n])
+        and not (n in _PLACES and _same_place(n, before, now))
+    ]
     if changed:
         shown = ", ".join(
             f"{name} was {before.get(name, 'unknown')}, is {now[name]}" for name in changed[:5]
@@ -239,6 +250,17 @@ def _check_same(
             f"{folder} was begun with other settings ({shown}): give those of its settings.yaml, "
             "or choose another folder with --out."
         )
+
+
+def _same_place(name: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether a path is that of before, spelled anew or moved together with the run's folder."""
+    then, since = before.get(name), now[name]
+    if then is None or since is None:
+        return False
+    if os.path.realpath(then) == os.path.realpath(since):
+        return True
+    from_run = [os.path.relpath(s[name], s["out"]) for s in (before, now) if "out" in s]
+    return len(from_run) == 2 and from_run[0] == from_run[1]
 
 
 def _idle(settings: dict[str, Any]) -> list[str]:

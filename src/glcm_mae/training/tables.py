@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glcm_mae.data import Manifest, Split
+from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions
 
 
@@ -26,8 +28,14 @@ class Tables(NamedTuple):
     test: Predictions
     validation: Predictions | None
 
-    def write(self, folder: Path) -> None:
-        """Write ``predictions.csv`` and, where there is one, ``validation.csv``."""
+    def write(self, folder: Path, seen: int | None = None) -> None:
+        """Write ``predictions.csv`` and, where there is one, ``validation.csv``.
+
+        ``about.json`` tells of test images that pre-training has seen, where there are ``seen``.
+        """
+        if seen:
+            about = json.dumps({"test_images_seen_in_pretraining": seen}, indent=2) + "\n"
+            write_atomically(folder / "about.json", about)
         if self.validation is not None:
             self.validation.write(folder / "validation.csv")
         self.test.write(folder / "predictions.csv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,7 +89,7 @@ def facts_of(header: Dataset, frame: int, dtype: np.dtype, is_little_endian: boo
     photometric = photometric_of(header)
     width = 8 * dtype.itemsize
     bits = min(number_of(header, "BitsStored", default=width), width)
-    common = {
+    common: dict[str, Any] = {
         "format": "dicom",
         "dtype": dtype.name,
         "bits": bits,
