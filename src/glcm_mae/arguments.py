@@ -34,6 +34,7 @@ COMMANDS: dict[str, type] = {
     "crossval": settings.CrossvalSettings,
     "compare": settings.CompareSettings,
     "evaluate": settings.EvaluateSettings,
+    "predict": settings.PredictSettings,
     "reconstruct": settings.ReconstructSettings,
     "demo": settings.DemoSettings,
     "data check": settings.DataCheckSettings,

@@ -125,6 +125,20 @@ def evaluate(s: settings.EvaluateSettings, recipe: str) -> str:
     return report if s.against is None else f"{report}\n\n{_compared(s, s.against)}"
 
 
+def predict(s: settings.PredictSettings, recipe: str) -> str:
+    """Classify other images; see `glcm_mae.training.predict.predict`."""
+    from glcm_mae.training.predict import predict
+
+    _check_folder(s.out)
+    run = predict(s)
+    if not _leads():
+        return ""
+    table = run / "predictions.csv"
+    if "label" not in table.read_text(encoding="utf-8").partition("\n")[0].split(","):
+        return f"The predictions lie in {table}; without labels there is nothing to measure."
+    return _evaluated(run)
+
+
 def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     """Draw what a model makes of images; see `glcm_mae.report.pictures`."""
     import numpy as np
@@ -175,8 +189,8 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
     from glcm_mae.training.progress import Meter
 
     _check_folds(s.folds, s.seed)
-    if s.out is not None and Path(s.out).exists() and not Path(s.out).is_dir():
-        raise UserError(f"{s.out} is a file: choose a folder with --out.")
+    if s.out is not None:
+        _check_folder(s.out)
     manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True)
     with Meter("reading images", len(manifest)) as meter:
         audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
@@ -400,12 +414,17 @@ def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
     ]
 
 
+def _check_folder(out: str) -> None:
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UserError(f"{out} is a file: choose a folder with --out.")
+
+
 def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
     from glcm_mae.data.images import check_image_size
 
-    if out and Path(out).exists() and not Path(out).is_dir():
-        raise UserError(f"{out} is a file: choose a folder with --out.")
+    if out:
+        _check_folder(out)
     check_image_size(settings.height_and_width(data.image_size))
     for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
         if not 0 <= value < 2**32:

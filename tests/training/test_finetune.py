@@ -98,7 +98,7 @@ def test_the_predictions_are_those_of_the_written_weights(settings: FinetuneSett
     images = read_images(settings.data, quiet=True)
     test = holdout(images.manifest, 3, 0, 0).test
     model = module.NormalizedClassifier(classifier, config)
-    chances = module.predict(model, images.pixels[test], torch.device("cpu"))
+    chances = module.probabilities(model, images.pixels[test], torch.device("cpu"))
     np.testing.assert_allclose(
         chances, read_predictions(run / "predictions.csv").probabilities, atol=1e-5
     )

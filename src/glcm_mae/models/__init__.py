@@ -7,7 +7,15 @@ from .objective import Loss, Objective, Weights
 from .patches import patchify, spread_mask, unpatchify
 from .texture_head import TextureHead
 from .vit import SIZES, Encoder
-from .weights import fill_decoder, fill_weights, load_encoder, run_of, save_encoder, write_tensors
+from .weights import (
+    fill_decoder,
+    fill_head,
+    fill_weights,
+    load_encoder,
+    run_of,
+    save_encoder,
+    write_tensors,
+)
 
 __all__ = [
     "SIZES",
@@ -21,6 +29,7 @@ __all__ = [
     "TextureHead",
     "Weights",
     "fill_decoder",
+    "fill_head",
     "fill_weights",
     "load_encoder",
     "patchify",

@@ -21,6 +21,7 @@ from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
+from .classifier import Classifier
 from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder
 from .vit import Block, Encoder
@@ -226,6 +227,34 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
         return f"the decoder of {path} has {min(heads)} heads: see model.decoder_num_heads"
     mae.load_state_dict(found, strict=False)
     return None
+
+
+def fill_head(classifier: Classifier, folder: Path) -> None:
+    """Fill in what fine-tuning has put on top of the encoder.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Changed in place; its encoder is left as it is.
+    folder : Path
+        A finished fine-tuning.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no head, or one of another shape.
+    """
+    file = folder / "head.safetensors"
+    head = _read_tensors(file)
+    encoder = {
+        f"encoder.{name}": tensor for name, tensor in classifier.encoder.state_dict().items()
+    }
+    try:
+        classifier.load_state_dict(encoder | head)
+    except RuntimeError as error:
+        raise UserError(
+            f"{file} is not of this encoder and these classes: copy it anew."
+        ) from error
 
 
 def run_of(weights: Path) -> Path | None:

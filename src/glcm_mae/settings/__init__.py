@@ -27,6 +27,7 @@ from glcm_mae.settings.reading import (
 from glcm_mae.settings.results import (
     DemoSettings,
     EvaluateSettings,
+    PredictSettings,
     ReconstructSettings,
 )
 from glcm_mae.settings.study import (
@@ -69,6 +70,7 @@ __all__ = [
     "ObjectiveSettings",
     "OptimizerSettings",
     "PairSettings",
+    "PredictSettings",
     "PretrainSettings",
     "ProbeSettings",
     "ReconstructSettings",

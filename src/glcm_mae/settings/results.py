@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from .reading import DataSettings
+from .training import HardwareSettings
 
 
 @dataclass
@@ -31,6 +33,35 @@ class EvaluateSettings:
     seed: int = 0
     positive: str | None = None
     against: str | None = None
+
+
+@dataclass
+class PredictSettings:
+    """Classify other images by a fine-tuned run, as for an external validation.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a fine-tuning. It tells how images are read.
+    images : str
+        A folder or manifest, as for data.images of the other commands; with or without labels. All
+        of them are classified, whatever side of a split they stand on.
+    out : str
+        Folder for predictions.csv and, if all images have labels, metrics.json.
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    on_error : str
+        stop at the first unreadable image, or skip and report it.
+    hardware : HardwareSettings
+        Where and in which precision to compute.
+    """
+
+    run: str
+    images: str
+    out: str
+    patient_regex: str | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
 
 
 @dataclass

@@ -132,7 +132,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     _train(fabric, run, settings, plan, model, images, split)
     if fabric.is_global_zero:
         held_out = np.concatenate([split.test, split.val])
-        chances = predict(model, images.pixels[held_out], fabric.device)
+        chances = probabilities(model, images.pixels[held_out], fabric.device)
         tables = prediction_tables(images.manifest, [split], [chances], settings.seed, fold)
         tables.write(run.folder, seen)
         save_encoder(run.folder, classifier.encoder, config)
@@ -145,7 +145,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     return run.folder
 
 
-def predict(model: nn.Module, pixels: Tensor, device: torch.device) -> np.ndarray:
+def probabilities(model: nn.Module, pixels: Tensor, device: torch.device) -> np.ndarray:
     """Class probabilities of images.
 
     Parameters

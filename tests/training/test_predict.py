@@ -1,0 +1,126 @@
+"""Other images by a fine-tuned run: as in its own test part, with labels and without."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glcm_mae.cli import main
+from glcm_mae.errors import UserError
+from glcm_mae.predictions import read_predictions
+from glcm_mae.settings import HardwareSettings, PredictSettings
+from glcm_mae.training.finetune import finetune
+from glcm_mae.training.predict import predict
+
+from ..test_cli import complaint
+from . import small
+
+
+@pytest.fixture(scope="module")
+def run(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finetuned") / "run"
+    return finetune(small.finetuning(small.data(manifest), out, pooling="moments"))
+
+
+@pytest.fixture
+def settings(run: Path, manifest: Path, tmp_path: Path) -> PredictSettings:
+    out = str(tmp_path / "out")
+    return PredictSettings(str(run), str(manifest), out, hardware=small.CPU)
+
+
+def _others(folder: Path, names: list[str], size: int = 16) -> Path:
+    rng = np.random.default_rng(0)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (size, size), np.uint8)).save(folder / name)
+    return folder
+
+
+def test_the_runs_own_test_part_is_predicted_as_before(
+    settings: PredictSettings, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = predict(settings)
+    before, table = (read_predictions(f / "predictions.csv") for f in (run, out))
+    rows = [table.paths.index(path) for path in before.paths]
+    np.testing.assert_allclose(table.probabilities[rows], before.probabilities, atol=1e-6)
+    assert len(table.paths) == 36
+    assert table.classes == before.classes
+    # The other images are those that the run was trained on.
+    assert "24 of 36 images were used in the training of" in capsys.readouterr().err
+    assert small.facts(out)["images_seen_in_training"] == 24
+    told = json.loads((out / "about.json").read_text())
+    assert told == {"test_images_seen_in_pretraining": 24}
+
+
+def test_labelled_images_are_measured_at_the_runs_thresholds(
+    settings: PredictSettings, run: Path, tmp_path: Path
+) -> None:
+    names = [f"{label}/{n}.png" for label in ("sparse", "dense") for n in range(6)]
+    images = _others(tmp_path / "others", names)
+    words = ("--run", run, "--images", images, "--out", settings.out)
+    assert main(["predict", *map(str, words)]) == 0
+    out = Path(settings.out)
+    assert (out / "validation.csv").read_text() == (run / "validation.csv").read_text()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["n_images"] == 12
+    assert metrics["classes"] == ["dense", "sparse", "streaked"]
+    assert metrics["by_image"]["at_threshold"] is not None
+
+
+def test_images_without_labels_get_a_table_without(
+    settings: PredictSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = _others(tmp_path / "new", ["a.png", "b.png"])
+    words = ("--run", settings.run, "--images", images, "--out", settings.out)
+    assert main(["predict", *map(str, words)]) == 0
+    with (Path(settings.out) / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "patient", "p_dense", "p_sparse", "p_streaked"]
+    assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png"]
+    assert sum(float(rows[0][f"p_{name}"]) for name in ("dense", "sparse", "streaked")) == (
+        pytest.approx(1)
+    )
+    assert "without labels there is nothing to measure" in capsys.readouterr().out
+
+
+def test_mistakes(
+    settings: PredictSettings,
+    run: Path,
+    encoder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = _others(tmp_path / "others", ["x/a.png", "dense/b.png"])
+    words = ("predict", "--out", settings.out, "--images", images, "--run")
+    assert f"{encoder} is no finished fine-tuning" in complaint(capsys, *words, encoder)
+    said = complaint(capsys, *words, run)
+    assert "others has the class 'x', which " in said
+    assert "name the classes as there, dense, sparse, streaked" in said
+    large = _others(tmp_path / "large", ["dense/a.png"], size=20)
+    assert "20 x 20 pixels" in complaint(capsys, *words[:4], large, "--run", run)
+    assert not Path(settings.out).exists()
+    with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
+        predict(replace(settings, hardware=HardwareSettings(accelerator="cpu", devices=2)))
+    with pytest.raises(UserError, match="holds a run already: choose another"):
+        predict(replace(settings, out=str(run)))
+
+
+def test_a_head_of_another_network_is_refused(
+    settings: PredictSettings, run: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in run.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    facts = small.facts(run)
+    (other / "finished.json").write_text(json.dumps({**facts, "classes": ["dense", "sparse"]}))
+    unlabelled = _others(tmp_path / "new", ["a.png"])
+    with pytest.raises(UserError, match=r"head\.safetensors is not of this encoder"):
+        predict(replace(settings, run=str(other), images=str(unlabelled)))
+    (other / "finished.json").write_text("{}")
+    with pytest.raises(UserError, match="does not tell its classes and settings"):
+        predict(replace(settings, run=str(other), images=str(unlabelled)))
