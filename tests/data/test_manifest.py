@@ -376,3 +376,16 @@ def test_a_failed_write_leaves_the_old_file(
     with pytest.raises(KeyboardInterrupt):
         manifest.write(path)
     assert path.read_text() == "old"
+
+
+def test_the_plane_of_slices_is_kept_and_must_be_the_one_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti(np.zeros((4, 5, 6), np.int16))))
+    listed = read_manifest(tmp_path, plane="coronal")
+    path = tmp_path / "out.csv"
+    listed.write(path)
+    assert path.read_text().splitlines()[0] == "path,frame,label,patient,split,plane"
+    assert read_manifest(path, plane="coronal") == listed
+    with pytest.raises(
+        UserError, match=r"slices in the plane coronal .* set to axial: set it to c"
+    ):
+        read_manifest(path)

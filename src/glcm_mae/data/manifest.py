@@ -28,7 +28,8 @@ from glcm_mae.files import write_atomically
 
 __all__ = ["Manifest", "Record", "check_names", "patients_on_two_sides", "read_manifest"]
 
-_COLUMNS = ("path", "frame", "label", "patient", "split")
+_OF_RECORD = ("path", "frame", "label", "patient", "split")
+_COLUMNS = (*_OF_RECORD, "plane")
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Manifest:
 
         Images below the CSV's folder are named relative to it, others by their absolute path.
         The patient column is empty where no patient is known; there is a column frame if an image
-        has one. The file appears whole or not at all.
+        has one, and a column plane if it is a slice of a NIfTI volume. The file appears whole or
+        not at all.
 
         Parameters
         ----------
@@ -110,11 +112,16 @@ class Manifest:
         folder = os.path.abspath(path.parent)
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        with_frames = any(record.frame is not None for record in self.records)
-        columns = [name for name in _COLUMNS if name != "frame" or with_frames]
+        absent = set()
+        if all(record.frame is None for record in self.records):
+            absent.add("frame")
+        if not any(map(_is_slice, self.records)):
+            absent.add("plane")
+        columns = [name for name in _COLUMNS if name not in absent]
         writer.writerow(columns)
         for record in self.records:
             cells = {
+                "plane": self.plane if _is_slice(record) else "",
                 "path": _relative(record.path, folder),
                 "frame": "" if record.frame is None else record.frame,
                 "label": record.label or "",
@@ -136,9 +143,10 @@ def read_manifest(
     A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
-    ``path,frame,label,patient,split``, of which only ``path`` is required; it is relative to the
-    CSV's folder. An empty label means unlabelled; a column that is empty throughout counts as
-    absent.
+    ``path,frame,label,patient,split,plane``, of which only ``path`` is required; it is relative to
+    the CSV's folder. An empty label means unlabelled; a column that is empty throughout counts as
+    absent. The plane is that in which the frames of a NIfTI volume are counted, and must be the
+    one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
     of a CSV names one by its frame, counted from 0. Where no patient is known, the images of one
@@ -193,7 +201,7 @@ def read_manifest(
     if source.is_dir():
         records, has_patients = read_folder(source), False
     elif source.suffix.lower() == ".csv":
-        records, has_patients = _read_csv(source)
+        records, has_patients = _read_csv(source, plane)
     else:
         raise UserError(
             f"{source} is no folder and no .csv file (nor a MedMNIST .npz): give a folder or a "
@@ -312,12 +320,23 @@ def _check_listed_once(source: Path, records: list[Record]) -> None:
         )
 
 
-def _read_csv(source: Path) -> tuple[list[Record], bool]:
+def _is_slice(record: Record) -> bool:
+    """Whether the frame is counted in a plane."""
+    return record.frame is not None and record.path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _read_csv(source: Path, plane: Plane) -> tuple[list[Record], bool]:
     """Return the records of a CSV manifest, and whether it has patients."""
     rows = _csv_rows(source)
     columns = {name: [row.get(name, "") for row in rows] for name in _COLUMNS}
     paths = [source.parent / cell for cell in columns["path"]]
     _check_cells(source, columns)
+    others = sorted(set(columns["plane"]) - {plane, ""})
+    if others:
+        raise UserError(
+            f"{source} counts slices in the plane {others[0]} (column plane), and plane is set to "
+            f"{plane}: set it to {others[0]}."
+        )
     _check_files(source, paths)
     has_patients = any(columns["patient"])
     records = [
@@ -329,7 +348,7 @@ def _read_csv(source: Path) -> tuple[list[Record], bool]:
             int(frame) if frame else None,
         )
         for path, frame, label, patient, split in zip(
-            paths, *(columns[name] for name in _COLUMNS[1:]), strict=True
+            paths, *(columns[name] for name in _OF_RECORD[1:]), strict=True
         )
     ]
     return records, has_patients
