@@ -254,12 +254,15 @@ def test_colour_maps_of_8_and_of_16_bits(tmp_path: Path, scale: int, dtype: type
     assert facts.value_range == (0, np.iinfo(dtype).max)
 
 
+@pytest.mark.parametrize("transparent", [False, True], ids=["", "a value that no pixel has"])
 @pytest.mark.parametrize("bits", [2, 4])
-def test_a_png_of_few_bits_is_read_as_stored(tmp_path: Path, bits: int) -> None:
-    stored = np.arange(2**bits, dtype=np.uint8)[None]
+def test_a_png_of_few_bits_is_read_as_stored(tmp_path: Path, bits: int, transparent: bool) -> None:
+    stored = np.arange(2**bits - transparent, dtype=np.uint8)[None]
     lines = np.packbits(np.unpackbits(stored[..., None], axis=-1)[..., -bits:].reshape(1, -1))
     header = struct.pack(">IIBBBBB", stored.shape[1], 1, bits, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + lines.tobytes())), (b"IEND", b""))
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + lines.tobytes())), (b"IEND", b"")]
+    if transparent:
+        chunks.insert(1, (b"tRNS", struct.pack(">H", 2**bits - 1)))
     parts = [
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks

@@ -45,12 +45,13 @@ def read(file: BinaryIO, frame: int | None) -> tuple[np.ndarray, Facts]:
         pixels = _pillow_pixels(image)
         if image.format == "PNG" and photometric == "L" and data[24] in (2, 4):
             bits = data[24]
-            pixels = pixels // (255 // (2**bits - 1))  # Pillow spreads them over 8 bits
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if image.format != "PNG" or any(name in data for name in _PNG_EXIF):
         # After decoding, because a PNG may keep its EXIF behind the pixels.
         pixels = upright(pixels, image.getexif().get(ORIENTATION_TAG, 1))
     pixels = opaque(pixels)
+    if bits in (2, 4):
+        pixels = pixels // (255 // (2**bits - 1))  # Pillow spreads them over 8 bits
     facts = Facts(
         format=str(image.format).lower(),
         dtype=pixels.dtype.name,
