@@ -309,6 +309,16 @@ def test_a_section_that_stands_twice(capsys, tmp_path):
     assert "pretrain stands twice" in complaint(capsys, "pretrain", "--config", str(recipe))
 
 
+def test_what_a_merge_brings_may_be_overridden(capsys, tmp_path):
+    recipe = tmp_path / "merged.yaml"
+    recipe.write_text(
+        "pretrain:\n  model: &a {depth: 1}\nprobe:\n  model: &b {<<: *a, depth: 2}\n"
+        "finetune:\n  model: {<<: *b}\n"
+    )
+    for command in ("pretrain", "probe", "finetune"):
+        assert printed_config(capsys, command, "--config", str(recipe))
+
+
 def recipe_sections() -> list[tuple[str, str]]:
     folder = Path(sys.modules["glcm_mae"].__file__ or "").parent / "recipes"
     return [

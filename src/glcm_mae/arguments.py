@@ -255,14 +255,15 @@ class _AsWritten(yaml.SafeLoader):
     A name that stands twice is refused: YAML would take the last in silence.
     """
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # before any merge has changed it
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = [name for n, name in enumerate(names) if name != "<<" and name in names[:n]]
         if twice:
             raise yaml.constructor.ConstructorError(
                 None, None, f"{twice[0]} stands twice", node.start_mark
             )
-        return super().construct_mapping(node, deep)
+        return node
 
 
 _AsWritten.yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # merges

@@ -7,6 +7,7 @@ This is the one place that knows all rooms; they know nothing of each other's or
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections import defaultdict
@@ -46,6 +47,7 @@ def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
     from glcm_mae.training.finetune import finetune
 
     _check_shared(s.seed, s.data, s.out)
+    _tell_of_file(s.encoder)
     run = finetune(s)
     if not _leads():
         return ""
@@ -63,6 +65,7 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
     from glcm_mae.training.probe import probe
 
     _check_shared(s.seed, s.data, s.out)
+    _tell_of_file(s.encoder)
     run = probe(s)
     if not _leads():
         return ""
@@ -133,9 +136,12 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
     run = predict(s)
     if not _leads():
         return ""
-    table = run / "predictions.csv"
-    if "label" not in table.read_text(encoding="utf-8").partition("\n")[0].split(","):
-        return f"The predictions lie in {table}; without labels there is nothing to measure."
+    unlabelled = json.loads((run / "finished.json").read_text(encoding="utf-8"))["unlabelled"]
+    if unlabelled:
+        return (
+            f"The predictions lie in {run / 'predictions.csv'}. They are not measured: "
+            f"{unlabelled} of the images have no label."
+        )
     return _evaluated(run)
 
 
@@ -412,6 +418,21 @@ def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
         for name in names
         if getattr(own, name) != getattr(asked, name)
     ]
+
+
+def _tell_of_file(encoder: str | None) -> None:
+    """Say what is lost where the weights of a run are given in the place of its folder."""
+    from glcm_mae.models import run_of
+
+    if encoder is None or Path(encoder).is_dir() or not _leads():
+        return
+    run = run_of(Path(encoder))
+    if run is not None:
+        print(
+            f"Of {encoder} the weights alone are used, with a mean and deviation from these "
+            f"images: for those of its training, give the folder {run}.",
+            file=sys.stderr,
+        )
 
 
 def _check_folder(out: str) -> None:

@@ -135,11 +135,13 @@ def test_images_named_as_masks_of_others_are_told() -> None:
         "b.png",
         "unmask.png",
         "c_mask.png",
+        "v.nii.gz",
+        "v_seg.nii.gz",
     )
     records = tuple(Record(Path("set", name), "x", name, None) for name in names)
     manifest = Manifest(records, ("x",), has_patients=False)
     found = kinds(class_findings(manifest, np.arange(len(names)), folds=3))
-    assert found["masks"].images == (1, 2, 3)
+    assert found["masks"].images == (1, 2, 3, 8)
 
 
 def test_patients_of_several_classes_are_told() -> None:

@@ -399,7 +399,9 @@ def test_a_mask_of_another_grid_is_refused(tmp_path, capsys):
     for name in ("elsewhere", "coarser"):
         assert "lies elsewhere in space" in complaint(capsys, *words, tmp_path / f"{name}.nii.gz")
     said = complaint(capsys, *words, tmp_path / "longer.nii.gz")
-    assert "has 8 x 9 x 10 voxels and its image 8 x 9 x 5" in said
+    assert "has 8 x 9 x 5 voxels and its mask 8 x 9 x 10" in said
+    said = complaint(capsys, *words, tmp_path / "longer.nii.gz", "--on_error", "skip")
+    assert said.startswith("None of the 5 images can be read; the first: ")
     assert measured(tmp_path, tmp_path / "ct.nii.gz", "--masks", tmp_path / "same.nii.gz")
 
 

@@ -27,6 +27,12 @@ def test_an_arm_of_ones_own_may_set_every_stage(recipe: Path, tmp_path: Path) ->
     own.write_text("pretrain: {mask_ratio: 0.5}\nfinetune: {label_smoothing: 0.3}\n")
     [arm] = read_arms([str(own)], [str(recipe)], BY)
     assert arm.name == "smoothed"
+    base = tmp_path / "base.yaml"
+    base.write_text("pretrain: {seed: 1}\n")
+    assert read_arms([str(own)], [str(base)], ["finetune"])
+    with pytest.raises(UserError, match=r"smoothed\.yaml has no section for probe"):
+        read_arms([str(own)], [str(base)], ["knn", "finetune"])
+    assert read_arms(["mse"], [], ["knn"])
     assert arm.pretrain is not None
     assert arm.finetune is not None
     assert (arm.pretrain.mask_ratio, arm.finetune.label_smoothing) == (0.5, 0.3)

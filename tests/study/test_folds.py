@@ -199,3 +199,28 @@ def test_copies_of_coronal_slices_are_found(tmp_path: Path) -> None:
     ]
     groups = duplicate_groups(manifest)
     assert np.flatnonzero(groups == groups[0]).tolist() == [0, 4]
+
+
+def test_folds_of_slices_in_another_plane_are_read_as_they_were_dealt(tmp_path: Path) -> None:
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    for n in range(6):
+        place = tmp_path / "set" / "ab"[n % 2] / f"{n}.nii"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scenes = rng.integers(0, 255, (12, 3, 12), dtype=np.uint8)
+        nibabel.save(nibabel.Nifti1Image(scenes, np.eye(4)), place)
+    manifest = read_manifest(tmp_path / "set", plane="coronal")
+    folds = write_folds(manifest, tmp_path / "folds", folds=3, seed=0)
+    other = tmp_path / "other.nii"
+    nibabel.save(nibabel.Nifti1Image(rng.integers(0, 255, (12, 2, 12), np.uint8), np.eye(4)), other)
+    record = replace(manifest.records[0], path=other, label=None, patient=str(other), frame=0)
+    unlabelled = replace(manifest, records=(record,))
+    assert len(add_unlabelled(folds, unlabelled, tmp_path / "folds")) == 3
+    # A study of before has no column plane.
+    for fold in folds:
+        lines = fold.images.read_text().splitlines()
+        fold.images.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    before = folds[0].images.read_text()
+    assert write_folds(manifest, tmp_path / "folds", folds=3, seed=0) == folds
+    assert folds[0].images.read_text() == before

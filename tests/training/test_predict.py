@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from glcm_mae.cli import main
+from glcm_mae.data import read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, PredictSettings
@@ -52,8 +53,38 @@ def test_the_runs_own_test_part_is_predicted_as_before(
     # The other images are those that the run was trained on.
     assert "24 of 36 images were used in the training of" in capsys.readouterr().err
     assert small.facts(out)["images_seen_in_training"] == 24
-    told = json.loads((out / "about.json").read_text())
-    assert told == {"test_images_seen_in_pretraining": 24}
+    words = ("--run", run, "--images", settings.images, "--out", f"{settings.out}-measured")
+    assert main(["predict", *map(str, words)]) == 0
+    assert "24 of the test images" in capsys.readouterr().out
+
+
+def test_another_hospital_may_name_its_patients_and_files_alike(
+    settings: PredictSettings, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = read_manifest(manifest)
+    rng = np.random.default_rng(1)
+    rows = ["path,label,patient"]
+    for record in own.records:
+        path = tmp_path / record.path.name
+        Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(path)
+        rows.append(f"{path},{record.label},{record.patient}")
+    (tmp_path / "other.csv").write_text("\n".join(rows))
+    words = ("--run", settings.run, "--images", tmp_path / "other.csv", "--out", settings.out)
+    assert main(["predict", *map(str, words)]) == 0
+    told = capsys.readouterr()
+    assert "used in training" not in told.out
+    assert "were used in the training" not in told.err
+    metrics = json.loads((Path(settings.out) / "metrics.json").read_text())
+    assert metrics["by_image"]["at_threshold"] is not None
+
+
+def test_colour_images_become_what_the_run_was_trained_on(
+    settings: PredictSettings, tmp_path: Path
+) -> None:
+    images = _others(tmp_path / "new", ["a.png"])
+    Image.open(images / "a.png").convert("RGB").save(images / "a.png")
+    out = predict(replace(settings, images=str(images)))
+    assert (out / "predictions.csv").read_text().count("\n") == 2
 
 
 def test_labelled_images_are_measured_at_the_runs_thresholds(
@@ -64,7 +95,8 @@ def test_labelled_images_are_measured_at_the_runs_thresholds(
     words = ("--run", run, "--images", images, "--out", settings.out)
     assert main(["predict", *map(str, words)]) == 0
     out = Path(settings.out)
-    assert (out / "validation.csv").read_text() == (run / "validation.csv").read_text()
+    kept, own = (read_predictions(f / "validation.csv") for f in (out, run))
+    np.testing.assert_array_equal(kept.probabilities, own.probabilities)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n_images"] == 12
     assert metrics["classes"] == ["dense", "sparse", "streaked"]
@@ -84,7 +116,7 @@ def test_images_without_labels_get_a_table_without(
     assert sum(float(rows[0][f"p_{name}"]) for name in ("dense", "sparse", "streaked")) == (
         pytest.approx(1)
     )
-    assert "without labels there is nothing to measure" in capsys.readouterr().out
+    assert "They are not measured: 2 of the images have no label." in capsys.readouterr().out
 
 
 def test_mistakes(
@@ -101,7 +133,9 @@ def test_mistakes(
     assert "others has the class 'x', which " in said
     assert "name the classes as there, dense, sparse, streaked" in said
     large = _others(tmp_path / "large", ["dense/a.png"], size=20)
-    assert "20 x 20 pixels" in complaint(capsys, *words[:4], large, "--run", run)
+    said = complaint(capsys, *words[:4], large, "--run", run)
+    assert "20 x 20 pixels" in said
+    assert said.endswith(f"(Here the settings are those of {run}: convert these.)")
     assert not Path(settings.out).exists()
     with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
         predict(replace(settings, hardware=HardwareSettings(accelerator="cpu", devices=2)))

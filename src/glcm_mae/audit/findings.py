@@ -173,8 +173,11 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
 
 def _named_as_masks(manifest: Manifest) -> list[int]:
     """Find images whose name is that of another beside them and a word for a mask."""
-    places = {(record.path.parent, record.path.stem) for record in manifest.records}
-    names = [_MASK.fullmatch(record.path.stem) for record in manifest.records]
+    stems = [record.path.name.partition(".")[0] for record in manifest.records]  # a.nii.gz: a
+    places = {
+        (record.path.parent, stem) for record, stem in zip(manifest.records, stems, strict=True)
+    }
+    names = [_MASK.fullmatch(stem) for stem in stems]
     return [
         n
         for n, (name, record) in enumerate(zip(names, manifest.records, strict=True))

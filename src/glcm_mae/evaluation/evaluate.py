@@ -362,8 +362,8 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
     ]
     if metrics.get(_SEEN):
         notes.append(
-            f"Pre-training has seen {metrics[_SEEN]} of the test images, or others of their "
-            "patients: these figures are too good."
+            f"{metrics[_SEEN]} of the test images, or others of their patients, were used in "
+            "training before: these figures are too good."
         )
     positive = settings["positive"]
     notes.append(

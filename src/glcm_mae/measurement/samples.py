@@ -132,12 +132,12 @@ def _sample(
         slices = [
             _read_values(frame, mask, settings) for frame, mask in zip(frames, masks, strict=True)
         ]
+        _check_grid(record, settings)  # of files that have just been read
     except UnreadableImage as error:
         if settings.on_error == "stop":
             raise
         yield Unreadable(record, len(frames), error.reason)
         return
-    _check_grid(record, settings)  # of files that have just been read
     marked = [mask for mask in masks if mask is not None]
     if not settings.is_volumetric:
         regions = torch.from_numpy(marked[0]) if marked else None
@@ -193,15 +193,17 @@ def _check_volumes(image: Path, mask: Path) -> None:
     one: Any = nibabel.load(image)
     other: Any = nibabel.load(mask)
     if one.shape[:3] != other.shape[:3]:
-        raise UserError(
-            f"{one_line(mask)} has {_voxels(other)} voxels and its image {_voxels(one)}: a mask "
-            "must be of its image's grid."
+        raise UnreadableImage(
+            image,
+            f"has {_voxels(one)} voxels and its mask {_voxels(other)}: a mask must be of its "
+            "image's grid.",
         )
     spacing = np.linalg.norm(one.affine[:3, :3], axis=0)
     if np.abs(one.affine - other.affine)[:3].max() > _SHIFT * spacing.min():
-        raise UserError(
-            f"{one_line(mask)} lies elsewhere in space than its image (their affines differ): "
-            "resample the mask to the image's grid."
+        raise UnreadableImage(
+            image,
+            f"lies elsewhere in space than its mask {one_line(mask)} (their affines differ): "
+            "resample the mask to the image's grid.",
         )
 
 

@@ -83,7 +83,6 @@ def read_arms(
     UserError
         If a recipe cannot be read, a setting does not exist, or two arms have one name.
     """
-    _check_sections(recipe, by)
     arms = [_read_arm(name, recipe, by, winning) for name in names]
     taken = [arm.name for arm in arms]
     twice = sorted({name for name in taken if taken.count(name) > 1})
@@ -105,7 +104,6 @@ def recipe_arm(recipe: Sequence[str], by: Sequence[str], winning: Sequence[str] 
     Arm
         Named as the last recipe, or ``default`` if there is none.
     """
-    _check_sections(recipe, by)
     return _arm(Path(recipe[-1]).stem if recipe else "default", recipe, by, winning)
 
 
@@ -117,7 +115,7 @@ def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequ
     if Path(name).is_file() and Path(name).stem in (RANDOM, INIT):
         raise UserError(f"arms has {name}, and {Path(name).stem} is another arm: rename the file.")
     if Path(name).is_file():
-        return _arm(Path(name).stem, [*recipe, name], by, winning)
+        return _arm(Path(name).stem, recipe, by, winning, name)
     known = sorted(file.name.removesuffix(".yaml") for file in _PACKAGED.iterdir())
     if name not in known:
         near = get_close_matches(name, [RANDOM, INIT, *known], 1)
@@ -126,7 +124,7 @@ def _read_arm(name: str, recipe: Sequence[str], by: Sequence[str], winning: Sequ
             f"arms has {name}, which is no YAML file and no arm of the package{maybe}: those are "
             f"{RANDOM}, {INIT}, {', '.join(known)}."
         )
-    return _arm(name, [*recipe, f"arms/{name}"], by, winning)
+    return _arm(name, recipe, by, winning, f"arms/{name}")
 
 
 def _init_of(arm: Arm) -> str:
@@ -157,7 +155,16 @@ def _check_same_network(arm: Arm) -> None:
                 )
 
 
-def _arm(name: str, recipes: Sequence[str], by: Sequence[str], winning: Sequence[str]) -> Arm:
+def _arm(
+    name: str,
+    recipe: Sequence[str],
+    by: Sequence[str],
+    winning: Sequence[str],
+    own: str | None = None,
+) -> Arm:
+    recipes = [*recipe, *([own] if own else [])]
+    if recipe:
+        _check_sections(recipes, by)
     options = _options(winning)
     arm = Arm(
         name,
@@ -198,9 +205,7 @@ def _options(winning: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _check_sections(recipe: Sequence[str], by: Sequence[str]) -> None:
-    """Refuse a recipe that leaves the network of a stage to chance."""
-    if not recipe:
-        return
+    """Refuse recipes that leave the network of a stage to chance."""
     told = set().union(*map(sections, recipe))
     asked = {"finetune" if way == "finetune" else "probe" for way in by}
     for missing in sorted(asked - told):

@@ -134,15 +134,15 @@ def add_unlabelled(
     UserError
         If nothing is left for a fold.
     """
-    labelled = read_manifest(folds[0].images)
+    labelled = read_manifest(folds[0].images, plane=unlabelled.plane)
     both = replace(unlabelled, records=labelled.records + unlabelled.records)
     groups = joined_groups(both.patients, _files(both), duplicate_groups(both, progress))
     of_labelled, of_unlabelled = groups[: len(labelled)], groups[len(labelled) :]
     unlabelled = _without_split(unlabelled)
     kept = {}
     for fold in folds:
-        sides = np.array([record.split for record in read_manifest(fold.images).records])
-        test = sides == "test"
+        dealt = read_manifest(fold.images, plane=unlabelled.plane)
+        test = np.array([record.split == "test" for record in dealt.records])
         kept[fold] = np.flatnonzero(~np.isin(of_unlabelled, of_labelled[test]))
         if not len(kept[fold]):
             raise UserError(
@@ -194,10 +194,15 @@ def _write_once(manifest: Manifest, path: Path) -> None:
     """Write a manifest; refuse to change one on which cells may have been trained."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")  # two studies may be at it at once
     manifest.write(fresh)
-    if path.exists() and path.read_bytes() != fresh.read_bytes():
-        fresh.unlink()
+    if not path.exists():
+        fresh.replace(path)
+        return
+    told, before = (file.read_text(encoding="utf-8").splitlines() for file in (fresh, path))
+    fresh.unlink()
+    if told[0] == f"{before[0]},plane":  # which manifests did not tell before
+        told = [line.rpartition(",")[0] for line in told]
+    if told != before:
         raise UserError(
             f"{path} was dealt from other images or with other settings (folds, split_seed, "
             "patient_regex, pretrain_on): restore them, or choose another folder with --out."
         )
-    fresh.replace(path)

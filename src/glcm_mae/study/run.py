@@ -113,7 +113,7 @@ def run_study(
         pin_images(hashes, out)
         pin_weights(arms, out)
         folds = _deal(settings, manifest, unlabelled, out / "folds", published)
-        _check_folds(folds)
+        _check_folds(folds, manifest)
         shared = pretraining_cells(arms, folds, settings.seeds, out)
         failures = run_all(shared, settings.engine, out)
         # What stands on a shared pre-training that failed waits: another encoder may lie there.
@@ -195,10 +195,10 @@ def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> dict[st
     return hashes
 
 
-def _check_folds(folds: Sequence[Fold]) -> None:
+def _check_folds(folds: Sequence[Fold], whole: Manifest) -> None:
     """Refuse folds on which a classifier cannot be fitted, before anything is trained."""
     for fold in folds:
-        manifest = read_manifest(fold.images)
+        manifest = read_manifest(fold.images, plane=whole.plane)
         train = np.flatnonzero([record.split == "train" for record in manifest.records])
         check_classes(manifest, train, least=2)
 

@@ -22,6 +22,7 @@ from .inputs import (
     Images,
     check_classes,
     check_encoder,
+    check_sides,
     encoder_or_random,
     labelled,
     note_licence,
@@ -106,6 +107,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     if images.kept is not None:  # each of the others stays on its side, as in pre-training
         split = split.of(images.kept)
         check_classes(images.manifest, split.train)
+        check_sides(split, ("val", "test"))
     seen = refuse_seen(settings.encoder, images, split.test, allow=settings.allow_seen)
     parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
     if fabric.is_global_zero:
@@ -129,6 +131,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         run.begin()
         used = np.concatenate([split.train, split.val])
         write_seen(run.folder, images, used, settings.encoder)
+    fabric.barrier()  # whoever looks for a checkpoint finds those of other runs removed
     _train(fabric, run, settings, plan, model, images, split)
     if fabric.is_global_zero:
         held_out = np.concatenate([split.test, split.val])

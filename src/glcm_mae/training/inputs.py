@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import LoadedImages, Manifest, load_images, read_manifest
+from glcm_mae.data import LoadedImages, Manifest, Split, load_images, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     SIZES,
@@ -213,6 +214,29 @@ def check_classes(manifest: Manifest, train: np.ndarray, least: int = 1) -> None
             raise UserError(
                 f"class {name!r} has {found} patient(s) in the training part and needs {least}: "
                 "label more, move some there, or leave the class out of data.images."
+            )
+
+
+def check_sides(split: Split, names: Sequence[str]) -> None:
+    """Refuse sides of a split of which skipping unreadable images has left nothing.
+
+    Parameters
+    ----------
+    split : Split
+        Of the images that are left.
+    names : sequence of str
+        The sides: train, val, test.
+
+    Raises
+    ------
+    UserError
+        Naming the side.
+    """
+    for name in names:
+        if not len(getattr(split, name)):
+            raise UserError(
+                f"no image of the {name} part can be read, all are skipped: export them again, or "
+                "move others there."
             )
 
 
@@ -436,12 +460,5 @@ def encoder_or_random(
     config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
     encoder = build_encoder(config, drop_path)
     if weights is not None:
-        run = run_of(Path(weights))
-        if run is not None:
-            print(
-                f"Of {weights} the weights alone are used, with a mean and deviation from these "
-                f"images: for those of its training, give the folder {run}.",
-                file=sys.stderr,
-            )
         fill_weights(encoder, Path(weights))
     return encoder, config

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from glcm_mae.data import Manifest, read_manifest
+from glcm_mae.data import Manifest, UnreadableImage, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 from glcm_mae.models import Classifier, fill_head, load_encoder
@@ -21,7 +22,7 @@ from glcm_mae.settings import DataSettings, PredictSettings
 
 from .fabric import launch
 from .finetune import NormalizedClassifier, probabilities
-from .inputs import check_fits, read_images
+from .inputs import Images, check_fits, read_images
 from .run import Run
 from .seen import refuse_seen
 from .tables import Tables
@@ -33,9 +34,10 @@ _READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "pl
 def predict(settings: PredictSettings) -> Path:
     """Write the class probabilities of images.
 
-    ``predictions.csv`` is as fine-tuning writes it; where images have no label, it has no column
-    label. Where all have one, ``validation.csv`` of the run is put beside it, so that thresholds
-    are those of the run's own validation images. Images that the run, or what it started from,
+    ``predictions.csv`` is as fine-tuning writes it; where an image has no label, it has no column
+    label. Where all have one, the run's ``validation.csv`` is put beside it, with the run's name
+    before paths and patients (another hospital may name its own alike), so that thresholds are
+    those of the run's validation images. Images whose pixels the run, or what it started from,
     was trained on are classified, too, counted and told.
 
     Parameters
@@ -73,16 +75,19 @@ def predict(settings: PredictSettings) -> Path:
     _check_classes(manifest, classes, settings)
     fabric = launch(settings.hardware)
     encoder, config = load_encoder(source)
+    if data.color == "auto":  # all alike: as the run's were
+        data = replace(data, color="gray" if config.in_chans == 1 else "rgb")
     classifier = Classifier(encoder, len(classes), pooling)
     fill_head(classifier, source)
-    images = read_images(data, manifest)
+    images = _read(data, manifest, source)
     check_fits(config, data, images, settings.run)
-    seen = refuse_seen(settings.run, images, range(len(images)), allow=True)
+    seen = refuse_seen(settings.run, _of_strangers(images), range(len(images)), allow=True)
     model = NormalizedClassifier(classifier, config).to(fabric.device)
     with fabric.autocast():
         chances = probabilities(model, images.pixels, fabric.device)
     run.begin()
-    if (images.manifest.labels < 0).any():
+    unlabelled = int((images.manifest.labels < 0).sum())
+    if unlabelled:
         _write_unlabelled(out, images.manifest, classes, chances)
     else:
         _tables(source, images.manifest, classes, chances).write(out, seen)
@@ -91,16 +96,30 @@ def predict(settings: PredictSettings) -> Path:
             "classes": list(classes),
             "images": len(images),
             "skipped": images.skipped,
+            "unlabelled": unlabelled,
             "images_seen_in_training": seen,
         }
     )
     if seen:
         print(
-            f"{seen} of {len(images)} images were used in the training of {source}, or others "
-            "of their patients",
+            f"{seen} of {len(images)} images were used in the training of {source}",
             file=sys.stderr,
         )
     return out
+
+
+def _read(data: DataSettings, manifest: Manifest, run: Path) -> Images:
+    try:
+        return read_images(data, manifest)
+    except UnreadableImage:
+        raise
+    except UserError as error:
+        raise UserError(f"{error} (Here the settings are those of {run}: convert these.)") from None
+
+
+def _of_strangers(images: Images) -> Images:
+    """Leave out the patients, whom another hospital may name alike."""
+    return replace(images, manifest=replace(images.manifest, has_patients=False))
 
 
 def _told_by(run: Path) -> tuple[tuple[str, ...], Any, dict[str, Any]]:
@@ -136,7 +155,7 @@ def _check_classes(manifest: Manifest, classes: tuple[str, ...], settings: Predi
 def _tables(run: Path, manifest: Manifest, classes: tuple[str, ...], chances: np.ndarray) -> Tables:
     """Name what was predicted, under the run's fold and seed, for which its thresholds are."""
     beside = run / "validation.csv"
-    validation = read_predictions(beside) if beside.is_file() else None
+    validation = _named_after(run, read_predictions(beside)) if beside.is_file() else None
     n = len(manifest)
 
     def repeated(numbers: np.ndarray | None) -> np.ndarray | None:
@@ -155,11 +174,18 @@ def _tables(run: Path, manifest: Manifest, classes: tuple[str, ...], chances: np
     return Tables(test, validation)
 
 
+def _named_after(run: Path, table: Predictions) -> Predictions:
+    paths, patients = (
+        tuple(f"{run.name}: {name}" for name in names) for names in (table.paths, table.patients)
+    )
+    return replace(table, paths=paths, patients=patients)
+
+
 def _write_unlabelled(
     out: Path, manifest: Manifest, classes: tuple[str, ...], chances: np.ndarray
 ) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "patient", *(f"p_{name}" for name in classes)])
     for record, row in zip(manifest.records, chances.tolist(), strict=True):
         writer.writerow([record.name, record.patient, *row])

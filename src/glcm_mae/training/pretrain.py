@@ -105,6 +105,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     if fabric.is_global_zero:
         run.begin()
         write_seen(run.folder, images, np.arange(len(images)), settings.init)
+    fabric.barrier()  # whoever looks for a checkpoint finds those of other runs removed
     _train(fabric, run, settings, model, images, augment)
     if fabric.is_global_zero:
         encoder, rest = _split_weights(model)

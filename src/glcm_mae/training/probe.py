@@ -23,6 +23,7 @@ from .inputs import (
     Images,
     check_classes,
     check_encoder,
+    check_sides,
     encoder_or_random,
     labelled,
     read_images,
@@ -294,6 +295,8 @@ def images_and_parts(data: DataSettings) -> tuple[Images, list[Split], int]:
     if images.kept is not None:  # each of the others stays in its fold, as in pre-training
         parts = [part.of(images.kept) for part in parts]
         _check_parts(images.manifest, parts)
+        for part in parts:
+            check_sides(part, ("test",))
     return images, parts, (data.fold or 0) if len(parts) == 1 else 0
 
 
