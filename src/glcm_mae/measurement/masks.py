@@ -75,7 +75,7 @@ def without_masks(
     Examples
     --------
     >>> nothing = Manifest((), (), has_patients=False)
-    >>> len(without_masks(nothing, "masks", "images"))
+    >>> len(without_masks(nothing, "{folder}/{name}_mask.png", "images"))
     0
     """
     if "{" not in masks and not Path(masks).exists():
