@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from glcm_mae.audit.inspection import Look
-from glcm_mae.data import Manifest
+from glcm_mae.data import Manifest, without_ending
 
 __all__ = ["Finding", "class_findings", "image_findings"]
 
@@ -173,7 +173,7 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
 
 def _named_as_masks(manifest: Manifest) -> list[int]:
     """Find images whose name is that of another beside them and a word for a mask."""
-    stems = [record.path.name.partition(".")[0] for record in manifest.records]  # a.nii.gz: a
+    stems = [without_ending(record.path) for record in manifest.records]
     places = {
         (record.path.parent, stem) for record, stem in zip(manifest.records, stems, strict=True)
     }

@@ -10,8 +10,10 @@ from glcm_mae.data.readers import (
     Plane,
     UnreadableImage,
     count_frames,
+    is_volume,
     one_line,
     read_image,
+    without_ending,
 )
 from glcm_mae.data.splits import Split, grouped_folds, holdout
 
@@ -32,11 +34,13 @@ __all__ = [
     "file_hashes",
     "grouped_folds",
     "holdout",
+    "is_volume",
     "load_images",
     "make_phantom",
     "one_line",
     "patients_on_two_sides",
     "read_image",
     "read_manifest",
+    "without_ending",
     "write_phantom",
 ]

@@ -19,6 +19,7 @@ from glcm_mae.data.readers import (
     Plane,
     UnreadableImage,
     count_frames,
+    is_volume,
     one_line,
     read_medmnist_labels,
 )
@@ -112,23 +113,24 @@ class Manifest:
         folder = os.path.abspath(path.parent)
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        absent = set()
-        if all(record.frame is None for record in self.records):
-            absent.add("frame")
-        if not any(map(_is_slice, self.records)):
-            absent.add("plane")
-        columns = [name for name in _COLUMNS if name not in absent]
-        writer.writerow(columns)
-        for record in self.records:
-            cells = {
-                "plane": self.plane if _is_slice(record) else "",
+        rows = [
+            {
                 "path": _relative(record.path, folder),
-                "frame": "" if record.frame is None else record.frame,
+                "frame": "" if record.frame is None else str(record.frame),
                 "label": record.label or "",
                 "patient": record.patient if self.has_patients else "",
                 "split": record.split or "",
+                "plane": self.plane if record.frame is not None and is_volume(record.path) else "",
             }
-            writer.writerow([cells[name] for name in columns])
+            for record in self.records
+        ]
+        columns = [
+            name
+            for name in _COLUMNS
+            if name not in ("frame", "plane") or any(row[name] for row in rows)
+        ]
+        writer.writerow(columns)
+        writer.writerows([row[name] for name in columns] for row in rows)
         write_atomically(path, table.getvalue())
 
 
@@ -318,11 +320,6 @@ def _check_listed_once(source: Path, records: list[Record]) -> None:
             f"{source} lists {len(twice)} image(s) more than once ({_first(names)}): keep one row "
             "for each."
         )
-
-
-def _is_slice(record: Record) -> bool:
-    """Whether the frame is counted in a plane."""
-    return record.frame is not None and record.path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _read_csv(source: Path, plane: Plane) -> tuple[list[Record], bool]:

@@ -145,7 +145,7 @@ def evaluate(
         "n_patients": predictions.n_patients,
         **_n_different("n_folds", predictions.folds),
         **_n_different("n_seeds", predictions.seeds),
-        **{name: told[name] for name in (_SEEN,) if name in told},
+        **({_SEEN: told[_SEEN]} if _SEEN in told else {}),
         "patients": about_patients or "probabilities are averaged over the images of a patient",
         "by_image": measure(predictions, validation),
         "by_patient": by_patient,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glcm_mae.data import IMAGE_SUFFIXES, Manifest, Plane, one_line, read_image
+from glcm_mae.data import Manifest, Plane, one_line, read_image, without_ending
 from glcm_mae.data.windows import rescaled
 from glcm_mae.errors import UserError
 
@@ -40,7 +40,7 @@ def mask_path(image: Path, masks: str, source: str | Path) -> Path:
     """
     if not Path(masks).is_dir():
         return Path(
-            masks.replace("{folder}", str(image.parent)).replace("{name}", _without_ending(image))
+            masks.replace("{folder}", str(image.parent)).replace("{name}", without_ending(image))
         )
     root = Path(source) if Path(source).is_dir() else Path(source).parent
     below = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
@@ -156,8 +156,3 @@ def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> n
     if (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
         raise UserError(f"{name} holds fractions: give each region of the mask a whole number.")
     return numbers.astype(np.int32)
-
-
-def _without_ending(path: Path) -> str:
-    endings = [end for end in IMAGE_SUFFIXES if path.name.lower().endswith(end)]
-    return path.name[: -len(max(endings, key=len))] if endings else path.name

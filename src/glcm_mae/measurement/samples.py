@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Record, UnreadableImage, one_line, read_image
+from glcm_mae.data import Record, UnreadableImage, is_volume, one_line, read_image
 from glcm_mae.errors import UserError
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.measurement.masks import mask_path, read_mask
@@ -186,7 +186,7 @@ def _check_grid(record: Record, settings: FeaturesSettings) -> None:
 @lru_cache(maxsize=1)  # the slices of a volume come one after another
 def _check_volumes(image: Path, mask: Path) -> None:
     """Refuse a volume's mask that lies elsewhere in space, or has other voxels."""
-    if not (_is_nifti(image) and _is_nifti(mask)):
+    if not (is_volume(image) and is_volume(mask)):
         return
     import nibabel
 
@@ -238,7 +238,7 @@ def _check_volume(frames: list[Record], slices: list[np.ndarray]) -> None:
 
 def _warn_of_flat_voxels(path: Path) -> None:
     """Say where the directions in space are of different lengths."""
-    if not _is_nifti(path):
+    if not is_volume(path):
         return
     import nibabel
 
@@ -255,16 +255,12 @@ def _warn_of_flat_voxels(path: Path) -> None:
 
 def _is_series(path: Path) -> bool:
     """Tell a NIfTI file of several volumes: the last slice of one comes before the next's first."""
-    if not _is_nifti(path):
+    if not is_volume(path):
         return False
     import nibabel
 
     volume: Any = nibabel.load(path)
     return len(volume.shape) > 3 and volume.shape[3] > 1
-
-
-def _is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _size(values: np.ndarray) -> str:

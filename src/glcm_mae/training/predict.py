@@ -22,7 +22,7 @@ from glcm_mae.settings import DataSettings, PredictSettings
 
 from .fabric import launch
 from .finetune import NormalizedClassifier, probabilities
-from .inputs import Images, check_fits, read_images
+from .inputs import Images, read_images
 from .run import Run
 from .seen import refuse_seen
 from .tables import Tables
@@ -80,7 +80,6 @@ def predict(settings: PredictSettings) -> Path:
     classifier = Classifier(encoder, len(classes), pooling)
     fill_head(classifier, source)
     images = _read(data, manifest, source)
-    check_fits(config, data, images, settings.run)
     seen = refuse_seen(settings.run, _of_strangers(images), range(len(images)), allow=True)
     model = NormalizedClassifier(classifier, config).to(fabric.device)
     with fabric.autocast():

@@ -27,10 +27,12 @@ __all__ = [
     "Window",
     "count_frames",
     "is_image",
+    "is_volume",
     "one_line",
     "read_dicom_header",
     "read_image",
     "read_medmnist_labels",
+    "without_ending",
 ]
 
 IMAGE_SUFFIXES = (
@@ -152,6 +154,29 @@ def count_frames(path: str | Path, plane: Plane = "axial") -> int:
     5
     """
     return _with_reader(Path(path), lambda file, form: form.frames(file, **_options(form, plane)))
+
+
+def is_volume(path: Path) -> bool:
+    """Tell by its name whether a file is a NIfTI volume, whose slices are counted in a plane.
+
+    Examples
+    --------
+    >>> is_volume(Path("ct.nii.gz")), is_volume(Path("cine.dcm"))
+    (True, False)
+    """
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def without_ending(path: Path) -> str:
+    """Give a file's name without the ending that makes it an image.
+
+    Examples
+    --------
+    >>> without_ending(Path("set/p1.2.nii.gz"))
+    'p1.2'
+    """
+    endings = [end for end in IMAGE_SUFFIXES if path.name.lower().endswith(end)]
+    return path.name[: -len(max(endings, key=len))] if endings else path.name
 
 
 def is_image(path: Path) -> bool:
