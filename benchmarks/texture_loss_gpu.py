@@ -38,8 +38,8 @@ from glcm_mae.texture import Binning, GLCMLoss
 from glcm_mae.texture.comparison import Comparison
 from glcm_mae.texture.dense import dense_distance
 from glcm_mae.texture.offsets import pair_views
+from glcm_mae.training.encoders import encoder_config
 from glcm_mae.training.fabric import launch
-from glcm_mae.training.inputs import encoder_config
 from glcm_mae.training.pretraining import assemble
 from glcm_mae.training.state import set_up
 from glcm_mae.training.step import Plan, make_step

@@ -152,7 +152,8 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     from glcm_mae.data import read_manifest
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
-    from glcm_mae.training.inputs import check_fits, check_run, read_images
+    from glcm_mae.training.encoders import check_fits, check_run
+    from glcm_mae.training.inputs import read_images
     from glcm_mae.training.pretraining import load_run
 
     if s.n_images < 1:
@@ -407,7 +408,7 @@ def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
     import torch
 
     from glcm_mae.models import read_config
-    from glcm_mae.training.inputs import encoder_config
+    from glcm_mae.training.encoders import encoder_config
 
     own = read_config(run)
     nothing = torch.zeros(own.in_chans)

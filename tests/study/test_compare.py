@@ -28,7 +28,8 @@ from glcm_mae.study.alone import alone_in
 from glcm_mae.study.arms import read_arms
 from glcm_mae.study.cells import Failure, cell_folder
 from glcm_mae.training import probe as probing
-from glcm_mae.training.inputs import encoder_or_random, read_images
+from glcm_mae.training.encoders import encoder_or_random
+from glcm_mae.training.inputs import read_images
 
 from ..test_cli import complaint
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from glcm_mae.data import Manifest, Record
 from glcm_mae.settings import (
     AugmentSettings,
     DataSettings,
@@ -21,6 +22,7 @@ from glcm_mae.settings import (
     PretrainSettings,
     ProbeSettings,
 )
+from glcm_mae.training.inputs import Images
 
 ROOT = Path(__file__).parents[2]
 CPU = HardwareSettings(accelerator="cpu")
@@ -38,6 +40,13 @@ def model(**changes: Any) -> ModelSettings:
 
 def optimizer(**changes: Any) -> OptimizerSettings:
     return OptimizerSettings(**({"epochs": 3, "batch_size": 8, "base_lr": 1e-2} | changes))
+
+
+def images(channels: int = 1) -> Images:
+    """Four images of two classes, each of a patient of its own."""
+    records = tuple(Record(Path(f"{i}.png"), "ab"[i % 2], f"p{i}", None) for i in range(4))
+    pixels = torch.rand(4, channels, 16, 16)
+    return Images(pixels, Manifest(records, ("a", "b"), True), [f"h{i}" for i in range(4)])
 
 
 def pretraining(images: DataSettings, out: Path, **changes: Any) -> PretrainSettings:

@@ -17,17 +17,9 @@ from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, EncoderConfig, Loss, save_encoder, write_tensors
 from glcm_mae.settings import FinetuneSettings
 
+from .encoders import check_encoder, encoder_or_random, note_licence
 from .fabric import launch
-from .inputs import (
-    Images,
-    check_classes,
-    check_encoder,
-    check_sides,
-    encoder_or_random,
-    labelled,
-    note_licence,
-    read_images,
-)
+from .inputs import Images, check_classes, check_sides, labelled, read_images
 from .means import Means
 from .progress import Meter
 from .run import Run

@@ -31,15 +31,9 @@ from glcm_mae.settings import (
     PretrainSettings,
 )
 
+from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
-from .inputs import (
-    Images,
-    check_weights,
-    encoder_config,
-    moments,
-    note_licence,
-    read_images,
-)
+from .inputs import Images, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter

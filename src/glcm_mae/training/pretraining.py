@@ -27,7 +27,7 @@ from glcm_mae.models import (
 from glcm_mae.settings import ModelSettings, ObjectiveSettings, TargetSettings, TextureSettings
 from glcm_mae.texture import Binning, GLCMLoss, PairKernelLoss, PatchLoss, TransportLoss
 
-from .inputs import build_encoder
+from .encoders import build_encoder
 
 
 class Pretraining(nn.Module):

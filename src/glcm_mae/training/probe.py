@@ -17,17 +17,10 @@ from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 
+from .encoders import check_encoder, encoder_or_random
 from .fabric import launch
 from .hand_made import REACH, local_glcms, measured
-from .inputs import (
-    Images,
-    check_classes,
-    check_encoder,
-    check_sides,
-    encoder_or_random,
-    labelled,
-    read_images,
-)
+from .inputs import Images, check_classes, check_sides, labelled, read_images
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen

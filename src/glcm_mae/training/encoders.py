@@ -1,0 +1,256 @@
+"""From settings to an encoder, and whether it fits the images of a stage."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glcm_mae.errors import UserError
+from glcm_mae.models import (
+    SIZES,
+    Encoder,
+    EncoderConfig,
+    fill_weights,
+    load_encoder,
+    read_config,
+    run_of,
+)
+from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
+
+from .inputs import Images
+
+_BATCH = 64
+
+_LICENCE_NOTE = (
+    "The encoder starts from weights of another project: their licence holds for the result, too "
+    "(the official MAE weights are CC BY-NC 4.0)."
+)
+
+
+def encoder_config(
+    model: ModelSettings, data: DataSettings, in_chans: int, mean: Tensor, std: Tensor
+) -> EncoderConfig:
+    """Describe the encoder that the settings ask for.
+
+    Parameters
+    ----------
+    model : ModelSettings
+        Its shape.
+    data : DataSettings
+        Its input.
+    in_chans : int
+        Channels of the images.
+    mean, std : Tensor, (C,)
+        Normalisation.
+
+    Returns
+    -------
+    EncoderConfig
+    """
+    own = model.embed_dim, model.depth, model.num_heads
+    of_size = SIZES[model.size]
+    width, depth, heads = (b if a is None else a for a, b in zip(own, of_size, strict=True))
+    return EncoderConfig(
+        image_size=height_and_width(data.image_size),
+        patch_size=model.patch_size,
+        in_chans=in_chans,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        resize=data.resize,
+        color=data.color,
+        window=_window(data),
+    )
+
+
+def _window(data: DataSettings) -> tuple[float, float] | str | None:
+    """Read a window's ends, which YAML may bring as a list."""
+    if data.window is None or isinstance(data.window, str):
+        return data.window
+    low, high = data.window
+    return low, high
+
+
+def build_encoder(config: EncoderConfig, drop_path: float = 0.0) -> Encoder:
+    """Build an encoder with random weights; its complaints are the user's to mend."""
+    try:
+        return config.build(drop_path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel over a set of images: (N, C, H, W) to (C,) twice."""
+    # Image by image, added up in float64: a float32 sum over a large set loses digits. A batch at
+    # a time: the squares of all would take as much memory as the images.
+    count = pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
+    batches = pixels.split(_BATCH)
+    sums = torch.cat([batch.sum(dim=(2, 3)) for batch in batches])
+    squares = torch.cat([batch.square().sum(dim=(2, 3)) for batch in batches])
+    mean = sums.double().sum(dim=0) / count
+    square = squares.double().sum(dim=0) / count
+    deviation = (square - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+    return mean.float(), deviation.float()
+
+
+def note_licence(weights: str | None) -> None:
+    """Say, of another project's checkpoint, that its licence goes with it; of an own run's not."""
+    if weights is not None and run_of(Path(weights)) is None:
+        print(_LICENCE_NOTE, file=sys.stderr)
+
+
+def check_weights(weights: str, model: ModelSettings, data: DataSettings) -> None:
+    """Refuse, before any image is read, weights that do not fit the encoder of the settings.
+
+    Parameters
+    ----------
+    weights : str
+        A run folder, or a checkpoint file (see `fill_weights`).
+    model, data : ModelSettings, DataSettings
+        The encoder's shape and input.
+
+    Raises
+    ------
+    UserError
+        If there are none, or of another shape. (Whether gray weights meet RGB images, these tell.)
+    """
+    config = encoder_config(model, data, 1, torch.zeros(1), torch.ones(1))
+    fill_weights(build_encoder(config), Path(weights))
+
+
+def check_encoder(weights: str | None, model: ModelSettings, data: DataSettings) -> None:
+    """Refuse, before any image is read, an encoder that cannot take what will be read.
+
+    Parameters
+    ----------
+    weights : str, optional
+        The run folder of a pre-training, or a checkpoint file.
+    model : ModelSettings
+        The encoder's shape where no run folder tells it.
+    data : DataSettings
+        How images are read.
+
+    Raises
+    ------
+    UserError
+        If there is no encoder, its input was read by other settings, or the shape is none.
+    """
+    if weights is None:
+        one_block = replace(model, depth=1)
+        build_encoder(encoder_config(one_block, data, 1, torch.zeros(1), torch.ones(1)))
+    elif Path(weights).is_dir():
+        check_run(weights, data)
+    else:
+        check_weights(weights, model, data)
+
+
+def check_run(folder: str, data: DataSettings) -> None:
+    """Refuse, before any image is read, a run whose images were read by other settings.
+
+    Parameters
+    ----------
+    folder : str
+        The run folder of a pre-training.
+    data : DataSettings
+        How images are read.
+
+    Raises
+    ------
+    UserError
+        If there is no encoder, or a setting of the input differs.
+    """
+    _check_reading(read_config(Path(folder)), data, folder)
+
+
+def check_fits(config: EncoderConfig, data: DataSettings, images: Images, folder: str) -> None:
+    """Refuse images that are not read as the encoder's were.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        The encoder's.
+    data : DataSettings
+        How the images were read.
+    images : Images
+        What was read.
+    folder : str
+        The encoder's, for the error.
+
+    Raises
+    ------
+    UserError
+        If a setting of the input differs from pre-training.
+    """
+    _check_reading(config, data, folder)
+    if config.in_chans != images.pixels.shape[1]:
+        color = "gray" if config.in_chans == 1 else "rgb"
+        raise UserError(
+            f"{folder} was pre-trained on images of {config.in_chans} channel(s), these have "
+            f"{images.pixels.shape[1]}: set data.color to {color}."
+        )
+
+
+def _check_reading(config: EncoderConfig, data: DataSettings, folder: str) -> None:
+    wanted: dict[str, tuple[object, object]] = {
+        "image_size": (config.image_size, height_and_width(data.image_size)),
+        "window": (config.window, _window(data)),
+    }
+    # Where "none" reads an image at all, every other way leaves it as it is, too. As for color,
+    # the number of channels tells all: gray and rgb differ in it, and auto is one of the two.
+    if "none" not in (config.resize, data.resize):
+        wanted["resize"] = (config.resize, data.resize)
+    for name, (before, now) in wanted.items():
+        if before != now:
+            raise UserError(
+                f"{folder} was pre-trained with data.{name} {before}, not {now}: set it as in "
+                "pre-training."
+            )
+
+
+def encoder_or_random(
+    weights: str | None,
+    model: ModelSettings,
+    data: DataSettings,
+    images: Images,
+    train: np.ndarray,
+    drop_path: float = 0.0,
+) -> tuple[Encoder, EncoderConfig]:
+    """Load the encoder of a run; or build one, of the weights in a file or of random ones.
+
+    Parameters
+    ----------
+    weights : str, optional
+        The run folder of a pre-training, or a checkpoint file (see `fill_weights`).
+    model, data : ModelSettings, DataSettings
+        The encoder's shape and input where no run folder tells them.
+    images : Images
+        The stage's images.
+    train : ndarray of int
+        Positions of those from which it then takes its normalisation.
+    drop_path : float
+        See `Encoder`.
+
+    Returns
+    -------
+    Encoder, EncoderConfig
+
+    Raises
+    ------
+    UserError
+        If the encoder cannot be read, or does not fit the images.
+    """
+    if weights is not None and Path(weights).is_dir():
+        check_fits(read_config(Path(weights)), data, images, weights)
+        return load_encoder(Path(weights), drop_path)
+    config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
+    encoder = build_encoder(config, drop_path)
+    if weights is not None:
+        fill_weights(encoder, Path(weights))
+    return encoder, config
