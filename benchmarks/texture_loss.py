@@ -5,10 +5,14 @@
 
 Simulated ultrasound is compared with a blurred and noisy version of itself or, with --noise, white
 noise with white noise: the worst case, in which every patch fills the whole gray scale. Each form
-runs forward and backward on the same images, in a process of its own so that peak memory
-is its own; the ratios are against the form that runs. "published" writes the soft assignment of
-every pixel pair out anew, as the code released with arXiv 2507.10869 does; "dense" is the
-package's specification (`glcm_mae.texture.dense`), which shares the assignments between pairs.
+runs forward and backward on the same images, in a process of its own so that peak memory is its
+own; the ratios are against the form that runs. "published" writes the soft assignment of every
+pixel pair out anew, as the code released with arXiv 2507.10869 does; "dense" is the package's
+specification (`glcm_mae.texture.dense`), which shares the assignments between pairs.
+
+Torch's threads sleep while they wait (OMP_WAIT_POLICY=passive, unless the environment says
+otherwise). By default they spin for some milliseconds after each of its operations, on the cores
+that the loop's threads are to run on.
 
 A second table has the memory of the form that runs for batches of any size; of it, the gradient
 that is kept for the backward pass and the one that is handed on take as much as the images each.
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -155,8 +160,8 @@ def main() -> None:
         print_others(args.images, args.size, args.repeats, args.noise)
         return
     print(f"{args.images} images of {args.size} x {args.size}, 16 x 16 patches, 2 offsets, sigmoid "
-          f"of a thirtieth of a bin, {torch.get_num_threads()} threads, forward and backward,\n"
-          f"median of {args.repeats}")  # fmt: skip
+          f"of a thirtieth of a bin, {torch.get_num_threads()} threads ({_waiting()}),\n"
+          f"forward and backward, median of {args.repeats}")  # fmt: skip
     print(f"{'levels':8}{'form':12}{'seconds':>10}{'times':>10}{'peak MiB':>12}")
     for levels in (32, 256):
         rows = {form: _in_own_process(form, levels) for form in FORMS}
@@ -175,7 +180,14 @@ def main() -> None:
 
 def _in_own_process(form: str, levels: int, *more: str) -> dict[str, float]:
     command = [sys.executable, *sys.argv, *more, "--one", form, str(levels)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    environment = os.environ | {"OMP_WAIT_POLICY": _waiting()}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(done.stdout)
+
+
+def _waiting() -> str:
+    """How torch's threads wait."""
+    return os.environ.get("OMP_WAIT_POLICY", "passive")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ COMMANDS: dict[str, type] = {
     "compare": settings.CompareSettings,
     "evaluate": settings.EvaluateSettings,
     "predict": settings.PredictSettings,
+    "explain": settings.ExplainSettings,
     "reconstruct": settings.ReconstructSettings,
     "demo": settings.DemoSettings,
     "data check": settings.DataCheckSettings,

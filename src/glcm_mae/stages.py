@@ -145,6 +145,27 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
     return _evaluated(run)
 
 
+def explain(s: settings.ExplainSettings, recipe: str) -> str:
+    """Show what a fine-tuned run goes by; see `glcm_mae.training.explain.explain`."""
+    from glcm_mae.report.explanations import faithfulness, write_explanations
+    from glcm_mae.training.explain import explain
+    from glcm_mae.training.finetuned import new_run
+
+    _check_folder(s.out)
+    run = new_run(s)
+    found = explain(s)
+    gain = faithfulness(found, s.seed)
+    run.begin()
+    write_explanations(found, run.folder)
+    run.finish({"images": len(found.maps), "faithfulness": gain.to_json()})
+    return (
+        "To leave out first what the maps mark lowers the log-odds further than to leave out as "
+        f"many random patches, by {_signed(gain.to_json())} (mean over {len(found.maps)} images): "
+        "above 0, the maps tell what the run goes by. The picture is "
+        f"{run.folder / 'explanations.png'}, the values are in {run.folder / 'explanations.csv'}."
+    )
+
+
 def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     """Draw what a model makes of images; see `glcm_mae.report.pictures`."""
     import numpy as np

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from glcm_mae.data import make_phantom, write_phantom
+from glcm_mae.training.finetune import finetune
 from glcm_mae.training.pretrain import pretrain
 
 from . import small
@@ -32,3 +33,10 @@ def encoder(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pre-training that has left out the validation and test part of fold 0."""
     out = tmp_path_factory.mktemp("encoder") / "run"
     return pretrain(small.pretraining(small.data(manifest, fold=0), out))
+
+
+@pytest.fixture(scope="session")
+def finetuned(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuning from random weights."""
+    out = tmp_path_factory.mktemp("finetuned") / "run"
+    return finetune(small.finetuning(small.data(manifest), out, pooling="moments"))

@@ -14,23 +14,16 @@ from glcm_mae.data import read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, PredictSettings
-from glcm_mae.training.finetune import finetune
 from glcm_mae.training.predict import predict
 
 from ..test_cli import complaint
 from . import small
 
 
-@pytest.fixture(scope="module")
-def run(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("finetuned") / "run"
-    return finetune(small.finetuning(small.data(manifest), out, pooling="moments"))
-
-
 @pytest.fixture
-def settings(run: Path, manifest: Path, tmp_path: Path) -> PredictSettings:
+def settings(finetuned: Path, manifest: Path, tmp_path: Path) -> PredictSettings:
     out = str(tmp_path / "out")
-    return PredictSettings(str(run), str(manifest), out, hardware=small.CPU)
+    return PredictSettings(str(finetuned), str(manifest), out, hardware=small.CPU)
 
 
 def _others(folder: Path, names: list[str], size: int = 16) -> Path:
@@ -42,10 +35,10 @@ def _others(folder: Path, names: list[str], size: int = 16) -> Path:
 
 
 def test_the_runs_own_test_part_is_predicted_as_before(
-    settings: PredictSettings, run: Path, capsys: pytest.CaptureFixture[str]
+    settings: PredictSettings, finetuned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = predict(settings)
-    before, table = (read_predictions(f / "predictions.csv") for f in (run, out))
+    before, table = (read_predictions(f / "predictions.csv") for f in (finetuned, out))
     rows = [table.paths.index(path) for path in before.paths]
     np.testing.assert_allclose(table.probabilities[rows], before.probabilities, atol=1e-6)
     assert len(table.paths) == 36
@@ -53,7 +46,7 @@ def test_the_runs_own_test_part_is_predicted_as_before(
     # The other images are those that the run was trained on.
     assert "24 of 36 images were used in the training of" in capsys.readouterr().err
     assert small.facts(out)["images_seen_in_training"] == 24
-    words = ("--run", run, "--images", settings.images, "--out", f"{settings.out}-measured")
+    words = ("--run", finetuned, "--images", settings.images, "--out", f"{settings.out}-measured")
     assert main(["predict", *map(str, words)]) == 0
     assert "24 of the test images" in capsys.readouterr().out
 
@@ -88,14 +81,14 @@ def test_colour_images_become_what_the_run_was_trained_on(
 
 
 def test_labelled_images_are_measured_at_the_runs_thresholds(
-    settings: PredictSettings, run: Path, tmp_path: Path
+    settings: PredictSettings, finetuned: Path, tmp_path: Path
 ) -> None:
     names = [f"{label}/{n}.png" for label in ("sparse", "dense") for n in range(6)]
     images = _others(tmp_path / "others", names)
-    words = ("--run", run, "--images", images, "--out", settings.out)
+    words = ("--run", finetuned, "--images", images, "--out", settings.out)
     assert main(["predict", *map(str, words)]) == 0
     out = Path(settings.out)
-    kept, own = (read_predictions(f / "validation.csv") for f in (out, run))
+    kept, own = (read_predictions(f / "validation.csv") for f in (out, finetuned))
     np.testing.assert_array_equal(kept.probabilities, own.probabilities)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["n_images"] == 12
@@ -121,7 +114,7 @@ def test_images_without_labels_get_a_table_without(
 
 def test_mistakes(
     settings: PredictSettings,
-    run: Path,
+    finetuned: Path,
     encoder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -129,28 +122,28 @@ def test_mistakes(
     images = _others(tmp_path / "others", ["x/a.png", "dense/b.png"])
     words = ("predict", "--out", settings.out, "--images", images, "--run")
     assert f"{encoder} is no finished fine-tuning" in complaint(capsys, *words, encoder)
-    said = complaint(capsys, *words, run)
+    said = complaint(capsys, *words, finetuned)
     assert "others has the class 'x', which " in said
     assert "name the classes as there, dense, sparse, streaked" in said
     large = _others(tmp_path / "large", ["dense/a.png"], size=20)
-    said = complaint(capsys, *words[:4], large, "--run", run)
+    said = complaint(capsys, *words[:4], large, "--run", finetuned)
     assert "20 x 20 pixels" in said
-    assert said.endswith(f"(Here the settings are those of {run}: convert these.)")
+    assert said.endswith(f"(Here the settings are those of {finetuned}: convert these.)")
     assert not Path(settings.out).exists()
     with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
         predict(replace(settings, hardware=HardwareSettings(accelerator="cpu", devices=2)))
     with pytest.raises(UserError, match="holds a run already: choose another"):
-        predict(replace(settings, out=str(run)))
+        predict(replace(settings, out=str(finetuned)))
 
 
 def test_a_head_of_another_network_is_refused(
-    settings: PredictSettings, run: Path, tmp_path: Path
+    settings: PredictSettings, finetuned: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    for file in run.iterdir():
+    for file in finetuned.iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    facts = small.facts(run)
+    facts = small.facts(finetuned)
     (other / "finished.json").write_text(json.dumps({**facts, "classes": ["dense", "sparse"]}))
     unlabelled = _others(tmp_path / "new", ["a.png"])
     with pytest.raises(UserError, match=r"head\.safetensors is not of this encoder"):

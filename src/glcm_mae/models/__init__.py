@@ -4,6 +4,7 @@ from .classifier import Classifier, pool_tokens
 from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder, Reconstruction
 from .objective import Loss, Objective, Weights
+from .occlusion import log_odds_without, occlusion_maps
 from .patches import patchify, spread_mask, unpatchify
 from .texture_head import TextureHead
 from .vit import SIZES, Encoder
@@ -32,6 +33,8 @@ __all__ = [
     "fill_head",
     "fill_weights",
     "load_encoder",
+    "log_odds_without",
+    "occlusion_maps",
     "patchify",
     "pool_tokens",
     "read_config",

@@ -80,6 +80,6 @@ class Classifier(nn.Module):
         nn.init.trunc_normal_(self.head.weight, std=2e-5)  # as MAE: start from equal odds
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Classify normalised images: (B, C, H, W) to logits (B, K)."""
-        return self.head(self.fc_norm(pool_tokens(self.encoder(images), self.pooling)))
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Classify normalised images (B, C, H, W), by the patches (B, N') kept: logits (B, K)."""
+        return self.head(self.fc_norm(pool_tokens(self.encoder(images, keep), self.pooling)))

@@ -149,7 +149,7 @@ def draw_reconstructions(redrawn: Redrawn, path: Path) -> None:
     ]
     for row in range(n):
         for column, pictures in enumerate((redrawn.images, masked, redrawn.drawn)):
-            _show_image(axes[row, column], pictures[row])
+            show_image(axes[row, column], pictures[row])
         peak = float(glcms[0][row].max())
         for column, matrices in enumerate(glcms, start=3):
             _show_matrix(axes[row, column], matrices[row], peak)
@@ -171,7 +171,16 @@ def _frequencies(matrices: Tensor) -> Tensor:
     return counts / counts.sum(dim=(-2, -1), keepdim=True)
 
 
-def _show_image(axes: Axes, image: Tensor) -> None:
+def show_image(axes: Axes, image: Tensor) -> None:
+    """Draw an image without a frame.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where.
+    image : Tensor, (C, H, W)
+        Gray or RGB, in [0, 1].
+    """
     pixels = image.permute(1, 2, 0).numpy()
     axes.imshow(
         pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1

@@ -27,6 +27,7 @@ from glcm_mae.settings.reading import (
 from glcm_mae.settings.results import (
     DemoSettings,
     EvaluateSettings,
+    ExplainSettings,
     PredictSettings,
     ReconstructSettings,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "DemoSettings",
     "EngineSettings",
     "EvaluateSettings",
+    "ExplainSettings",
     "FeaturesSettings",
     "FinetuneSettings",
     "HardwareSettings",

@@ -65,6 +65,43 @@ class PredictSettings:
 
 
 @dataclass
+class ExplainSettings:
+    """Show which parts of images a fine-tuned run goes by, and whether that is true.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a fine-tuning. It tells how images are read.
+    images : str
+        A folder or manifest, with or without labels.
+    out : str
+        Folder for explanations.png, explanations.csv and finished.json.
+    n_images : int
+        How many images, evenly spread over the set.
+    window : int
+        Side of the square that is left out, in patches: an odd number.
+    seed : int
+        Fixes the random orders that the maps are compared with.
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    on_error : str
+        stop at the first unreadable image, or skip and report it.
+    hardware : HardwareSettings
+        Where and in which precision to compute.
+    """
+
+    run: str
+    images: str
+    out: str
+    n_images: int = 8
+    window: int = 3
+    seed: int = 0
+    patient_regex: str | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
+
+
+@dataclass
 class ReconstructSettings:
     """Draw what a pre-trained model makes of images: input, masked, redrawn, and their GLCMs.
 

@@ -55,9 +55,9 @@ class NormalizedClassifier(nn.Module):
             values = torch.tensor(getattr(config, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Classify images (B, C, H, W) in [0, 1]: logits (B, K)."""
-        return self.classifier((images - self.mean) / self.std)
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Classify images (B, C, H, W) in [0, 1], by the patches kept: logits (B, K)."""
+        return self.classifier((images - self.mean) / self.std, keep)
 
 
 def finetune(settings: FinetuneSettings) -> Path:

@@ -1,0 +1,130 @@
+"""What a classifier goes by in images: a picture, a table, and whether it is true."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glcm_mae.evaluation import patient_bootstrap
+from glcm_mae.evaluation.bootstrap import Interval
+from glcm_mae.files import write_atomically
+from glcm_mae.training.explain import SHARES, Explanations
+
+from .pictures import show_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DRAWN = 16  # rows of a picture that one can still look at
+_COLUMNS = ("path", "label", "predicted", "probability", "row", "column", "log_odds")
+
+
+def faithfulness(found: Explanations, seed: int = 0) -> Interval:
+    """Measure how much sooner log-odds fall by the maps than at random.
+
+    Parameters
+    ----------
+    found : Explanations
+        What was found.
+    seed : int
+        Of the bootstrap over patients.
+
+    Returns
+    -------
+    Interval
+        Mean over the images. Above 0 if the patches that the maps mark are those that count.
+    """
+    gains = found.gains.numpy().astype(float)
+
+    def mean(labels: np.ndarray, values: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"gain": weights @ values[:, 0] / weights.sum(axis=1)}
+
+    nothing = np.zeros(len(gains), dtype=int)
+    intervals = patient_bootstrap(
+        nothing, gains[:, None], list(found.manifest.patients), mean, seed=seed
+    )
+    return intervals["gain"]
+
+
+def write_explanations(found: Explanations, folder: Path) -> None:
+    """Write ``explanations.csv``, a row for each patch of each image, and ``explanations.png``.
+
+    Of many images, 16 are drawn, evenly spread.
+
+    Parameters
+    ----------
+    found : Explanations
+        What was found.
+    folder : Path
+        Where.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for n, record in enumerate(found.manifest.records):
+        told = (record.name, record.label or "", *_answer(found, n))
+        for place, value in np.ndenumerate(found.maps[n].numpy()):
+            writer.writerow([*told, *place, value])
+    write_atomically(folder / "explanations.csv", text.getvalue())
+    write_atomically(folder / "explanations.png", _picture(found))
+
+
+def _answer(found: Explanations, n: int) -> tuple[str, float]:
+    """Name the class that is explained, and its probability."""
+    number = int(found.predicted[n])
+    return found.classes[number], float(found.probabilities[n, number])
+
+
+def _picture(found: Explanations) -> bytes:
+    """Draw a row for each image: itself, the map over it, and the test of the map."""
+    from matplotlib.figure import Figure
+
+    rows = min(len(found.maps), _DRAWN)
+    drawn = np.linspace(0, len(found.maps) - 1, rows).astype(int)
+    figure = Figure(figsize=(9.0, 2.6 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, 3, squeeze=False)
+    for (picture, overlay, test), n in zip(axes, drawn, strict=True):
+        record, (name, probability) = found.manifest.records[n], _answer(found, n)
+        show_image(picture, found.pixels[n])
+        picture.set_title(Path(record.name).name, fontsize=8)
+        _show_map(overlay, found, n)
+        label = f", labelled {record.label}" if record.label not in (None, name) else ""
+        overlay.set_title(f"{name} {probability:.2f}{label}", fontsize=8)
+        _show_test(test, found, n)
+    axes[0, 2].legend(
+        fontsize=7, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+    )
+    axes[-1, 2].set_xlabel("share of patches left out", fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _show_map(axes: Axes, found: Explanations, n: int) -> None:
+    height, width = found.pixels.shape[-2:]
+    values = found.maps[n].numpy()
+    most = float(np.abs(values).max()) or 1.0
+    show_image(axes, found.pixels[n])
+    drawn = axes.imshow(
+        values,
+        cmap="RdBu_r",
+        vmin=-most,
+        vmax=most,
+        alpha=0.5,
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
+    scale = axes.figure.colorbar(drawn, ax=axes, fraction=0.046)
+    scale.set_label("fall of log-odds", fontsize=8)
+    scale.ax.tick_params(labelsize=7)
+
+
+def _show_test(axes: Axes, found: Explanations, n: int) -> None:
+    axes.plot(SHARES, found.by_map[n], color="tab:red", label="first what the map marks")
+    axes.plot(SHARES, found.at_random[n], color="gray", label="at random")
+    axes.axhline(0, color="lightgray", linewidth=0.8, zorder=0)
+    axes.set_ylabel("log-odds", fontsize=8)
+    axes.tick_params(labelsize=7)

@@ -1,0 +1,133 @@
+"""Explain what a fine-tuned run says of images, and put the explanations to the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from glcm_mae.data import Manifest
+from glcm_mae.errors import UserError
+from glcm_mae.models import log_odds_without, occlusion_maps
+from glcm_mae.settings import ExplainSettings
+
+from .fabric import launch
+from .finetuned import Finetuned, read_finetuned, read_others
+from .progress import Meter
+
+_BATCH = 8  # images at a time, each of which goes through the encoder a hundred times
+_ORDERS = 5
+
+SHARES = tuple(tenth / 10 for tenth in range(10))
+"""Shares of the patches that are left out to test a map."""
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """What a classifier goes by in images.
+
+    Parameters
+    ----------
+    pixels : Tensor, (B, C, H, W)
+        The images, in [0, 1].
+    manifest : Manifest
+        What they are.
+    classes : tuple of str
+        The classifier's.
+    probabilities : Tensor, (B, K)
+        Its answers. What is explained is the most probable class of each image.
+    maps : Tensor, (B, rows, columns)
+        By how much the log-odds of this class fall without a patch and those around it.
+    by_map, at_random : Tensor, (B, len(SHARES))
+        Log-odds of this class without `SHARES` of the patches: those of the highest values in the
+        map, and random ones (mean over several orders).
+    """
+
+    pixels: Tensor
+    manifest: Manifest
+    classes: tuple[str, ...]
+    probabilities: Tensor
+    maps: Tensor
+    by_map: Tensor
+    at_random: Tensor
+
+    @property
+    def gains(self) -> Tensor:
+        """How much sooner the log-odds fall by the map than at random, mean over shares: (B,)."""
+        return (self.at_random - self.by_map)[:, 1:].mean(dim=1)
+
+    @property
+    def predicted(self) -> Tensor:
+        """The class that is explained: (B,)."""
+        return self.probabilities.argmax(dim=1)
+
+
+def explain(settings: ExplainSettings) -> Explanations:
+    """Find out which patches a fine-tuned run goes by.
+
+    Parameters
+    ----------
+    settings : ExplainSettings
+        See there.
+
+    Returns
+    -------
+    Explanations
+
+    Raises
+    ------
+    UserError
+        If the run is no finished fine-tuning, the images cannot be read as its were, or the window
+        fits no image.
+    """
+    if settings.n_images < 1:
+        raise UserError(f"n_images is {settings.n_images}: set it to 1 or more.")
+    if not 0 <= settings.seed < 2**32:
+        raise UserError(f"seed is {settings.seed}: set it from 0 to {2**32 - 1}.")
+    run = read_finetuned(Path(settings.run))
+    _check_window(settings.window, run.grid)
+    images, _ = read_others(run, settings, settings.n_images)
+    fabric = launch(settings.hardware)
+    run.model.to(fabric.device).eval()
+    generator = torch.Generator().manual_seed(settings.seed)
+    parts = []
+    with Meter("leaving patches out", len(images)) as meter, fabric.autocast():
+        for pixels in images.pixels.split(_BATCH):
+            parts.append(_explained(run, pixels.to(fabric.device), settings.window, generator))
+            meter.advance(images=len(pixels))
+    together = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    return Explanations(images.pixels, images.manifest, run.classes, *together)
+
+
+def _check_window(window: int, grid: tuple[int, int]) -> None:
+    if window < 1 or window % 2 == 0:
+        raise UserError(f"window is {window}: set it to an odd number of patches.")
+    if window >= max(grid):
+        raise UserError(
+            f"window is {window}, and an image has {grid[0]} x {grid[1]} patches: set it lower, "
+            "that some are left."
+        )
+
+
+@torch.no_grad()
+def _explained(
+    run: Finetuned, pixels: Tensor, window: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the probabilities, the maps, and the log-odds without patches by map and by chance."""
+
+    def classify(images: Tensor, keep: Tensor) -> Tensor:
+        return run.model(images, keep).double()
+
+    probabilities = run.model(pixels).double().softmax(dim=1)
+    classes = probabilities.argmax(dim=1)
+    maps = occlusion_maps(classify, pixels, run.grid, classes, window)
+    by_value = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    by_map = log_odds_without(classify, pixels, classes, by_value, SHARES)
+    chances = torch.rand(_ORDERS, *by_value.shape, generator=generator).to(pixels.device)
+    at_random = [
+        log_odds_without(classify, pixels, classes, chance.argsort(dim=1), SHARES)
+        for chance in chances
+    ]
+    return probabilities, maps, by_map, torch.stack(at_random).mean(dim=0)

@@ -1,0 +1,66 @@
+"""Explanations on paper: every patch has its row, and the measure is of the patients."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from glcm_mae.data import Manifest, Record
+from glcm_mae.report.explanations import faithfulness, write_explanations
+from glcm_mae.training.explain import SHARES, Explanations
+
+
+def explanations(gains: list[float], patients: list[str]) -> Explanations:
+    n = len(gains)
+    labels = ("a", None, "b", "a")
+    records = tuple(
+        Record(Path(f"{i}.png"), labels[i % 4], patient, None) for i, patient in enumerate(patients)
+    )
+    at_random = torch.zeros(n, len(SHARES))
+    by_map = at_random - torch.tensor(gains)[:, None]
+    by_map[:, 0] = 100.0  # nothing left out: no part of the measure
+    return Explanations(
+        torch.rand(n, 1, 16, 24),
+        Manifest(records, ("a", "b"), True),
+        ("a", "b"),
+        torch.tensor([[0.9, 0.1]] * n),
+        torch.arange(6.0).view(1, 2, 3).expand(n, -1, -1) - 2,
+        by_map,
+        at_random,
+    )
+
+
+def test_the_measure_is_the_mean_over_images_and_its_interval_over_patients() -> None:
+    found = explanations([1.0, 1.0, 3.0, 3.0], ["p", "p", "q", "q"])
+    interval = faithfulness(found)
+    assert interval.value == pytest.approx(2.0)
+    assert (interval.low, interval.high) == pytest.approx((1.0, 3.0))  # two patients: 1, 2 or 3
+    alone = explanations([1.0] * 40, [f"p{i}" for i in range(40)])
+    assert faithfulness(alone).low == faithfulness(alone).high == pytest.approx(1.0)
+
+
+def test_every_patch_has_a_row_and_every_image_a_picture(tmp_path: Path) -> None:
+    found = explanations([1.0, 0.0, -1.0], ["p", "q", "r"])
+    write_explanations(found, tmp_path)
+    with (tmp_path / "explanations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 6
+    assert rows[5] == {
+        "path": "0.png",
+        "label": "a",
+        "predicted": "a",
+        "row": "1",
+        "column": "2",
+        "probability": rows[5]["probability"],
+        "log_odds": "3.0",
+    }
+    assert float(rows[5]["probability"]) == pytest.approx(0.9)
+    assert rows[6]["label"] == ""
+    sizes = []
+    for n in (40, 16, 1):
+        write_explanations(explanations([0.0] * n, ["p"] * n), tmp_path)
+        sizes.append(Image.open(tmp_path / "explanations.png").size)
+    assert sizes[0] == sizes[1]  # of many, some are drawn
+    assert sizes[1][1] > 10 * sizes[2][1]
