@@ -1,5 +1,8 @@
 """Write a file whole or not at all."""
 
+import csv
+import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +42,37 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     with whole_file(path, len(data)) as file:
         file.write(data)
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Write a table as CSV.
+
+    Parameters
+    ----------
+    columns : iterable of str
+        Their names.
+    rows : iterable of iterables
+        Their values, in the same order.
+
+    Returns
+    -------
+    str
+        With a line feed after each row.
+
+    Examples
+    --------
+    >>> print(csv_text(["path", "label"], [["a, b.png", 1]]), end="")
+    path,label
+    "a, b.png",1
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")  # or a cell's "\r" would not be quoted
+    for row in itertools.chain([columns], rows):
+        writer.writerow(row)
+        text.seek(text.tell() - 2)
+        text.write("\n")
+        text.truncate()
+    return text.getvalue()
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The table of predictions: what fine-tuning and probing write, and evaluation reads."""
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glcm_mae.errors import UserError
-from glcm_mae.files import write_atomically
+from glcm_mae.files import csv_text, write_atomically
 
 _REQUIRED = ("path", "patient", "label")
 _OPTIONAL = ("fold", "seed")
@@ -223,19 +222,15 @@ class Predictions:
             if values is not None
         }
         names = [self.classes[label] for label in self.labels]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow([*_REQUIRED, *(_PREFIX + name for name in self.classes), *extra])
-        for path_, patient, name, probabilities, *rest in zip(
-            self.paths,
-            self.patients,
-            names,
-            self.probabilities.tolist(),
-            *extra.values(),
-            strict=True,
-        ):
-            writer.writerow([path_, patient, name, *probabilities, *rest])
-        write_atomically(Path(path), text.getvalue())
+        columns = [*_REQUIRED, *(_PREFIX + name for name in self.classes), *extra]
+        chances = self.probabilities.tolist()
+        rows = (
+            (path_, patient, name, *probabilities, *rest)
+            for path_, patient, name, probabilities, *rest in zip(
+                self.paths, self.patients, names, chances, *extra.values(), strict=True
+            )
+        )
+        write_atomically(Path(path), csv_text(columns, rows))
 
     def _seed_of_each_row(self) -> list[int]:
         return [0] * len(self.paths) if self.seeds is None else self.seeds.tolist()

@@ -20,9 +20,7 @@ from . import small
 @pytest.fixture
 def settings(finetuned: Path, manifest: Path, tmp_path: Path) -> ExplainSettings:
     out = str(tmp_path / "out")
-    return ExplainSettings(
-        str(finetuned), str(manifest), out, n_images=10, window=1, hardware=small.CPU
-    )
+    return ExplainSettings(str(finetuned), str(manifest), out, n_images=10, hardware=small.CPU)
 
 
 def test_the_runs_own_answers_are_explained(settings: ExplainSettings, finetuned: Path) -> None:
@@ -60,7 +58,7 @@ def test_the_command_writes_a_picture_and_a_table(
     settings: ExplainSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["explain", "--run", settings.run, "--images", settings.images, "--out", settings.out]
-    assert main([*words, "--window", "1", "--hardware.accelerator", "cpu"]) == 0
+    assert main([*words, "--hardware.accelerator", "cpu"]) == 0
     told = capsys.readouterr()
     assert "mean over 8 images" in told.out
     assert "were used in the training of" in told.err

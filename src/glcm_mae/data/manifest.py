@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import re
 from collections import Counter
@@ -25,7 +24,7 @@ from glcm_mae.data.readers import (
 )
 from glcm_mae.data.record import SPLITS, Record
 from glcm_mae.errors import UserError
-from glcm_mae.files import write_atomically
+from glcm_mae.files import csv_text, write_atomically
 
 __all__ = ["Manifest", "Record", "check_names", "patients_on_two_sides", "read_manifest"]
 
@@ -111,8 +110,6 @@ class Manifest:
         """
         path = Path(path)
         folder = os.path.abspath(path.parent)
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
         rows = [
             {
                 "path": _relative(record.path, folder),
@@ -129,9 +126,8 @@ class Manifest:
             for name in _COLUMNS
             if name not in ("frame", "plane") or any(row[name] for row in rows)
         ]
-        writer.writerow(columns)
-        writer.writerows([row[name] for name in columns] for row in rows)
-        write_atomically(path, table.getvalue())
+        table = csv_text(columns, ([row[name] for name in columns] for row in rows))
+        write_atomically(path, table)
 
 
 def read_manifest(

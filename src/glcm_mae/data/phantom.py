@@ -13,7 +13,6 @@ References
 .. [2] J. W. Goodman, "Speckle Phenomena in Optics: Theory and Applications", 2007.
 """
 
-import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glcm_mae.errors import UserError
+from glcm_mae.files import csv_text
 
 WAVELENGTH = 2.0  # of the ultrasound, in pixels: an echo travels there and back, one cycle a pixel
 FINE = 2  # samples of the echo per pixel and axis
@@ -288,15 +288,13 @@ def write_phantom(phantom: Phantom, folder: str | Path) -> Path:
 
 def _files(phantom: Phantom) -> dict[str, bytes]:
     """Return the content of every file, the manifest last: where it lies, the images do too."""
-    manifest = io.StringIO()
-    rows = csv.writer(manifest, lineterminator="\n")
-    rows.writerow(["path", "label", "patient"])
+    rows = []
     files: dict[str, bytes] = {}
     for image, label, patient in zip(phantom.images, phantom.labels, phantom.patients, strict=True):
         name = f"images/{len(files):05d}.png"
         files[name] = _png(image)
-        rows.writerow([name, label, patient])
-    return files | {"manifest.csv": manifest.getvalue().encode()}
+        rows.append([name, label, patient])
+    return files | {"manifest.csv": csv_text(["path", "label", "patient"], rows).encode()}
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glcm_mae.files import write_atomically
+
+from .figures import png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,9 +70,7 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
     seeds = max(result["n_seeds"] for result in ways.values())
     drawn = "patients" if seeds == 1 else "patients and seeds"
     figure.suptitle(f"{task['task']}, by image; 95% intervals over {drawn}", fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, png(figure, dpi=150))
 
 
 def _draw_level(axes: Axes, value: float | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +9,10 @@ import numpy as np
 
 from glcm_mae.evaluation import patient_bootstrap
 from glcm_mae.evaluation.bootstrap import Interval
-from glcm_mae.files import write_atomically
+from glcm_mae.files import csv_text, write_atomically
 from glcm_mae.training.explain import SHARES, Explanations
 
-from .pictures import show_image
+from .figures import png, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,14 +60,12 @@ def write_explanations(found: Explanations, folder: Path) -> None:
     folder : Path
         Where.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for n, record in enumerate(found.manifest.records):
-        told = (record.name, record.label or "", *_answer(found, n))
-        for place, value in np.ndenumerate(found.maps[n].numpy()):
-            writer.writerow([*told, *place, value])
-    write_atomically(folder / "explanations.csv", text.getvalue())
+    rows = (
+        (record.name, record.label or "", *_answer(found, n), *place, value)
+        for n, record in enumerate(found.manifest.records)
+        for place, value in np.ndenumerate(found.maps[n].numpy())
+    )
+    write_atomically(folder / "explanations.csv", csv_text(_COLUMNS, rows))
     write_atomically(folder / "explanations.png", _picture(found))
 
 
@@ -99,9 +95,7 @@ def _picture(found: Explanations) -> bytes:
         fontsize=7, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)
     )
     axes[-1, 2].set_xlabel("share of patches left out", fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(figure, dpi=110)
 
 
 def _show_map(axes: Axes, found: Explanations, n: int) -> None:

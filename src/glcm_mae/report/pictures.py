@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from glcm_mae.models import spread_mask
 from glcm_mae.texture import graycomatrix, quantize
 from glcm_mae.texture.offsets import Offset
 from glcm_mae.training.pretraining import Pretraining
+
+from .figures import png, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,9 +156,7 @@ def draw_reconstructions(redrawn: Redrawn, path: Path) -> None:
             _show_matrix(axes[row, column], matrices[row], peak)
     for column, title in enumerate(titles):
         axes[0, column].set_title(title)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, png(figure, dpi=110))
 
 
 def _matrices(patches: Tensor, levels: int) -> Tensor:
@@ -169,23 +168,6 @@ def _frequencies(matrices: Tensor) -> Tensor:
     """Pool the counts of an image's patches: (R, O, L, L) to (O, L, L), each offset's sum 1."""
     counts = matrices.sum(dim=0).double()
     return counts / counts.sum(dim=(-2, -1), keepdim=True)
-
-
-def show_image(axes: Axes, image: Tensor) -> None:
-    """Draw an image without a frame.
-
-    Parameters
-    ----------
-    axes : Axes
-        Where.
-    image : Tensor, (C, H, W)
-        Gray or RGB, in [0, 1].
-    """
-    pixels = image.permute(1, 2, 0).numpy()
-    axes.imshow(
-        pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1
-    )
-    axes.set_axis_off()
 
 
 def _show_matrix(axes: Axes, matrix: Tensor, peak: float) -> None:

@@ -11,6 +11,8 @@ from glcm_mae.files import write_atomically
 from glcm_mae.measurement import FeatureMap
 from glcm_mae.settings import TextureMapSettings
 
+from .figures import png
+
 __all__ = ["MAP_ENDINGS", "draw_map", "unit_of", "write_map"]
 
 MAP_ENDINGS = (".png", ".npy", ".tif", ".tiff")
@@ -142,9 +144,7 @@ def draw_map(found: FeatureMap, settings: TextureMapSettings) -> bytes:
     bar = grid.cbar_axes[0].colorbar(drawn, extend="both")
     bar.set_label(unit_of(settings.feature), fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=300, bbox_inches="tight")
-    return buffer.getvalue()
+    return png(figure, dpi=300, bbox_inches="tight")
 
 
 def _binning(found: FeatureMap, settings: TextureMapSettings) -> str:

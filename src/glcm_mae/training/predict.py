@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from glcm_mae.data import Manifest
-from glcm_mae.files import write_atomically
+from glcm_mae.files import csv_text, write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.settings import PredictSettings
 
@@ -102,9 +100,9 @@ def _named_after(run: Path, table: Predictions) -> Predictions:
 def _write_unlabelled(
     out: Path, manifest: Manifest, classes: tuple[str, ...], chances: np.ndarray
 ) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "patient", *(f"p_{name}" for name in classes)])
-    for record, row in zip(manifest.records, chances.tolist(), strict=True):
-        writer.writerow([record.name, record.patient, *row])
-    write_atomically(out / "predictions.csv", text.getvalue())
+    columns = ["path", "patient", *(f"p_{name}" for name in classes)]
+    rows = (
+        (record.name, record.patient, *row)
+        for record, row in zip(manifest.records, chances.tolist(), strict=True)
+    )
+    write_atomically(out / "predictions.csv", csv_text(columns, rows))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from glcm_mae.data import Record
 from glcm_mae.errors import UserError
-from glcm_mae.files import write_atomically
+from glcm_mae.files import csv_text, write_atomically
 
 from .inputs import Images
 
@@ -66,17 +65,14 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     if before is not None:
         known = _read(before)
         rows += [_UNKNOWN] if known is None else known
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(Fingerprint._fields)
-    writer.writerows(rows)
+    table = csv_text(Fingerprint._fields, rows)
     path = folder / _FILE
-    if path.exists() and path.read_text(encoding="utf-8") != table.getvalue():
+    if path.exists() and path.read_text(encoding="utf-8") != table:
         raise UserError(
             f"{folder} was begun on other images than those that the settings name now ({path} "
             "tells): restore them, or choose another folder with --out."
         )
-    write_atomically(path, table.getvalue())
+    write_atomically(path, table)
 
 
 def refuse_seen(
