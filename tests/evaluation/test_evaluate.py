@@ -201,7 +201,7 @@ def test_thresholds_come_from_validation_images_of_the_same_fold(file):
         metrics["settings"]["threshold"] == "Youden's J on validation.csv, for each fold and seed"
     )
     text = format_table(json.loads(json.dumps(metrics)))
-    assert "malignant, at the threshold of validation images" in text
+    assert "by patient, each class at the threshold of validation images:" in text
     assert "or at a threshold: Youden's J on validation.csv" in text
     assert "auroc and auprc rank images within folds; pooled_auroc ranks all of them." in text
 
@@ -228,27 +228,6 @@ def test_mixed_patients_in_validation_leave_no_metrics_by_patient(file):
     assert metrics["by_patient"] is None
     assert metrics["patients"].startswith("40 of those in the validation table have images of more")
     assert metrics["by_image"]["at_threshold"]["benign"]["thresholds"][0]["threshold"] > 0
-
-
-def test_table_for_the_terminal(file):
-    predictions(classes=("cyst", "fat", "solid\nmass")).write(file)
-    metrics = evaluate(file, n_resamples=50)
-    lines = format_table(json.loads(json.dumps(metrics))).splitlines()
-    assert lines[0].split("  ")[-1] == "by patient"
-    auroc = metrics["by_patient"]["overall"]["auroc"]
-    start = lines[0].index("by patient")
-    assert lines[1][start:] == f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"
-    assert "solid mass" in lines
-    assert "Intervals: 95%, 50 resamples of patients, seed 0." in lines
-
-
-def test_table_warns_of_intervals_without_width(file):
-    labels = np.arange(20) % 3
-    paths = [str(i) for i in range(20)]
-    Predictions(paths, paths, labels, CLASSES, np.eye(3)[labels]).write(file)
-    text = format_table(evaluate(file, n_resamples=50))
-    assert "1.000 [1.000, 1.000]" in text
-    assert "An interval of no width means that the resamples cannot tell" in text
 
 
 def test_import_is_light():

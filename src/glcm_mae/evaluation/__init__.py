@@ -12,10 +12,11 @@ from glcm_mae.evaluation.compare import compare_arms
 from glcm_mae.evaluation.comparison_table import format_comparison
 from glcm_mae.evaluation.crossed import crossed_bootstrap
 from glcm_mae.evaluation.delong import delong_test
-from glcm_mae.evaluation.evaluate import evaluate, format_table
+from glcm_mae.evaluation.evaluate import evaluate
 from glcm_mae.evaluation.holm import holm
 from glcm_mae.evaluation.mcnemar import mcnemar_test
 from glcm_mae.evaluation.metrics import compute_metrics, weighted_metrics
+from glcm_mae.evaluation.metrics_table import format_table
 from glcm_mae.evaluation.paired import paired_difference
 from glcm_mae.evaluation.thresholds import calls_at_threshold, youden_threshold
 from glcm_mae.evaluation.verdict import verdict

@@ -10,7 +10,6 @@ import numpy as np
 from glcm_mae.evaluation.bootstrap import (
     CONFIDENCE,
     Statistic,
-    notes_on_intervals,
     patient_bootstrap,
 )
 from glcm_mae.evaluation.metrics import (
@@ -26,8 +25,7 @@ from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
 _THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
-_SEEN = "test_images_seen_in_pretraining"
-_UNITS = {"by_image": "by image", "by_patient": "by patient"}
+SEEN = "test_images_seen_in_pretraining"
 
 
 def evaluate(
@@ -145,7 +143,7 @@ def evaluate(
         "n_patients": predictions.n_patients,
         **_n_different("n_folds", predictions.folds),
         **_n_different("n_seeds", predictions.seeds),
-        **({_SEEN: told[_SEEN]} if _SEEN in told else {}),
+        **({SEEN: told[SEEN]} if SEEN in told else {}),
         "patients": about_patients or "probabilities are averaged over the images of a patient",
         "by_image": measure(predictions, validation),
         "by_patient": by_patient,
@@ -153,75 +151,6 @@ def evaluate(
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(target, text)
     return metrics
-
-
-def format_table(metrics: dict[str, Any]) -> str:
-    """Lay out the result of `evaluate` as plain text for a terminal.
-
-    Parameters
-    ----------
-    metrics : dict
-        What `evaluate` returned or wrote.
-
-    Returns
-    -------
-    str
-        A row for each metric, overall and then for each class; a column by image and, where it
-        says something else, one by patient; numbers as ``0.812 [0.761, 0.858]``; notes below on
-        what the intervals are and where they cannot be trusted.
-
-    Examples
-    --------
-    >>> number = {"value": 0.812, "low": 0.761, "high": 0.858, "n_images": 80, "n_patients": 80}
-    >>> metrics = {
-    ...     "settings": {
-    ...         "confidence": 0.95,
-    ...         "n_resamples": 2000,
-    ...         "seed": 0,
-    ...         "positive": "cyst",
-    ...         "threshold": None,
-    ...     },
-    ...     "n_images": 80,
-    ...     "n_patients": 80,
-    ...     "patients": "every patient has one image",
-    ...     "by_image": {
-    ...         "overall": {"auroc": number},
-    ...         "per_class": {"cyst": {"f1": number}},
-    ...         "at_threshold": None,
-    ...     },
-    ...     "by_patient": None,
-    ... }
-    >>> print(format_table(metrics))
-           by image
-    auroc  0.812 [0.761, 0.858]
-    <BLANKLINE>
-    cyst
-      f1   0.812 [0.761, 0.858]
-    <BLANKLINE>
-    80 images, 80 patients: every patient has one image.
-    Intervals: 95%, 2000 resamples of patients, seed 0.
-    Overall auroc, auprc, sensitivity and specificity are those of class 'cyst'.
-    Decisions are for the class of the highest probability: no validation.csv gives a threshold.
-    """
-    units = {title: metrics[unit] for unit, title in _UNITS.items() if metrics[unit]}
-    first = metrics["by_image"]
-    rows = [["", *units]]
-    for name in first["overall"]:
-        rows.append([name, *(_cell(unit["overall"][name]) for unit in units.values())])
-    for class_name in first["at_threshold"] or ():
-        rows += _rows_of_group(
-            f"{class_name}, at the threshold of validation images",
-            [unit["at_threshold"][class_name]["metrics"] for unit in units.values()],
-        )
-    for class_name in first["per_class"]:
-        rows += _rows_of_group(class_name, [u["per_class"][class_name] for u in units.values()])
-    return "\n".join([*_aligned(rows), "", *_notes(metrics, list(units.values()))])
-
-
-def _rows_of_group(title: str, of_units: list[dict[str, Any]]) -> list[list[str]]:
-    """Lay out a heading and a row per metric, with a column per unit."""
-    rows = [[f"  {name}", *(_cell(numbers[name]) for numbers in of_units)] for name in of_units[0]]
-    return [[], [" ".join(title.split())], *rows]
 
 
 def _measure(
@@ -333,56 +262,3 @@ def _told_beside(table: Path) -> dict[str, Any]:
 
 def _n_different(name: str, values: Any) -> dict[str, int]:
     return {} if values is None else {name: len(np.unique(values))}
-
-
-def _cell(number: dict[str, Any]) -> str:
-    if number["value"] is None:
-        return "undefined"
-    if number["low"] is None:
-        return f"{number['value']:.3f} [undefined]"
-    return f"{number['value']:.3f} [{number['low']:.3f}, {number['high']:.3f}]"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Pad full rows to columns; a shorter row is a heading and stays out of the widths."""
-    full = [row for row in rows if len(row) == len(rows[0])]
-    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
-        for row in rows
-    ]
-
-
-def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
-    settings = metrics["settings"]
-    notes = [
-        f"{metrics['n_images']} images, {metrics['n_patients']} patients: {metrics['patients']}.",
-        f"Intervals: {settings['confidence']:.0%}, {settings['n_resamples']} resamples of "
-        f"patients, seed {settings['seed']}.",
-    ]
-    if metrics.get(_SEEN):
-        notes.append(
-            f"{metrics[_SEEN]} of the test images, or others of their patients, were used in "
-            "training before: these figures are too good."
-        )
-    positive = settings["positive"]
-    notes.append(
-        f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}."
-        if positive
-        else "Overall auroc, auprc, sensitivity, specificity and macro_f1 are means over classes."
-    )
-    if metrics.get("n_folds", 1) > 1:
-        notes.append("auroc and auprc rank images within folds; pooled_auroc ranks all of them.")
-    notes.append(
-        f"Decisions are for the class of the highest probability, or at a threshold: {threshold}."
-        if (threshold := settings["threshold"])
-        else "Decisions are for the class of the highest probability: no validation.csv gives a "
-        "threshold."
-    )
-    numbers = [
-        number
-        for unit in units
-        for group in (unit["overall"], *unit["per_class"].values())
-        for number in group.values()
-    ]
-    return [*notes, *notes_on_intervals(numbers)]
