@@ -16,7 +16,7 @@ from torch import Tensor
 from glcm_mae.cli import main
 from glcm_mae.data import load_images, make_phantom, read_manifest, write_phantom
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import evaluate, paired_difference
+from glcm_mae.evaluation import evaluate, paired_difference, with_interval
 from glcm_mae.files import write_atomically
 from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
 from glcm_mae.settings import DemoSettings
@@ -143,8 +143,7 @@ def _summary(out: Path, kept: dict[str, dict[str, float]]) -> str:
     for kind, name in (("linear", "linear probe"), ("knn", "nearest neighbours")):
         mse, texture = (_predictions(out / f"{arm}-probe" / kind) for arm in _ARMS)
         d = paired_difference(mse, texture, "accuracy")["difference"]
-        interval = f"[{d['low']:+.3f}, {d['high']:+.3f}]"
-        lines.append(f"texture - MSE, {name}: {d['value']:+.3f} {interval}")
+        lines.append(f"texture - MSE, {name}: {with_interval(d, signed=True)}")
     counts = json.loads((out / "mse-probe" / "linear" / "metrics.json").read_text(encoding="utf-8"))
     lines += [
         "",
@@ -168,5 +167,5 @@ def _accuracy(folder: Path) -> str:
     file = folder / "metrics.json"
     if not file.exists():
         return ""
-    a = json.loads(file.read_text(encoding="utf-8"))["by_image"]["overall"]["accuracy"]
-    return f"{a['value']:.3f} [{a['low']:.3f}, {a['high']:.3f}]"
+    metrics = json.loads(file.read_text(encoding="utf-8"))["by_image"]["overall"]
+    return with_interval(metrics["accuracy"])

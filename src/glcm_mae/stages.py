@@ -147,6 +147,7 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
 
 def explain(s: settings.ExplainSettings, recipe: str) -> str:
     """Show what a fine-tuned run goes by; see `glcm_mae.training.explain.explain`."""
+    from glcm_mae.evaluation import with_interval
     from glcm_mae.report.explanations import faithfulness, write_explanations
     from glcm_mae.training.explain import explain
     from glcm_mae.training.finetuned import new_run
@@ -154,14 +155,14 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
     _check_folder(s.out)
     run = new_run(s)
     found = explain(s)
-    gain = faithfulness(found, s.seed)
+    gain = faithfulness(found, s.seed).to_json()
     run.begin()
     write_explanations(found, run.folder)
-    run.finish({"images": len(found.maps), "faithfulness": gain.to_json()})
+    run.finish({"images": len(found.maps), "faithfulness": gain})
     return (
         "To leave out first what the maps mark lowers the log-odds further than to leave out as "
-        f"many random patches, by {_signed(gain.to_json())} (mean over {len(found.maps)} images): "
-        "above 0, the maps tell what the run goes by. The picture is "
+        f"many random patches, by {with_interval(gain, signed=True)} (mean over "
+        f"{len(found.maps)} images): above 0, the maps tell what the run goes by. The picture is "
         f"{run.folder / 'explanations.png'}, the values are in {run.folder / 'explanations.csv'}."
     )
 
@@ -355,7 +356,7 @@ def _evaluated(
 
 def _compared(s: settings.EvaluateSettings, other: str) -> str:
     """Compare every table of a run with the table in the same place of another run."""
-    from glcm_mae.evaluation import paired_difference
+    from glcm_mae.evaluation import paired_difference, with_interval
 
     ours, theirs = Path(s.predictions), Path(other)
     tables, others = _tables(ours), _tables(theirs)
@@ -381,14 +382,8 @@ def _compared(s: settings.EvaluateSettings, other: str) -> str:
                 n_resamples=s.n_resamples,
                 seed=s.seed,
             )["difference"]
-            lines.append(f"{name:21}{_signed(d)}")
+            lines.append(f"{name:21}{with_interval(d, signed=True)}")
     return "\n".join(lines)
-
-
-def _signed(d: dict[str, float | None]) -> str:
-    if d["value"] is None or d["low"] is None or d["high"] is None:
-        return "undefined: a class is missing"
-    return f"{d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
 
 
 def _tables(source: Path) -> list[Path]:

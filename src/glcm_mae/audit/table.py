@@ -6,6 +6,8 @@ import io
 import shutil
 from typing import TYPE_CHECKING
 
+from glcm_mae.evaluation import with_interval
+
 if TYPE_CHECKING:
     from glcm_mae.audit.check import Audit
 
@@ -59,9 +61,8 @@ def format_audit(audit: Audit, colour: bool = False) -> str:
         title = "AUROC [95%]"
         shortcuts = Table("told from", title, box=SIMPLE_HEAD)
         for shortcut in audit.shortcuts:
-            auroc = shortcut.auroc
-            interval = f"{auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
-            shortcuts.add_row(Text(shortcut.name), Text(interval))
+            auroc = with_interval(shortcut.auroc.to_json())
+            shortcuts.add_row(Text(shortcut.name), Text(auroc))
         console.print(shortcuts)
     style = "bold red" if audit.leaks else "bold green"
     console.print(Text(verdict(audit), style=style), soft_wrap=True)

@@ -6,7 +6,7 @@
 `crossed_bootstrap`, `delong_test`, `mcnemar_test`, `Predictions`) serve alone. Needs only numpy.
 """
 
-from glcm_mae.evaluation.bootstrap import Interval, patient_bootstrap
+from glcm_mae.evaluation.bootstrap import Interval, patient_bootstrap, with_interval
 from glcm_mae.evaluation.calibration import calibration_error
 from glcm_mae.evaluation.compare import compare_arms
 from glcm_mae.evaluation.comparison_table import format_comparison
@@ -41,5 +41,6 @@ __all__ = [
     "read_predictions",
     "verdict",
     "weighted_metrics",
+    "with_interval",
     "youden_threshold",
 ]

@@ -56,6 +56,37 @@ class Interval:
         return {**known, "undefined": self.undefined} if self.undefined else {**known}
 
 
+def with_interval(number: Mapping[str, Any], *, signed: bool = False) -> str:
+    """Write a number and its interval as text.
+
+    Parameters
+    ----------
+    number : mapping
+        As `Interval.to_json` gives it.
+    signed : bool
+        Put a plus before what is above 0, as a difference has it.
+
+    Returns
+    -------
+    str
+        "undefined" where there is no value, or in the place of the interval.
+
+    Examples
+    --------
+    >>> with_interval({"value": 0.8125, "low": 0.761, "high": 0.858})
+    '0.812 [0.761, 0.858]'
+    >>> with_interval({"value": 0.02, "low": None, "high": None}, signed=True)
+    '+0.020 [undefined]'
+    """
+    if number["value"] is None:
+        return "undefined"
+    form = "{:+.3f}" if signed else "{:.3f}"
+    value = form.format(number["value"])
+    if number["low"] is None:
+        return f"{value} [undefined]"
+    return f"{value} [{form.format(number['low'])}, {form.format(number['high'])}]"
+
+
 def patient_bootstrap(
     labels: IntArray,
     probabilities: FloatArray,

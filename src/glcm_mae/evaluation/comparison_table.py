@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from glcm_mae.evaluation.bootstrap import notes_on_intervals
+from glcm_mae.evaluation.bootstrap import notes_on_intervals, with_interval
 
 _NAMES = {
     "auroc": "AUROC",
@@ -125,15 +125,7 @@ def _numbers_table(
 
 
 def _cell(number: dict[str, Any] | None, *, signed: bool = False) -> str:
-    if number is None:
-        return "no threshold"
-    if number["value"] is None:
-        return "undefined"
-    form = "{:+.3f}" if signed else "{:.3f}"
-    if number["low"] is None:
-        return form.format(number["value"]) + " [undefined]"
-    value, low, high = (form.format(number[end]) for end in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return "no threshold" if number is None else with_interval(number, signed=signed)
 
 
 def _p(p: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from glcm_mae.evaluation.bootstrap import notes_on_intervals
+from glcm_mae.evaluation.bootstrap import notes_on_intervals, with_interval
 from glcm_mae.evaluation.evaluate import SEEN
 
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
@@ -83,13 +83,7 @@ def _table(corner: str, columns: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _cell(number: dict[str, Any] | None) -> str:
-    if number is None:
-        return ""
-    if number["value"] is None:
-        return "undefined"
-    if number["low"] is None:
-        return f"{number['value']:.3f} [undefined]"
-    return f"{number['value']:.3f} [{number['low']:.3f}, {number['high']:.3f}]"
+    return "" if number is None else with_interval(number)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

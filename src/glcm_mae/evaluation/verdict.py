@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from glcm_mae.evaluation.bootstrap import with_interval
+
 _SIGNIFICANT = 0.05
 
 
@@ -52,8 +54,7 @@ def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
     difference, p = arm["differences"]["auroc"], arm["tests"]["auroc"]["p_holm"]
     if difference["value"] is None or difference["low"] is None:
         return f"{name} cannot be compared with {reference}: the difference is undefined."
-    value, low, high = (f"{difference[end]:+.3f}" for end in ("value", "low", "high"))
-    shown = f"{value} [{low}, {high}]"
+    shown = with_interval(difference, signed=True)
     excludes = difference["low"] > 0 or difference["high"] < 0
     significant = p is not None and p < _SIGNIFICANT
     if excludes and significant:
@@ -79,12 +80,6 @@ def _beside(arms: dict[str, Any], own: list[str], baselines: list[str]) -> Itera
     if best is None or bar is None:
         return
     yield (
-        f"The best arm, {best}, has {_with_interval(found[best])}, the best baseline, {bar}, "
-        f"{_with_interval(found[bar])}: whether they differ, --reference {bar} tells."
+        f"The best arm, {best}, has {with_interval(found[best])}, the best baseline, {bar}, "
+        f"{with_interval(found[bar])}: whether they differ, --reference {bar} tells."
     )
-
-
-def _with_interval(auroc: dict[str, Any]) -> str:
-    if auroc["low"] is None:
-        return f"{auroc['value']:.3f}"
-    return f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"

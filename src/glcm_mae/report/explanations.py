@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glcm_mae.evaluation import patient_bootstrap
-from glcm_mae.evaluation.bootstrap import Interval
+from glcm_mae.evaluation import Interval, patient_bootstrap
 from glcm_mae.files import csv_text, write_atomically
 from glcm_mae.training.explain import SHARES, Explanations
 
