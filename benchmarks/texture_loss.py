@@ -160,7 +160,8 @@ def main() -> None:
         print_others(args.images, args.size, args.repeats, args.noise)
         return
     print(f"{args.images} images of {args.size} x {args.size}, 16 x 16 patches, 2 offsets, sigmoid "
-          f"of a thirtieth of a bin, {torch.get_num_threads()} threads ({_waiting()}),\n"
+          f"of a thirtieth of a bin, {torch.get_num_threads()} threads "
+          f"(OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}),\n"
           f"forward and backward, median of {args.repeats}")  # fmt: skip
     print(f"{'levels':8}{'form':12}{'seconds':>10}{'times':>10}{'peak MiB':>12}")
     for levels in (32, 256):
@@ -180,15 +181,11 @@ def main() -> None:
 
 def _in_own_process(form: str, levels: int, *more: str) -> dict[str, float]:
     command = [sys.executable, *sys.argv, *more, "--one", form, str(levels)]
-    environment = os.environ | {"OMP_WAIT_POLICY": _waiting()}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return json.loads(done.stdout)
-
-
-def _waiting() -> str:
-    """How torch's threads wait."""
-    return os.environ.get("OMP_WAIT_POLICY", "passive")
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":
+    if "OMP_WAIT_POLICY" not in os.environ:  # is read where torch is imported: start anew
+        environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
     main()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
-from glcm_mae.files import keep_inputs
+from glcm_mae.files import keep_inputs, write_atomically
 
 if TYPE_CHECKING:
     from glcm_mae.study import Failure
@@ -147,22 +147,29 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
 
 def explain(s: settings.ExplainSettings, recipe: str) -> str:
     """Show what a fine-tuned run goes by; see `glcm_mae.training.explain.explain`."""
-    from glcm_mae.evaluation import with_interval
-    from glcm_mae.report.explanations import faithfulness, write_explanations
+    from glcm_mae.report.explanations import explanation_files, faithfulness, in_words
     from glcm_mae.training.explain import explain
     from glcm_mae.training.finetuned import new_run
 
     _check_folder(s.out)
+    _check_apart(s.out, s.images)
     run = new_run(s)
     found = explain(s)
-    gain = faithfulness(found, s.seed).to_json()
+    measured = faithfulness(found, s.seed).to_json()
+    files = explanation_files(found)
     run.begin()
-    write_explanations(found, run.folder)
-    run.finish({"images": len(found.maps), "faithfulness": gain})
+    for name, content in files.items():
+        write_atomically(run.folder / name, content)
+    run.finish(
+        {
+            "images": len(found.maps),
+            "skipped": found.skipped,
+            "images_seen_in_training": found.seen,
+            "faithfulness": measured,
+        }
+    )
     return (
-        "To leave out first what the maps mark lowers the log-odds further than to leave out as "
-        f"many random patches, by {with_interval(gain, signed=True)} (mean over "
-        f"{len(found.maps)} images): above 0, the maps tell what the run goes by. The picture is "
+        f"{in_words(measured, len(found.maps))} The picture is "
         f"{run.folder / 'explanations.png'}, the values are in {run.folder / 'explanations.csv'}."
     )
 
@@ -382,7 +389,8 @@ def _compared(s: settings.EvaluateSettings, other: str) -> str:
                 n_resamples=s.n_resamples,
                 seed=s.seed,
             )["difference"]
-            lines.append(f"{name:21}{with_interval(d, signed=True)}")
+            missing = ": a class is missing" if d["value"] is None else ""
+            lines.append(f"{name:21}{with_interval(d, signed=True)}{missing}")
     return "\n".join(lines)
 
 
@@ -455,6 +463,13 @@ def _tell_of_file(encoder: str | None) -> None:
 def _check_folder(out: str) -> None:
     if Path(out).exists() and not Path(out).is_dir():
         raise UserError(f"{out} is a file: choose a folder with --out.")
+
+
+def _check_apart(out: str, images: str) -> None:
+    """Refuse to draw into a folder of images, where pictures would be taken for images."""
+    folder = Path(images).resolve()
+    if folder.is_dir() and folder in (Path(out).resolve(), *Path(out).resolve().parents):
+        raise UserError(f"out is {out}, in the folder of images {images}: choose another.")
 
 
 def _check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:

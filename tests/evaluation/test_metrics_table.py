@@ -52,6 +52,18 @@ def test_each_class_has_a_column(measured):
     assert "Intervals: 95%, 50 resamples of patients, seed 0." in lines
 
 
+def test_a_class_may_be_named_overall(measured):
+    metrics = measured(("good", "overall"), 1)
+    lines = format_table(metrics).splitlines()
+    assert lines[0].split() == ["by", "image", "overall", "good", "overall"]
+    brier = next(line for line in lines if line.startswith("brier"))
+    found = metrics["by_image"]
+    columns = (found["overall"], *found["per_class"].values())
+    assert [cell.strip() for cell in brier.split("  ") if cell.strip()] == [
+        *("brier", *(shown(column["brier"]) for column in columns))
+    ]
+
+
 def test_many_classes_stand_below_each_other(measured):
     names = tuple("abcdefghi")
     lines = format_table(measured(names, 1)).splitlines()

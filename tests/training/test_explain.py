@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from glcm_mae.cli import main
 from glcm_mae.data import read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import read_predictions
-from glcm_mae.settings import ExplainSettings
+from glcm_mae.settings import ExplainSettings, HardwareSettings
 from glcm_mae.training.explain import SHARES, explain
+from glcm_mae.training.finetune import finetune
 
 from ..test_cli import complaint
 from . import small
@@ -60,13 +62,16 @@ def test_the_command_writes_a_picture_and_a_table(
     words = ["explain", "--run", settings.run, "--images", settings.images, "--out", settings.out]
     assert main([*words, "--hardware.accelerator", "cpu"]) == 0
     told = capsys.readouterr()
-    assert "mean over 8 images" in told.out
+    assert "(mean over 8 images)" in told.out
     assert "were used in the training of" in told.err
     out = Path(settings.out)
     assert {file.name for file in out.iterdir()} == {
         *("settings.yaml", "explanations.csv", "explanations.png", "finished.json")
     }
-    assert small.facts(out)["images"] == 8
+    facts = small.facts(out)
+    assert (facts["images"], facts["skipped"]) == (8, 0)
+    assert 0 < facts["images_seen_in_training"] < 8
+    assert set(facts["faithfulness"]) == {"value", "low", "high"}
     assert "holds a run already" in complaint(capsys, *words)
 
 
@@ -91,3 +96,46 @@ def test_a_pretraining_has_no_answers(
     words = ("explain", "--images", settings.images, "--out", settings.out, "--run", encoder)
     assert f"{encoder} is no finished fine-tuning" in complaint(capsys, *words)
     assert not Path(settings.out).exists()
+
+
+def test_nothing_is_drawn_among_the_images(
+    settings: ExplainSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    (images / "a").mkdir(parents=True)
+    Image.new("L", (16, 16), 9).save(images / "a" / "explanations.png")
+    words = ("explain", "--run", settings.run, "--images")
+    for out in (images, images / "explained"):
+        said = complaint(capsys, *words, images, "--out", out)
+        assert f"out is {out}, in the folder of images {images}: choose another" in said
+    table = tmp_path / "table.csv"
+    table.write_text("path\nimages/a/explanations.png\n")
+    said = complaint(capsys, *words, table, "--out", images / "a")
+    assert "explanations.png, which is read" in said
+    assert [file.name for file in (images / "a").iterdir()] == ["explanations.png"]
+
+
+def test_skipped_images_are_counted(settings: ExplainSettings, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("L", (16, 16), ord(name[0])).save(images / name)
+    (images / "b.png").write_bytes(b"torn")
+    found = explain(replace(settings, images=str(images), on_error="skip"))
+    assert (len(found.maps), found.skipped, found.seen) == (2, 1, 0)
+
+
+def test_half_precision_is_used(settings: ExplainSettings) -> None:
+    half = HardwareSettings(accelerator="cpu", precision="bf16")
+    found, rough = explain(settings), explain(replace(settings, hardware=half))
+    torch.testing.assert_close(found.probabilities, rough.probabilities, atol=0.02, rtol=0)
+    assert not torch.allclose(found.probabilities, rough.probabilities, atol=1e-7)
+
+
+def test_a_single_patch_has_no_parts(
+    settings: ExplainSettings, manifest: Path, tmp_path: Path
+) -> None:
+    whole = small.model(patch_size=16)
+    run = finetune(small.finetuning(small.data(manifest), tmp_path / "whole", model=whole))
+    with pytest.raises(UserError, match=r"a single patch.* smaller model\.patch_size"):
+        explain(replace(settings, run=str(run)))

@@ -59,25 +59,22 @@ def format_table(metrics: dict[str, Any]) -> str:
     lines = []
     units = [(title, metrics[unit]) for unit, title in _UNITS.items() if metrics[unit]]
     for title, unit in units:
-        lines += _table(title, {"overall": unit["overall"], **unit["per_class"]})
+        lines += _table(title, [("overall", unit["overall"]), *unit["per_class"].items()])
         if unit["at_threshold"]:
-            called = {name: found["metrics"] for name, found in unit["at_threshold"].items()}
+            called = [(name, found["metrics"]) for name, found in unit["at_threshold"].items()]
             lines += [f"{title}, each class at the threshold of validation images:"]
             lines += _table("", called)
     return "\n".join([*lines, *_notes(metrics, [unit for _, unit in units])])
 
 
-def _table(corner: str, columns: dict[str, dict[str, Any]]) -> list[str]:
+def _table(corner: str, columns: list[tuple[str, dict[str, Any]]]) -> list[str]:
     """Lay out columns of numbers, as many as fit side by side, and an empty line below."""
     lines: list[str] = []
-    heads = list(columns)
-    for start in range(0, len(heads), _ACROSS):
-        shown = {head: columns[head] for head in heads[start : start + _ACROSS]}
-        names = list(dict.fromkeys(name for numbers in shown.values() for name in numbers))
-        rows = [[corner, *(" ".join(head.split()) for head in shown)]]
-        rows += [
-            [name, *(_cell(numbers.get(name)) for numbers in shown.values())] for name in names
-        ]
+    for start in range(0, len(columns), _ACROSS):
+        shown = columns[start : start + _ACROSS]
+        names = dict.fromkeys(name for _, numbers in shown for name in numbers)
+        rows = [[corner, *(" ".join(head.split()) for head, _ in shown)]]
+        rows += [[name, *(_cell(numbers.get(name)) for _, numbers in shown)] for name in names]
         lines += [*_aligned(rows), ""]
     return lines
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glcm_mae.evaluation import Interval, patient_bootstrap
-from glcm_mae.files import csv_text, write_atomically
+from glcm_mae.evaluation import Interval, patient_bootstrap, with_interval
+from glcm_mae.files import csv_text
 from glcm_mae.training.explain import SHARES, Explanations
 
 from .figures import png, show_image
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DRAWN = 16  # rows of a picture that one can still look at
-_COLUMNS = ("path", "label", "predicted", "probability", "row", "column", "log_odds")
+_COLUMNS = ("path", "label", "predicted", "probability", "row", "column", "fall")
 
 
 def faithfulness(found: Explanations, seed: int = 0) -> Interval:
@@ -47,8 +48,43 @@ def faithfulness(found: Explanations, seed: int = 0) -> Interval:
     return intervals["gain"]
 
 
-def write_explanations(found: Explanations, folder: Path) -> None:
-    """Write ``explanations.csv``, a row for each patch of each image, and ``explanations.png``.
+def in_words(measured: Mapping[str, Any], images: int) -> str:
+    """Say whether the maps tell what a classifier goes by.
+
+    Parameters
+    ----------
+    measured : mapping
+        What `faithfulness` has found, as `Interval.to_json` gives it.
+    images : int
+        How many there are.
+
+    Returns
+    -------
+    str
+        A sentence.
+
+    Examples
+    --------
+    >>> in_words({"value": 1.2, "low": 0.9, "high": 1.5}, 8)
+    'The maps tell what the run goes by: without the patches that they mark the log-odds of its \
+answer are lower than without as many random ones, by 1.200 [0.900, 1.500] (mean over 8 images).'
+    """
+    low, high = measured["low"], measured["high"]
+    if low is not None and low > 0:
+        verdict = "The maps tell what the run goes by"
+    elif high is not None and high < 0:
+        verdict = "The maps are wrong"
+    else:
+        verdict = "Whether the maps tell what the run goes by is not decided"
+    fall = with_interval(measured)
+    return (
+        f"{verdict}: without the patches that they mark the log-odds of its answer are lower than "
+        f"without as many random ones, by {fall} (mean over {images} image{'s' * (images != 1)})."
+    )
+
+
+def explanation_files(found: Explanations) -> dict[str, str | bytes]:
+    """Write a row for each patch of each image, and draw what can be looked at.
 
     Of many images, 16 are drawn, evenly spread.
 
@@ -56,16 +92,21 @@ def write_explanations(found: Explanations, folder: Path) -> None:
     ----------
     found : Explanations
         What was found.
-    folder : Path
-        Where.
+
+    Returns
+    -------
+    dict
+        The content of ``explanations.csv`` and of ``explanations.png``.
     """
     rows = (
         (record.name, record.label or "", *_answer(found, n), *place, value)
         for n, record in enumerate(found.manifest.records)
         for place, value in np.ndenumerate(found.maps[n].numpy())
     )
-    write_atomically(folder / "explanations.csv", csv_text(_COLUMNS, rows))
-    write_atomically(folder / "explanations.png", _picture(found))
+    return {
+        "explanations.csv": csv_text(_COLUMNS, rows),
+        "explanations.png": _picture(found),
+    }
 
 
 def _answer(found: Explanations, n: int) -> tuple[str, float]:
@@ -85,10 +126,10 @@ def _picture(found: Explanations) -> bytes:
     for (picture, overlay, test), n in zip(axes, drawn, strict=True):
         record, (name, probability) = found.manifest.records[n], _answer(found, n)
         show_image(picture, found.pixels[n])
-        picture.set_title(Path(record.name).name, fontsize=8)
+        picture.set_title(Path(record.name).name, fontsize=8, parse_math=False)
         _show_map(overlay, found, n)
         label = f", labelled {record.label}" if record.label not in (None, name) else ""
-        overlay.set_title(f"{name} {probability:.2f}{label}", fontsize=8)
+        overlay.set_title(f"{name} {probability:.2f}{label}", fontsize=8, parse_math=False)
         _show_test(test, found, n)
     axes[0, 2].legend(
         fontsize=7, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
-
-from torch import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 
 def png(figure: Figure, dpi: int, **options: Any) -> bytes:
@@ -29,7 +29,9 @@ def png(figure: Figure, dpi: int, **options: Any) -> bytes:
     bytes
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # which the font lacks: a box is drawn
+        figure.savefig(buffer, format="png", dpi=dpi, **options)
     return buffer.getvalue()
 
 

@@ -82,7 +82,7 @@ class ExplainSettings:
         Side of the square that is left out, in patches: an odd number. Of 8 x 8 patches, single
         ones make the truest maps (docs/results.md); where an image has many, one may tell little.
     seed : int
-        Fixes the random orders that the maps are compared with.
+        Fixes the random orders that the maps are compared with, and the bootstrap.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     on_error : str

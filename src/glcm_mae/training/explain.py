@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
+from glcm_mae.files import keep_inputs
 from glcm_mae.models import log_odds_without, occlusion_maps
 from glcm_mae.settings import ExplainSettings
 
@@ -17,7 +18,7 @@ from .fabric import launch
 from .finetuned import Finetuned, read_finetuned, read_others
 from .progress import Meter
 
-_BATCH = 8  # images at a time, each of which goes through the encoder a hundred times
+_BATCH = 4  # images at a time, each of which goes through the encoder a hundred times
 _ORDERS = 5
 
 SHARES = tuple(tenth / 10 for tenth in range(10))
@@ -43,6 +44,10 @@ class Explanations:
     by_map, at_random : Tensor, (B, len(SHARES))
         Log-odds of this class without `SHARES` of the patches: those of the highest values in the
         map, and random ones (mean over several orders).
+    skipped : int
+        How many images could not be read.
+    seen : int or None
+        How many of them the run was trained on; None if that is unknown.
     """
 
     pixels: Tensor
@@ -52,6 +57,8 @@ class Explanations:
     maps: Tensor
     by_map: Tensor
     at_random: Tensor
+    skipped: int
+    seen: int | None
 
     @property
     def gains(self) -> Tensor:
@@ -88,22 +95,43 @@ def explain(settings: ExplainSettings) -> Explanations:
         raise UserError(f"seed is {settings.seed}: set it from 0 to {2**32 - 1}.")
     run = read_finetuned(Path(settings.run))
     _check_window(settings.window, run.grid)
-    images, _ = read_others(run, settings, settings.n_images)
+    images, seen = read_others(run, settings, settings.n_images)
+    drawn = Path(settings.out) / "explanations.png"
+    keep_inputs(drawn, [record.path for record in images.manifest.records])
     fabric = launch(settings.hardware)
     run.model.to(fabric.device).eval()
     generator = torch.Generator().manual_seed(settings.seed)
+    chances = torch.rand(len(images), _ORDERS, run.grid[0] * run.grid[1], generator=generator)
     parts = []
     with Meter("leaving patches out", len(images)) as meter, fabric.autocast():
-        for pixels in images.pixels.split(_BATCH):
-            parts.append(_explained(run, pixels.to(fabric.device), settings.window, generator))
-            meter.advance(images=len(pixels))
-    together = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    return Explanations(images.pixels, images.manifest, run.classes, *together)
+        for batch in zip(images.pixels.split(_BATCH), chances.split(_BATCH), strict=True):
+            pixels, chance = (part.to(fabric.device) for part in batch)
+            parts.append(_explained(run, pixels, settings.window, chance))
+            meter.advance(images=len(pixels), by=len(pixels))
+    probabilities, maps, by_map, at_random = (
+        torch.cat(part).cpu() for part in zip(*parts, strict=True)
+    )
+    return Explanations(
+        images.pixels,
+        images.manifest,
+        run.classes,
+        probabilities,
+        maps,
+        by_map,
+        at_random,
+        images.skipped,
+        seen,
+    )
 
 
 def _check_window(window: int, grid: tuple[int, int]) -> None:
     if window < 1 or window % 2 == 0:
         raise UserError(f"window is {window}: set it to an odd number of patches.")
+    if max(grid) == 1:
+        raise UserError(
+            "an image of this run is a single patch, of which no part can be left out: explain a "
+            "run with a smaller model.patch_size."
+        )
     if window >= max(grid):
         raise UserError(
             f"window is {window}, and an image has {grid[0]} x {grid[1]} patches: set it lower, "
@@ -113,9 +141,12 @@ def _check_window(window: int, grid: tuple[int, int]) -> None:
 
 @torch.no_grad()
 def _explained(
-    run: Finetuned, pixels: Tensor, window: int, generator: torch.Generator
+    run: Finetuned, pixels: Tensor, window: int, chances: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the probabilities, the maps, and the log-odds without patches by map and by chance."""
+    """Return the probabilities, the maps, and the log-odds without patches by map and at random.
+
+    The random orders are those of ``chances``, (B, orders, N).
+    """
 
     def classify(images: Tensor, keep: Tensor) -> Tensor:
         return run.model(images, keep).double()
@@ -125,9 +156,8 @@ def _explained(
     maps = occlusion_maps(classify, pixels, run.grid, classes, window)
     by_value = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     by_map = log_odds_without(classify, pixels, classes, by_value, SHARES)
-    chances = torch.rand(_ORDERS, *by_value.shape, generator=generator).to(pixels.device)
     at_random = [
         log_odds_without(classify, pixels, classes, chance.argsort(dim=1), SHARES)
-        for chance in chances
+        for chance in chances.unbind(dim=1)
     ]
     return probabilities, maps, by_map, torch.stack(at_random).mean(dim=0)
