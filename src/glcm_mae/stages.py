@@ -176,8 +176,6 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
 
 def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     """Draw what a model makes of images; see `glcm_mae.report.pictures`."""
-    import numpy as np
-
     from glcm_mae.data import read_manifest
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
@@ -196,8 +194,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     model = load_run(Path(s.run))
     manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)
     keep_inputs(s.out, [s.data.images, *(record.path for record in manifest.records)])
-    spread = np.linspace(0, len(manifest) - 1, min(s.n_images, len(manifest))).astype(int)
-    images = read_images(s.data, manifest.subset(spread))
+    images = read_images(s.data, manifest.spread(s.n_images))
     check_fits(read_config(Path(s.run)), s.data, images, s.run)
     redrawn = redraw(model, images.pixels, s.mask_ratio, s.seed)
     draw_reconstructions(redrawn, Path(s.out))

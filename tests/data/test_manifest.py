@@ -184,6 +184,14 @@ def test_a_relative_source_can_be_written_anywhere(
     assert read_manifest("manifest.csv").records[0].path.samefile(tmp_path / "images/a.png")
 
 
+def test_a_few_images_are_spread_over_the_set(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{n}.png" for n in range(9)))
+    manifest = read_manifest(tmp_path)
+    assert names_of(manifest.spread(3), tmp_path) == ["0.png", "4.png", "8.png"]
+    assert names_of(manifest.spread(1), tmp_path) == ["0.png"]
+    assert manifest.spread(100) == manifest
+
+
 def test_a_subset_keeps_the_class_numbers(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/2.png", "c/3.png")
     part = read_manifest(tmp_path).subset(np.array([2, 1]))

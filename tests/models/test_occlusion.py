@@ -17,7 +17,8 @@ GRID = (3, 4)
 
 def adds_up(images, keep):
     """Two classes; the log-odds of the second are the sum of the kept pixels (B, 1, 3, 4)."""
-    total = images.flatten(1).gather(1, keep).sum(dim=1)
+    pixels = images.flatten(1)
+    total = (pixels if keep is None else pixels.gather(1, keep)).sum(dim=1)
     return torch.stack([torch.zeros_like(total), total], dim=1)
 
 

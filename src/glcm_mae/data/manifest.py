@@ -95,6 +95,22 @@ class Manifest:
         """
         return replace(self, records=tuple(self.records[int(index)] for index in indices))
 
+    def spread(self, at_most: int) -> Manifest:
+        """Pick some images, evenly spread over the set.
+
+        Parameters
+        ----------
+        at_most : int
+            How many; all of them where there are no more.
+
+        Returns
+        -------
+        Manifest
+            These images, with the same classes.
+        """
+        count = min(at_most, len(self))
+        return self.subset(np.linspace(0, len(self) - 1, count).astype(int))
+
     def write(self, path: str | Path) -> None:
         """Write the manifest as CSV, which `read_manifest` reads back.
 

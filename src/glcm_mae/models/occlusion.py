@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Classify = Callable[[Tensor, Tensor], Tensor]
-"""Maps images (B, C, H, W) and the patches to keep (B, K) to logits (B, classes)."""
+Classify = Callable[[Tensor, Tensor | None], Tensor]
+"""Maps images (B, C, H, W) and the patches to keep (B, K), or None for all, to logits."""
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def occlusion_maps(
         Above 0 where a patch speaks for the class, below where it speaks against.
     """
     reach = window // 2
-    whole = log_odds(classify(images, _every(images, grid)), classes)
+    whole = log_odds(classify(images, None), classes)
     fall = images.new_zeros(len(images), *grid)
     times = images.new_zeros(grid)
     for row, column in itertools.product(*map(range, grid)):
@@ -113,7 +113,3 @@ def log_odds_without(
     counts = [min(round(share * n), n - 1) for share in shares]
     odds = [log_odds(classify(images, order[:, count:]), classes) for count in counts]
     return torch.stack(odds, dim=1)
-
-
-def _every(images: Tensor, grid: tuple[int, int]) -> Tensor:
-    return torch.arange(grid[0] * grid[1], device=images.device).expand(len(images), -1)

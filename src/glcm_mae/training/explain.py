@@ -148,10 +148,10 @@ def _explained(
     The random orders are those of ``chances``, (B, orders, N).
     """
 
-    def classify(images: Tensor, keep: Tensor) -> Tensor:
+    def classify(images: Tensor, keep: Tensor | None) -> Tensor:
         return run.model(images, keep).double()
 
-    probabilities = run.model(pixels).double().softmax(dim=1)
+    probabilities = classify(pixels, None).softmax(dim=1)
     classes = probabilities.argmax(dim=1)
     maps = occlusion_maps(classify, pixels, run.grid, classes, window)
     by_value = maps.flatten(1).argsort(dim=1, descending=True, stable=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from glcm_mae.data import Manifest, UnreadableImage, read_manifest
@@ -150,9 +149,8 @@ def read_others(
             f"{s.images} has the class {others[0]!r}, which {run.folder} does not know: name the "
             f"classes as there, {', '.join(run.classes)}, or leave the labels out."
         )
-    if at_most is not None and at_most < len(manifest):
-        manifest = manifest.subset(np.linspace(0, len(manifest) - 1, at_most).astype(int))
-    images = _read(data, manifest, run.folder)
+    wanted = manifest if at_most is None else manifest.spread(at_most)
+    images = _read(data, wanted, run.folder)
     seen = refuse_seen(str(run.folder), _of_strangers(images), range(len(images)), allow=True)
     if seen:
         print(
