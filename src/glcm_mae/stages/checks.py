@@ -1,0 +1,33 @@
+"""What is refused before a stage begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glcm_mae import settings
+from glcm_mae.errors import UserError
+
+
+def check_folder(out: str) -> None:
+    """Refuse a file in the place of a run's folder."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UserError(f"{out} is a file: choose a folder with --out.")
+
+
+def check_apart(out: str, images: str) -> None:
+    """Refuse to draw into a folder of images, where pictures would be taken for images."""
+    folder = Path(images).resolve()
+    if folder.is_dir() and folder in (Path(out).resolve(), *Path(out).resolve().parents):
+        raise UserError(f"out is {out}, in the folder of images {images}: choose another.")
+
+
+def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
+    """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
+    from glcm_mae.data.images import check_image_size
+
+    if out:
+        check_folder(out)
+    check_image_size(settings.height_and_width(data.image_size))
+    for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
+        if not 0 <= value < 2**32:
+            raise UserError(f"{name} is {value}: set it from 0 to {2**32 - 1}.")

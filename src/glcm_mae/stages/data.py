@@ -1,0 +1,95 @@
+"""The stages that look after a data set: audit, split, list."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from glcm_mae import settings
+from glcm_mae.errors import UserError
+from glcm_mae.files import keep_inputs
+from glcm_mae.stages.checks import check_folder
+
+
+def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
+    """Audit a data set; see `glcm_mae.audit`. The code is 1 if a split would leak."""
+    from glcm_mae.audit import check, format_audit, write_audit
+    from glcm_mae.data import read_manifest
+    from glcm_mae.training.progress import Meter
+
+    _check_folds(s.folds, s.seed)
+    if s.out is not None:
+        check_folder(s.out)
+    manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True)
+    with Meter("reading images", len(manifest)) as meter:
+        audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
+    report = format_audit(audit, colour=sys.stdout.isatty())
+    if s.out is not None:
+        folder = Path(s.out)
+        write_audit(audit, folder)
+        report += f"\nWritten: {folder / 'audit.html'}, {folder / 'audit.json'}"
+    return report, int(audit.leaks)
+
+
+def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
+    """Split a data set by patient and copies; see `glcm_mae.data.splits`."""
+    import numpy as np
+
+    from glcm_mae.data import read_manifest
+    from glcm_mae.data.duplicates import duplicate_groups
+    from glcm_mae.data.groups import joined_groups
+    from glcm_mae.data.splits import holdout, with_split
+    from glcm_mae.training.progress import Meter
+
+    _check_folds(s.folds, s.seed)
+    out = _csv(s.out)
+    manifest = read_manifest(s.images, s.patient_regex, s.plane)
+    keep_inputs(out, [s.images, *(record.path for record in manifest.records)])
+    given = any(record.split for record in manifest.records)
+    if given and s.method == "kfold":
+        raise UserError(
+            f"{s.images} gives a split, which folds would override: take the method holdout, or a "
+            "manifest without the column split."
+        )
+    with Meter("reading images", len(manifest)) as meter:
+        copies = duplicate_groups(manifest, lambda _: meter.advance(images=1))
+    groups = joined_groups(manifest.patients, copies)
+    folds = range(s.folds) if s.method == "kfold" else [s.fold]
+    lines = []
+    for fold in folds:
+        split = holdout(manifest, s.folds, fold, s.seed, groups)
+        path = out.with_stem(f"{out.stem}-fold{fold}") if s.method == "kfold" else out
+        with_split(manifest, split).write(path)
+        sizes = ", ".join(f"{len(getattr(split, n))} {n}" for n in ("train", "val", "test"))
+        lines.append(f"{path}: {sizes}")
+    held = len(manifest) - len(np.unique(copies))
+    patients = f"{len(np.unique(manifest.patients))} patients" * manifest.has_patients
+    lines.append(
+        f"{len(manifest)} images in {len(np.unique(groups))} groups that stay together "
+        f"({patients or 'no patients known'}, {held} images copies of others), seed {s.seed}."
+    )
+    return "\n".join(lines)
+
+
+def data_manifest(s: settings.DataManifestSettings, recipe: str) -> str:
+    """Build a manifest; see `glcm_mae.data.listing`."""
+    from glcm_mae.data.listing import build_manifest
+
+    out = _csv(s.out)
+    manifest, told = build_manifest(**{**vars(s), "out": out})
+    manifest.write(out)
+    return f"{out} lists {told} Next: glcm-mae data check {shlex.quote(s.out)}"
+
+
+def _csv(out: str) -> Path:
+    if not out.lower().endswith(".csv"):
+        raise UserError(f"out is {out}: give it a name that ends in .csv.")
+    return Path(out)
+
+
+def _check_folds(folds: int, seed: int) -> None:
+    if folds < 3:
+        raise UserError(f"folds is {folds}: set it to 3 or more (one to test, one to validate).")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed is {seed}: set it from 0 to {2**32 - 1}.")

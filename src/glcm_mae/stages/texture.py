@@ -1,0 +1,34 @@
+"""The stages that measure texture itself."""
+
+from __future__ import annotations
+
+import sys
+
+from glcm_mae import settings
+from glcm_mae.files import keep_inputs
+
+
+def features(s: settings.FeaturesSettings, recipe: str) -> str:
+    """Measure the texture of images; see `glcm_mae.measurement`."""
+    from glcm_mae.measurement import images_to_measure, write_features
+    from glcm_mae.training.progress import Meter
+
+    manifest = images_to_measure(s)
+    keep_inputs(s.out, [s.images, *(record.path for record in manifest.records)])
+    with Meter("measuring texture", len(manifest)) as meter:
+        done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
+    for name, reason in done.skipped:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
+    return f"{done.measured} measured.{empty} The features lie in {s.out}."
+
+
+def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:
+    """Draw a map of texture; see `glcm_mae.report.texture_map`."""
+    from glcm_mae.measurement import check_out, feature_map
+    from glcm_mae.report.texture_map import MAP_ENDINGS, write_map
+
+    check_out(s.out, MAP_ENDINGS)
+    keep_inputs(s.out, [s.image])
+    write_map(feature_map(s), s)
+    return f"The map of {s.feature} lies in {s.out}."

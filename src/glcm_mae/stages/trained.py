@@ -1,0 +1,91 @@
+"""The stages that take up a finished run: classify, explain, draw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from glcm_mae import settings
+from glcm_mae.errors import UserError
+from glcm_mae.files import keep_inputs, write_atomically
+from glcm_mae.stages.checks import check_apart, check_folder, check_shared
+from glcm_mae.stages.evaluation import evaluated
+from glcm_mae.stages.process import leads
+
+
+def predict(s: settings.PredictSettings, recipe: str) -> str:
+    """Classify other images; see `glcm_mae.training.predict.predict`."""
+    from glcm_mae.training.predict import predict
+
+    check_folder(s.out)
+    run = predict(s)
+    if not leads():
+        return ""
+    unlabelled = json.loads((run / "finished.json").read_text(encoding="utf-8"))["unlabelled"]
+    if unlabelled:
+        return (
+            f"The predictions lie in {run / 'predictions.csv'}. They are not measured: "
+            f"{unlabelled} of the images have no label."
+        )
+    return evaluated(run)
+
+
+def explain(s: settings.ExplainSettings, recipe: str) -> str:
+    """Show what a fine-tuned run goes by; see `glcm_mae.training.explain.explain`."""
+    from glcm_mae.report.explanations import explanation_files, faithfulness, in_words
+    from glcm_mae.training.explain import explain
+    from glcm_mae.training.finetuned import new_run
+
+    check_folder(s.out)
+    check_apart(s.out, s.images)
+    run = new_run(s)
+    found = explain(s)
+    measured = faithfulness(found, s.seed).to_json()
+    files = explanation_files(found)
+    run.begin()
+    for name, content in files.items():
+        write_atomically(run.folder / name, content)
+    run.finish(
+        {
+            "images": len(found.maps),
+            "skipped": found.skipped,
+            "images_seen_in_training": found.seen,
+            "faithfulness": measured,
+        }
+    )
+    return (
+        f"{in_words(measured, len(found.maps))} The picture is "
+        f"{run.folder / 'explanations.png'}, the values are in {run.folder / 'explanations.csv'}."
+    )
+
+
+def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
+    """Draw what a model makes of images; see `glcm_mae.report.pictures`."""
+    from glcm_mae.data import read_manifest
+    from glcm_mae.models import read_config
+    from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
+    from glcm_mae.training.encoders import check_fits, check_run
+    from glcm_mae.training.inputs import read_images
+    from glcm_mae.training.pretraining import load_run
+
+    if s.n_images < 1:
+        raise UserError(f"n_images is {s.n_images}: set it to 1 or more.")
+    if not 0 < s.mask_ratio < 1:
+        raise UserError(f"mask_ratio is {s.mask_ratio}: set it between 0 and 1.")
+    if not s.out.lower().endswith(".png"):
+        raise UserError(f"out is {s.out}: give it a name that ends in .png.")
+    check_shared(s.seed, s.data)
+    check_run(s.run, s.data)
+    model = load_run(Path(s.run))
+    manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)
+    keep_inputs(s.out, [s.data.images, *(record.path for record in manifest.records)])
+    images = read_images(s.data, manifest.spread(s.n_images))
+    check_fits(read_config(Path(s.run)), s.data, images, s.run)
+    redrawn = redraw(model, images.pixels, s.mask_ratio, s.seed)
+    draw_reconstructions(redrawn, Path(s.out))
+    kept = kept_texture(redrawn)
+    return (
+        f"Redrawn patches have {kept['contrast']:.2f} of the true ones' local contrast (1 is "
+        f"right) and a GLCM at a distance of {kept['glcm_distance']:.2f} (0 is the same, 1 has "
+        f"nothing in common). The picture is {s.out}."
+    )

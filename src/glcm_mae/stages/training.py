@@ -1,0 +1,126 @@
+"""The stages that train, and what each suggests to run next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+from glcm_mae import settings
+from glcm_mae.stages.checks import check_shared
+from glcm_mae.stages.evaluation import evaluated
+from glcm_mae.stages.process import leads
+
+
+def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
+    """Pre-train; see `glcm_mae.training.pretrain.pretrain`."""
+    from glcm_mae.training.pretrain import pretrain
+
+    check_shared(s.seed, s.data, s.out)
+    run = pretrain(s)
+    if not leads():
+        return ""
+    # Without a held-out fold all these images have been seen: what is tested must be others.
+    tested = s.data.images if s.data.fold is not None else "LABELLED_IMAGES"
+    folder = shlex.quote(str(run))
+    return (
+        f"The encoder lies in {run}. Next: glcm-mae probe{recipe} --encoder {folder} "
+        f"{_as_read(s.data, tested)} --out OUT, or finetune in its place, or glcm-mae reconstruct "
+        f"--run {folder} {_as_read(s.data, s.data.images)} --out PICTURE.png"
+    )
+
+
+def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
+    """Fine-tune and evaluate; see `glcm_mae.training.finetune.finetune`."""
+    from glcm_mae.training.finetune import finetune
+
+    check_shared(s.seed, s.data, s.out)
+    _tell_of_file(s.encoder)
+    run = finetune(s)
+    if not leads():
+        return ""
+    if s.encoder is None:
+        return f"{evaluated(run)} Next: the same with --encoder, into another --out."
+    network = "".join(f" {option}" for option in _network_of(run, s))
+    return (
+        f"{evaluated(run)} Next: the same without --encoder, the control that it must beat, into "
+        f"another --out{' and, for the same network, with' * bool(network)}{network}."
+    )
+
+
+def probe(s: settings.ProbeSettings, recipe: str) -> str:
+    """Probe and evaluate; see `glcm_mae.training.probe.probe`."""
+    from glcm_mae.training.probe import probe
+
+    check_shared(s.seed, s.data, s.out)
+    _tell_of_file(s.encoder)
+    run = probe(s)
+    if not leads():
+        return ""
+    if s.encoder is None:
+        return f"{evaluated(run)} Next: the same with --encoder, into another --out."
+    data = _as_read(s.data, s.data.images)
+    shape = [] if Path(s.encoder).is_dir() else _changed("model", s.model)
+    encoder = " ".join([f"--encoder {shlex.quote(s.encoder)}", *shape])
+    finetune = f"glcm-mae finetune{recipe} {encoder} {data} --out OUT"
+    return f"{evaluated(run)} Next: {finetune}"
+
+
+def baseline(s: settings.BaselineSettings, recipe: str) -> str:
+    """Classify by hand-made features and evaluate; see `glcm_mae.study.baselines`."""
+    from glcm_mae.study.baselines import baseline
+
+    check_shared(s.seed, s.data, s.out)
+    run = baseline(s)
+    data = _as_read(s.data, s.data.images)
+    return f"{evaluated(run)} Next: glcm-mae probe --encoder RUN {data} --out OUT must beat this."
+
+
+def _as_read(data: settings.DataSettings, images: str) -> str:
+    """Write the options that read other images as these, leaving defaults out."""
+    return " ".join(_changed("data", replace(data, images=images)))
+
+
+def _changed(group: str, values: settings.DataSettings | settings.ModelSettings) -> list[str]:
+    """Write the options of a group of settings that are no defaults."""
+    options = []
+    for field in fields(values):
+        value = getattr(values, field.name)
+        if value != field.default:
+            text = str(list(value) if isinstance(value, tuple) else value)
+            options.append(f"--{group}.{field.name} {shlex.quote(text)}")
+    return options
+
+
+def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
+    """Write the options that give random weights the network of a run, leaving out what is so."""
+    import torch
+
+    from glcm_mae.models import read_config
+    from glcm_mae.training.encoders import encoder_config
+
+    own = read_config(run)
+    nothing = torch.zeros(own.in_chans)
+    asked = encoder_config(s.model, s.data, own.in_chans, nothing, nothing)
+    names = ("patch_size", "embed_dim", "depth", "num_heads")
+    return [
+        f"--model.{name} {getattr(own, name)}"
+        for name in names
+        if getattr(own, name) != getattr(asked, name)
+    ]
+
+
+def _tell_of_file(encoder: str | None) -> None:
+    """Say what is lost where the weights of a run are given in the place of its folder."""
+    from glcm_mae.models import run_of
+
+    if encoder is None or Path(encoder).is_dir() or not leads():
+        return
+    run = run_of(Path(encoder))
+    if run is not None:
+        print(
+            f"Of {encoder} the weights alone are used, with a mean and deviation from these "
+            f"images: for those of its training, give the folder {run}.",
+            file=sys.stderr,
+        )
