@@ -14,10 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from glcm_mae.cli import main
-from glcm_mae.data import make_phantom, write_phantom
 from glcm_mae.training.run import Run
 
-from .test_cli import TINY, complaint
+from .commands import TINY, complaint
 
 Capsys = pytest.CaptureFixture[str]
 Images = Callable[..., Path]
@@ -64,12 +63,6 @@ def state(folder: Path) -> dict[str, str]:
         for file in folder.rglob("*")
         if file.is_file()
     }
-
-
-@pytest.fixture(scope="module")
-def phantom(tmp_path_factory) -> Path:
-    """Manifest of 36 simulated images: 3 classes, 6 patients each."""
-    return write_phantom(make_phantom(6, 2, size=32), tmp_path_factory.mktemp("phantom"))
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from glcm_mae.texture import (
     volume_features,
 )
 
-from ..test_cli import complaint
+from ..commands import complaint
 
 Capsys = pytest.CaptureFixture[str]
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from PIL import Image
 from glcm_mae.cli import main
 from glcm_mae.texture import directions, fixed_bin_number, fixed_bin_size, texture_map
 
-from ..test_cli import complaint
+from ..commands import complaint
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from glcm_mae.study.baselines import (
 )
 from glcm_mae.texture import directions, glcm_features, graycomatrix
 
-from ..test_cli import complaint
+from ..commands import complaint
 
 KINDS: tuple[BaselineKind, ...] = (
     "glcm_logistic",

@@ -31,7 +31,7 @@ from glcm_mae.training import probe as probing
 from glcm_mae.training.encoders import encoder_or_random
 from glcm_mae.training.inputs import read_images
 
-from ..test_cli import complaint
+from ..commands import complaint
 
 ARMS = "random,mse,texture_prediction"
 

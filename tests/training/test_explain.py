@@ -15,7 +15,7 @@ from glcm_mae.settings import ExplainSettings, HardwareSettings
 from glcm_mae.training.explain import SHARES, explain
 from glcm_mae.training.finetune import finetune
 
-from ..test_cli import complaint
+from ..commands import complaint
 from . import small
 
 

@@ -16,7 +16,7 @@ from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, PredictSettings
 from glcm_mae.training.predict import predict
 
-from ..test_cli import complaint
+from ..commands import complaint
 from . import small
 
 

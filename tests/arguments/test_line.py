@@ -1,0 +1,125 @@
+"""A command line in, settings out; whatever is wrong with it in a sentence."""
+
+import pytest
+
+from glcm_mae import arguments, settings
+from glcm_mae.arguments import parse
+
+from ..commands import NEEDED, complaint, printed_config
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], ["no command", "pretrain, finetune, probe", "--help"]),
+        (["pretain"], ["pretain is no command", "did you mean pretrain?"]),
+        (["--data.images", "x", "pretrain"], ["--data.images is no command"]),
+        (["pretrain"], ["pretrain needs --data.images and --out"]),
+        (["pretrain", "--out", "x"], ["pretrain needs --data.images:"]),
+        (["pretrain", "--out", "", "--data.images", "x"], ["pretrain needs --out:"]),
+        (["pretrain", *NEEDED, "--otu", "x"], ["--otu is no setting", "did you mean out?"]),
+        (["pretrain", *NEEDED, "--epochs", "3"], ["did you mean optimizer.epochs?"]),
+        # No abbreviations: tomorrow they may mean another setting.
+        (["pretrain", *NEEDED, "--optimizer.epoch", "3"], ["did you mean optimizer.epochs?"]),
+        (["pretrain", *NEEDED, "--data", "x"], ["data is a group", "data.images, data.image_size"]),
+        (["pretrain", *NEEDED, "more"], ["more is no option", "--name value"]),
+        (["pretrain", "-s", "3"], ["-s is no option", "--name value"]),
+        (["pretrain", *NEEDED, "--seed"], ["--seed has no value"]),
+        (["pretrain", "--out", "--seed", "3"], ["--out has no value"]),
+        (["pretrain", "--config"], ["--config has no value"]),
+    ],
+)
+def test_wrong_words(words, said, capsys):
+    sentence = complaint(capsys, *words)
+    assert all(part in sentence for part in said), sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--optimizer.epochs", "abc"], "--optimizer.epochs takes int, not 'abc'."),
+        (["--optimizer.epochs", "null"], "--optimizer.epochs takes int, not 'null'."),
+        (["--optimizer.base-lr=x"], "--optimizer.base_lr takes float, not 'x'."),
+        (["--mask_ratio", "nan"], "--mask_ratio takes float, not 'nan'."),
+        (["--model.depth", "2.5"], "--model.depth takes int | null, not '2.5'."),
+        (["--resume", "perhaps"], "--resume takes true | false, not 'perhaps'."),
+        (["--data.resize", "fit"], "--data.resize takes none | crop | pad | stretch, not 'fit'."),
+        (
+            ["--data.window", "[1]"],
+            "--data.window takes [float, float] | lung | soft_tissue | bone | file | null, "
+            "not '[1]'.",
+        ),
+        (["--data.image_size", "[8]"], "--data.image_size takes int | [int, int], not '[8]'."),
+        (
+            ["--objective.texture.offsets", "[0,1]"],
+            "--objective.texture.offsets takes [[int, int], ...], not '[0,1]'.",
+        ),
+    ],
+)
+def test_wrong_values(words, said, capsys):
+    assert complaint(capsys, "pretrain", *NEEDED, *words) == said
+
+
+def test_first_needed_setting_needs_no_name():
+    bare = parse(["pretrain", "--seed", "3", "scans", "-o", "run"])[1]
+    named = parse(["pretrain", "--data.images", "scans", "--out", "run", "--seed", "3"])[1]
+    assert bare == named
+
+
+def test_commands_of_two_words(monkeypatch, capsys):
+    monkeypatch.setitem(arguments.COMMANDS, "set check", settings.EvaluateSettings)
+    monkeypatch.setitem(arguments.COMMANDS, "set split", settings.EvaluateSettings)
+    command, values, _ = parse(["set", "check", "table.csv"])
+    assert (command, values.predictions) == ("set check", "table.csv")
+    for words, said in [
+        (["set"], "set is no command"),
+        (["set", "chek"], "set chek is no command (did you mean set check?)"),
+    ]:
+        sentence = complaint(capsys, *words)
+        assert sentence == f"{said}: give one of set check, set split, or --help."
+    with pytest.raises(SystemExit):
+        parse(["set", "--help"])
+    assert "set split" in capsys.readouterr().out
+
+
+def test_values_are_read_by_their_type(capsys):
+    config = printed_config(
+        capsys,
+        "pretrain",
+        *NEEDED,
+        *("--data.window", "[-100,300]", "--augment.crop_scale=[0.5, 1.0]"),
+        *("--optimizer.clip", "null", "--optimizer.base-lr", "1e-3", "--seed=3"),
+        *("--data.image-size", "[64,32]", "--objective.texture.offsets", "[[0,1],[1,-1]]"),
+        *("--data.patient_regex", r"^([a-z]+\d+)", "--on-error", "skip", "--resume"),
+    )
+    assert config["data"]["window"] == [-100, 300]
+    assert config["augment"]["crop_scale"] == [0.5, 1.0]
+    assert config["optimizer"]["clip"] is None
+    assert config["optimizer"]["base_lr"] == 1e-3
+    assert config["seed"] == 3
+    assert config["data"]["image_size"] == [64, 32]
+    assert config["objective"]["texture"]["offsets"] == [[0, 1], [1, -1]]
+    assert config["data"]["patient_regex"] == r"^([a-z]+\d+)"
+    assert config["data"]["on_error"] == "skip"
+    assert config["resume"] is True
+
+
+def test_the_next_command_keeps_the_recipe() -> None:
+    given = ["probe", "--config", "demo", "--data.images", "x", "--out", "y"]
+    assert parse(given)[2] == " --config demo"
+
+
+def test_a_list_of_words_needs_no_brackets() -> None:
+    shared = ["compare", "images", "--out", "o"]
+    winning = "data.window=[0,200],seed=1"
+    _, settings, _ = parse([*shared, "--arms", "mse, random", "--set", winning])
+    assert settings.arms == ["mse", "random"]
+    assert settings.set == ["data.window=[0,200]", "seed=1"]
+    assert parse([*shared, "--baselines", ""])[1].baselines == []
+
+
+def test_a_list_that_stands_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("compare", "images", "--out", "o", "--set", "seed=1", "--set", "mask_ratio=0.5")
+    assert (
+        complaint(capsys, *words) == "--set stands twice: give all its values at once, as in A,B."
+    )
