@@ -101,3 +101,11 @@ def test_the_title_tells_what_was_drawn(
         result["n_seeds"] = seeds
     draw_comparison(comparison, tmp_path / "comparison.png")
     assert figures[0].get_suptitle() == f"b against a, by image; 95% intervals over {over}"
+
+
+def test_dollars_in_names_are_no_formula(tmp_path: Path) -> None:
+    comparison = _comparison(**{"mse": 0.7, "a$_$b": 0.8, "$\\bad{$": 0.6})
+    comparison["settings"]["reference"] = "$\\bad{$"
+    comparison["results"]["knn"]["comparisons"][0]["task"] = "$\\frac$ against a"
+    draw_comparison(comparison, tmp_path / "comparison.png")
+    assert (tmp_path / "comparison.png").is_file()

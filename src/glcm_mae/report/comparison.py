@@ -65,11 +65,12 @@ def draw_comparison(comparison: dict[str, Any], path: Path) -> None:
         }
         _draw_intervals(below, differences, baselines)
         _draw_level(below, 0.0)
-        below.set_xlabel(f"AUROC minus that of {reference}", fontsize=8)
+        below.set_xlabel(f"AUROC minus that of {reference}", fontsize=8, parse_math=False)
     task = next(iter(found.values()))
     seeds = max(result["n_seeds"] for result in ways.values())
     drawn = "patients" if seeds == 1 else "patients and seeds"
-    figure.suptitle(f"{task['task']}, by image; 95% intervals over {drawn}", fontsize=9)
+    title = f"{task['task']}, by image; 95% intervals over {drawn}"
+    figure.suptitle(title, fontsize=9, parse_math=False)
     write_atomically(path, png(figure, dpi=150))
 
 
@@ -89,7 +90,8 @@ def _draw_intervals(
         axes.plot(value["value"], row, "o", color=color, markersize=4)
         if value["low"] is not None and value["high"] is not None:
             axes.plot([value["low"], value["high"]], [row, row], color=color, linewidth=1.5)
-    axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in values], fontsize=8)
+    labels = [name.replace("_", " ") for name in values]
+    axes.set_yticks(range(len(values)), labels, fontsize=8, parse_math=False)
     axes.set_ylim(max(1, len(values)) - 0.5, -0.5)
     axes.locator_params(axis="x", nbins=5)
     axes.tick_params(axis="x", labelsize=8)
