@@ -1,8 +1,12 @@
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import bootstrap, crossed_bootstrap
+from glcm_mae.evaluation import Crossed, bootstrap, crossed_bootstrap, crossed_interval
+from glcm_mae.evaluation.crossed import error_over_seeds, t_quantile
 
 FOLDS = np.arange(200) % 5
 PATIENTS = np.arange(200).astype(str)
@@ -13,99 +17,162 @@ def mean_of(values):
     return lambda weights: {"m": weights @ values / weights.sum(1)}
 
 
-def replicated(of_seeds, patients=PATIENTS, folds=FOLDS, n_resamples=400, seed=0):
+def measured(of_seeds, n_resamples=400, seed=0):
     arms = {"a": [mean_of(values) for values in of_seeds]}
-    return crossed_bootstrap(arms, patients, folds, n_resamples, seed)["a"]["m"]
+    return crossed_bootstrap(arms, PATIENTS, FOLDS, n_resamples, seed)["a"]["m"]
 
 
-@pytest.mark.parametrize("n_seeds", [2, 3, 5])
-def test_variance_over_seeds_is_that_of_their_mean(n_seeds):
-    of_seeds = np.random.default_rng(n_seeds).normal(size=(n_seeds, 1)) + np.zeros(200)
-    value, replicates = replicated(of_seeds, n_resamples=20_000)
-    assert value == pytest.approx(of_seeds[:, 0].mean())
-    assert replicates.var() == pytest.approx(of_seeds[:, 0].var(ddof=1) / n_seeds, rel=0.05)
+# --- resampling
 
 
-def test_patients_are_drawn_once_for_all_seeds():
-    """Crossed, not nested: three equal seeds are no more evidence than one."""
-    values = np.random.default_rng(0).normal(size=200)
-    one, three = replicated([values]), replicated([values] * 3)
-    assert three[1] == pytest.approx(one[1])
-    within = np.mean([values[fold == FOLDS].var() for fold in range(5)])
-    assert one[1].std() == pytest.approx((within / 200) ** 0.5, rel=0.1)
-
-
-def test_all_arms_are_measured_on_the_same_resamples():
+def test_a_resample_serves_all_arms_and_seeds():
     rng = np.random.default_rng(1)
     hard = rng.normal(size=200)
     of_seeds = hard + 0.3 * rng.normal(size=(3, 1))
     arms = {
         "a": [mean_of(values) for values in of_seeds],
         "b": [mean_of(values + 0.1) for values in of_seeds],
+        "one": [mean_of(hard)],
     }
-    found = crossed_bootstrap(arms, PATIENTS, FOLDS, 300)
-    assert found["b"]["m"][1] - found["a"]["m"][1] == pytest.approx(np.full(300, 0.1))
+    found = {name: one["m"] for name, one in crossed_bootstrap(arms, PATIENTS, FOLDS, 300).items()}
+    between = found["b"] - found["a"]
+    assert between.of_seeds == pytest.approx(np.full(3, 0.1))
+    assert between.replicates == pytest.approx(np.full((3, 300), 0.1))
+    # One seed stands for all.
+    assert (found["a"] - found["one"]).replicates.std(1) == pytest.approx(np.zeros(3), abs=1e-12)
 
 
-def test_an_arm_of_one_seed_is_not_resampled_over_seeds():
-    values = np.random.default_rng(2).normal(size=200)
-    arms = {"one": [mean_of(values)], "three": [mean_of(values + s) for s in range(3)]}
-    found = crossed_bootstrap(arms, PATIENTS, FOLDS, 300)
-    alone = crossed_bootstrap({"one": arms["one"]}, PATIENTS, FOLDS, 300)
-    assert np.array_equal(found["one"]["m"][1], alone["one"]["m"][1])
-    assert found["three"]["m"][1].std() > 3 * found["one"]["m"][1].std()
-
-
-def test_a_seed_that_is_undefined_spoils_only_the_resamples_that_drew_it():
-    values, nothing = np.ones(200), np.full(200, np.nan)
-    value, replicates = replicated([values, values, nothing], n_resamples=3000)
-    assert np.isnan(value)
-    assert np.isnan(replicates).mean() == pytest.approx(1 - (2 / 3) ** 2, abs=0.04)
-    assert set(replicates[~np.isnan(replicates)]) == {1.0}
-
-
-def coverage(patients_sd, seeds_sd, both_sd, n_seeds=3, n_studies=250):
-    """How often the interval holds the truth, 0, and its standard error over the true one."""
-    rng = np.random.default_rng(3)
-    covered, variances = 0, []
-    for study in range(n_studies):
-        of_seeds = (
-            patients_sd * rng.normal(size=200)
-            + seeds_sd * rng.normal(size=(n_seeds, 1))
-            + both_sd * rng.normal(size=(n_seeds, 200))
-        )
-        _, replicates = replicated(of_seeds, seed=study)
-        low, high = np.quantile(replicates, [0.025, 0.975])
-        covered += low <= 0 <= high
-        variances.append(replicates.var())
-    truth = patients_sd**2 / 200 + seeds_sd**2 / n_seeds + both_sd**2 / (200 * n_seeds)
-    return covered / n_studies, (np.mean(variances) / truth) ** 0.5
-
-
-@pytest.mark.parametrize(
-    ("parts", "covers", "error"),
-    [
-        ((1, 0, 0), (0.91, 0.98), 1.0),  # patients
-        ((1, (3 / 200) ** 0.5, 0), (0.83, 0.94), 1.0),  # patients and three seeds alike
-        ((0, 0, 1), (0.98, 1.0), 3**0.5),  # Owen: the interaction is counted three times
-    ],
-)
-def test_intervals_cover_as_described(parts, covers, error):
-    share, ratio = coverage(*parts)
-    assert covers[0] <= share <= covers[1]
-    assert ratio == pytest.approx(error, rel=0.08)
+def test_patients_are_drawn_within_folds():
+    one = measured([FOLDS.astype(float)])
+    assert one.value == 2
+    assert one.replicates == pytest.approx(np.full((1, 400), 2.0))
 
 
 def test_any_chunk_gives_the_same_replicates(monkeypatch):
     of_seeds = np.random.default_rng(4).normal(size=(2, 200))
-    _, first = replicated(of_seeds, n_resamples=55)
+    first = measured(of_seeds, n_resamples=55).replicates
     monkeypatch.setattr(bootstrap, "_CHUNK_ELEMENTS", 1400)
-    _, again = replicated(of_seeds, n_resamples=55)
-    assert again == pytest.approx(first)
-    _, other = replicated(of_seeds, n_resamples=55, seed=1)
-    assert not np.allclose(other, first)
+    assert measured(of_seeds, n_resamples=55).replicates == pytest.approx(first)
+    assert not np.allclose(measured(of_seeds, n_resamples=55, seed=1).replicates, first)
 
 
 def test_settings_that_make_no_sense():
     with pytest.raises(UserError, match="n_resamples=0 is too small"):
-        replicated([np.ones(200)], n_resamples=0)
+        measured([np.ones(200)], n_resamples=0)
+
+
+# --- errors and intervals
+
+
+def with_covariance(of_seeds, covariance):
+    """Replicates whose covariance between any two seeds is just this."""
+    common = np.tile([-1.0, 1.0], 500)
+    common *= np.sqrt(covariance) / common.std(ddof=1)
+    of_seeds = np.asarray(of_seeds)
+    return Crossed(of_seeds, of_seeds[:, None] + np.tile(common, (len(of_seeds), 1)))
+
+
+# Van Dyke et al. 1993, spin-echo (1) and cine (2) MRI, five readers, 114 cases; areas, covariances
+# and results as MRMCaov for MATLAB 0.2.0 (Smith, Hillis 2022) prints them in its README.
+SPIN_ECHO = np.array([0.91965, 0.85878, 0.90386, 0.97311, 0.82979])
+CINE = np.array([0.94783, 0.90531, 0.92174, 0.99936, 0.92995])
+
+
+@pytest.mark.parametrize(
+    ("of_readers", "covariance", "estimate", "error", "freedom", "low", "high"),
+    [
+        # Of a difference the covariance is twice that within a test less that between tests.
+        (
+            SPIN_ECHO - CINE,
+            2 * (33.906e-5 - 23.561e-5),
+            -0.0438,
+            0.020672,
+            15.034,
+            -0.08785,
+            2.5e-4,
+        ),
+        (SPIN_ECHO, 47.718e-5, 0.89704, 0.033071, 12.588, 0.82535, 0.96872),
+        (CINE, 20.095e-5, 0.94084, 0.021491, 12.534, 0.89423, 0.98744),
+    ],
+)
+def test_a_published_reading_study(of_readers, covariance, estimate, error, freedom, low, high):
+    found = with_covariance(of_readers, covariance)
+    assert error_over_seeds(found) == (
+        pytest.approx(error, rel=5e-4),
+        pytest.approx(freedom, rel=2e-3),
+    )
+    ends = crossed_interval(found, 114, lowest=-1.0)
+    assert ends.value == pytest.approx(estimate, abs=1e-5)
+    assert (ends.low, ends.high) == pytest.approx((low, high), abs=3e-5)
+
+
+def test_equal_seeds_are_no_more_evidence_than_one():
+    """Patients and seeds are crossed, not nested."""
+    values = np.random.default_rng(0).normal(size=200)
+    one, three = error_over_seeds(measured([values])), error_over_seeds(measured([values] * 3))
+    assert three == pytest.approx(one)
+    within = np.mean([values[fold == FOLDS].var() for fold in range(5)])
+    assert one == (pytest.approx((within / 200) ** 0.5, rel=0.1), math.inf)
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5])
+def test_seeds_alone_give_the_t_interval_of_their_mean(n_seeds):
+    of_seeds = np.random.default_rng(n_seeds).normal(0.5, 0.01, size=n_seeds)
+    found = crossed_interval(measured(of_seeds[:, None] + np.zeros(200)), 200)
+    expected = stats.t.interval(0.95, n_seeds - 1, of_seeds.mean(), stats.sem(of_seeds))
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_seeds_that_move_against_each_other_do_not_narrow_the_interval():
+    common = np.random.default_rng(0).normal(size=400)
+    opposed = Crossed(np.array([0.4, 0.6]), np.stack([0.4 + common, 0.6 - common]))
+    assert error_over_seeds(opposed) == (pytest.approx(0.1), pytest.approx(1.0))
+
+
+def test_an_interval_ends_where_no_metric_can_lie():
+    found = with_covariance([0.96, 0.99, 1.0], 1e-4)
+    assert crossed_interval(found, 100).high == 1.0
+    low = with_covariance([0.0, 0.01, 0.04], 1e-4)
+    assert crossed_interval(low, 100).low == 0.0
+    assert crossed_interval(low, 100, lowest=-1.0).low < 0.0
+
+
+def test_what_is_undefined():
+    values, nothing = np.ones(200), np.full(200, np.nan)
+    unknown = crossed_interval(measured([values, nothing]), 200)
+    assert all(math.isnan(end) for end in (unknown.value, unknown.low, unknown.high))
+    assert math.isnan(crossed_interval(measured([values, values]), 1).low)  # one patient
+    gaps = with_covariance([0.4, 0.5, 0.6], 1e-4)
+    gaps.replicates[1, :400] = np.nan
+    found = crossed_interval(gaps, 200)
+    assert found.undefined == 400
+    assert found.low < 0.5 < found.high
+    gaps.replicates[2, 400:600] = np.nan
+    assert math.isnan(crossed_interval(gaps, 200).low)
+
+
+@pytest.mark.parametrize("freedom", [1, 2.5, 30, math.inf])
+@pytest.mark.parametrize("probability", [0.025, 0.8, 0.975])
+def test_quantiles(probability, freedom):
+    expected = stats.t.ppf(probability, freedom)
+    assert t_quantile(probability, freedom) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("patients_sd", "seeds_sd", "both_sd"),
+    [(1, 0, 0), (1, (3 / 200) ** 0.5, 0), (0.1, 1, 0), (0, 0, 1), (1, (3 / 200) ** 0.5, 1)],
+    ids=["patients", "both alike", "seeds", "their interaction", "all three"],
+)
+def test_three_seeds_cover_the_truth_whatever_the_chance_is_in(patients_sd, seeds_sd, both_sd):
+    rng = np.random.default_rng(3)
+    n_studies, covered = 400, 0
+    for study in range(n_studies):
+        of_seeds = (
+            patients_sd * rng.normal(size=200)
+            + seeds_sd * rng.normal(size=(3, 1))
+            + both_sd * rng.normal(size=(3, 200))
+        )
+        found = measured(of_seeds, n_resamples=200, seed=study)
+        error, freedom = error_over_seeds(found)
+        covered += abs(found.value) <= error * t_quantile(0.975, freedom)
+    assert 0.92 <= covered / n_studies <= 0.975

@@ -22,7 +22,7 @@ from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.provenance import made_by
 from glcm_mae.settings import DataSettings
-from glcm_mae.stages import _with_failures
+from glcm_mae.stages.studies import _with_failures
 from glcm_mae.study import format_page, format_summary
 from glcm_mae.study.alone import alone_in
 from glcm_mae.study.arms import read_arms
@@ -125,7 +125,7 @@ def test_a_baseline_may_be_the_reference_and_stand_beside_an_encoder(
     )
     assert "differences" not in beside["glcm_local"]
     assert beside["mse"]["differences"]["auroc"].keys() == {
-        *("value", "low", "high", "standard_error", "smallest")
+        *("value", "low", "high", "standard_error", "degrees_of_freedom", "smallest")
     }
     assert beside["mse"]["metrics"] != alone["mse"]["metrics"]
     page = (out / "comparison.md").read_text()

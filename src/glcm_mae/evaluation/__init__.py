@@ -3,14 +3,20 @@
 `evaluate` reads the predictions that fine-tuning and probing write and says how good they are;
 `compare_arms` says which of several arms, over folds and seeds, differ from one of them, and
 `paired_difference` does so for two. The pieces (`compute_metrics`, `patient_bootstrap`,
-`crossed_bootstrap`, `delong_test`, `mcnemar_test`, `Predictions`) serve alone. Needs only numpy.
+`crossed_bootstrap`, `delong_test`, `mcnemar_test`, `Predictions`) serve alone. Needs only numpy,
+and scipy for Student's t.
 """
 
 from glcm_mae.evaluation.bootstrap import Interval, patient_bootstrap, with_interval
 from glcm_mae.evaluation.calibration import calibration_error
 from glcm_mae.evaluation.compare import compare_arms
 from glcm_mae.evaluation.comparison_table import format_comparison
-from glcm_mae.evaluation.crossed import crossed_bootstrap
+from glcm_mae.evaluation.crossed import (
+    Crossed,
+    crossed_bootstrap,
+    crossed_interval,
+    error_over_seeds,
+)
 from glcm_mae.evaluation.delong import delong_test
 from glcm_mae.evaluation.evaluate import evaluate
 from glcm_mae.evaluation.holm import holm
@@ -23,6 +29,7 @@ from glcm_mae.evaluation.verdict import verdict
 from glcm_mae.predictions import Predictions, read_predictions
 
 __all__ = [
+    "Crossed",
     "Interval",
     "Predictions",
     "calibration_error",
@@ -30,7 +37,9 @@ __all__ = [
     "compare_arms",
     "compute_metrics",
     "crossed_bootstrap",
+    "crossed_interval",
     "delong_test",
+    "error_over_seeds",
     "evaluate",
     "format_comparison",
     "format_table",

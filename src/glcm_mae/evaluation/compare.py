@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.aligned import AlignedArms, align_arms
-from glcm_mae.evaluation.bootstrap import CONFIDENCE, interval
-from glcm_mae.evaluation.crossed import Replicated, crossed_bootstrap
+from glcm_mae.evaluation.bootstrap import CONFIDENCE
+from glcm_mae.evaluation.crossed import (
+    Crossed,
+    crossed_bootstrap,
+    crossed_interval,
+    error_over_seeds,
+    t_quantile,
+)
 from glcm_mae.evaluation.delong import delong_test
 from glcm_mae.evaluation.evaluate import about_patients_of
 from glcm_mae.evaluation.holm import holm
@@ -26,8 +32,8 @@ from glcm_mae.evaluation.thresholds import (
 from glcm_mae.predictions import Predictions
 from glcm_mae.provenance import made_by
 
-POWER_FACTOR = 2.80
-"""Standard errors in the smallest difference that a 5% two-sided test finds 80 times in 100."""
+_POWER = 0.8  # how often a study like this finds the smallest difference that it can show
+_ERROR = ("standard_error", "degrees_of_freedom", "smallest")
 
 _OVERALL = (
     "auroc",
@@ -56,8 +62,9 @@ def compare_arms(
     """Compare arms that were tested on the same images, in the same folds, with the reference arm.
 
     **Values** are the metrics of `weighted_metrics`: within folds for AUROC and AUPRC, the mean
-    over seeds for all. **Intervals** are percentiles of `crossed_bootstrap`, which draws patients
-    within folds and seeds, the same for all arms. An interval of a difference that holds 0 says
+    over seeds for all. **Intervals** are for other patients and other seeds, as for the cases and
+    readers of a multi-reader study (`crossed_interval`, `error_over_seeds`); patients are drawn
+    within folds, the same for all arms and seeds. An interval of a difference that holds 0 says
     that these patients and seeds do not tell the two arms apart.
 
     **P-values** are those of `delong_test` for the AUROC and `mcnemar_test` for the accuracy, of
@@ -65,15 +72,16 @@ def compare_arms(
     apart from them. They take the trained models as given and ask about other patients. Where the
     interval holds 0 and the p-value is small, the difference may be one of seeds.
 
-    **The smallest difference** that the comparison could show is 2.80 standard errors of the
-    difference: the true difference that a two-sided test at 5%, not corrected, finds in 80 of 100
-    studies like this [1]_. A difference that was not found says nothing about smaller ones.
+    **The smallest difference** that the comparison could show is the true difference that a
+    two-sided test at 5%, not corrected, finds in 80 of 100 studies like this: the standard error
+    times the sum of two quantiles of Student's t, at 97.5% and 80% [1]_, 2.80 if seeds hardly
+    matter. A difference that was not found says nothing about smaller ones.
 
-    How often the intervals of differences cover the truth, simulated with 400 patients and 3, 5 and
-    10 seeds (400 studies each): where the choice of patients is nearly all of the chance, 94 or 95
-    times in 100; where patients and seeds weigh alike, 88, 95 and 95; where seeds are nearly all of
-    it, 72, 90 and 90; where each image reacts to each seed in its own way and nothing else varies,
-    more than 99, since the intervals are then 1.7 times too wide. Take three seeds for a beginning.
+    How often the intervals of differences cover the truth, simulated with 400 patients and 3, 5 or
+    10 seeds (1,000 studies each): 93 to 97 times in 100, whether the chance is in the patients, in
+    the seeds, in both alike, or in how each image reacts to each seed; with 2 seeds 91 to 95. (A
+    percentile bootstrap over patients and seeds covers it 75 times in 100 where three seeds are
+    nearly all of the chance, and is 1.7 times too wide where images react to seeds.)
 
     Parameters
     ----------
@@ -110,12 +118,13 @@ def compare_arms(
         An arm has ``n_seeds``, ``metrics`` (name to ``value``, ``low``, ``high``, and
         ``undefined`` where some resamples were), ``thresholds`` (a list of ``fold``, ``seed``,
         ``threshold``, or None), and, except for the reference, ``differences`` (as ``metrics``,
-        with ``standard_error`` and ``smallest``) and ``tests``: ``auroc`` with ``test``,
-        ``difference``, ``standard_error``, ``p``, ``p_holm`` and ``not_valid``, ``accuracy`` with
-        ``test``, ``n_better``, ``n_worse`` (patients), ``p`` and ``p_holm``, and in both
-        ``n_tests``, over which Holm's correction went. The metrics are the overall ones of
-        `compute_metrics`; for two classes ``f1``, ``sensitivity`` and ``specificity`` of the
-        positive one, and with thresholds ``sensitivity_at_threshold`` and so on.
+        with ``standard_error``, ``degrees_of_freedom``, None where they are infinite, and
+        ``smallest``) and ``tests``: ``auroc`` with ``test``, ``difference``, ``standard_error``,
+        ``p``, ``p_holm`` and ``not_valid``, ``accuracy`` with ``test``, ``n_better``, ``n_worse``
+        (patients), ``p`` and ``p_holm``, and in both ``n_tests``, over which Holm's correction
+        went. The metrics are the overall ones of `compute_metrics`; for two classes ``f1``,
+        ``sensitivity`` and ``specificity`` of the positive one, and with thresholds
+        ``sensitivity_at_threshold`` and so on.
 
     Raises
     ------
@@ -126,8 +135,7 @@ def compare_arms(
     References
     ----------
     .. [1] Bloom, "Minimum detectable effects: a simple way to report the statistical power of
-       experimental designs", Evaluation Review 19 (1995) 547-556; 2.80 is the sum of the normal
-       quantiles of 97.5% and 80%.
+       experimental designs", Evaluation Review 19 (1995) 547-556.
 
     Examples
     --------
@@ -222,7 +230,7 @@ def _compared(
             calls[name] = _calls(name, tables[name], table, case)
     probabilities = {name: tables[name].probabilities[rows] for name, rows in aligned.rows.items()}
     called = {name: calls[name].is_called[aligned.rows[name]] for name in calls}  # (S, N)
-    replicated = crossed_bootstrap(
+    measured = crossed_bootstrap(
         {
             name: [
                 partial(
@@ -255,8 +263,8 @@ def _compared(
             name: {
                 "n_seeds": len(aligned.rows[name]),
                 "metrics": {
-                    metric: interval(value, replicates, n_patients).to_json()
-                    for metric, (value, replicates) in of_arm.items()
+                    metric: crossed_interval(of_metric, n_patients).to_json()
+                    for metric, of_metric in of_arm.items()
                 },
                 "thresholds": calls[name].to_json() if name in calls else None,
                 **(
@@ -264,15 +272,15 @@ def _compared(
                     if name == reference
                     else {
                         "differences": {
-                            metric: _difference(of_arm[metric], of_reference, n_patients)
-                            for metric, of_reference in replicated[reference].items()
+                            metric: _difference(of_arm[metric] - of_reference, n_patients)
+                            for metric, of_reference in measured[reference].items()
                             if metric in of_arm
                         },
                         "tests": tests[name],
                     }
                 ),
             }
-            for name, of_arm in replicated.items()
+            for name, of_arm in measured.items()
         },
     }
 
@@ -313,18 +321,14 @@ def _metrics(
     return metrics
 
 
-def _difference(
-    of_arm: Replicated, of_reference: Replicated, n_patients: int
-) -> dict[str, float | int | None]:
-    value = of_arm[0] - of_reference[0]
-    replicates = of_arm[1] - of_reference[1]
-    ends = interval(value, replicates, n_patients)
-    error = None if math.isnan(ends.low) else float(np.nanstd(replicates)) or None
-    return {
-        **ends.to_json(),
-        "standard_error": error,
-        "smallest": None if error is None else POWER_FACTOR * error,
-    }
+def _difference(between: Crossed, n_patients: int) -> dict[str, float | int | None]:
+    ends = crossed_interval(between, n_patients, lowest=-1.0)
+    error, freedom = error_over_seeds(between)
+    if math.isnan(ends.low) or not error > 0:
+        return {**ends.to_json(), **dict.fromkeys(_ERROR)}
+    known = t_quantile((1 + CONFIDENCE) / 2, freedom) + t_quantile(_POWER, freedom)
+    degrees = None if math.isinf(freedom) else freedom
+    return {**ends.to_json(), **dict(zip(_ERROR, (error, degrees, known * error), strict=True))}
 
 
 def _tests(

@@ -158,16 +158,14 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         f"({comparison['patients']}); {n_folds or 'no'} folds; "
         f"{n_seeds} {'seed' if n_seeds == 1 else 'seeds'}."
     ]
-    drawn = "patients" if n_seeds == 1 else "patients and seeds together"
+    of_seeds = " and other seeds (Obuchowski and Rockette's analysis)" if n_seeds > 1 else ""
     notes.append(
-        f"In brackets: {settings['confidence']:.0%} intervals, {settings['n_resamples']} resamples "
-        f"of {drawn}{', within folds' if n_folds else ''}, the same for all arms, seed "
-        f"{settings['seed']}."
+        f"In brackets: {settings['confidence']:.0%} intervals for other patients{of_seeds}, from "
+        f"{settings['n_resamples']} resamples of patients{', within folds' if n_folds else ''}, "
+        f"the same for all arms, seed {settings['seed']}."
     )
     if n_seeds == 1:
         notes.append("One seed: nothing here tells how far another training would differ.")
-    elif n_seeds < 10:
-        notes.append(f"{n_seeds} seeds tell only roughly how far seeds spread.")
     single = [name for name, arm in found[0]["arms"].items() if arm["n_seeds"] < n_seeds]
     if single:
         notes.append(f"One seed stands for all in: {', '.join(map(_flat, single))}.")
@@ -178,8 +176,7 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
     )
     notes.append(
         "smallest: the true difference that a study like this finds 80 times in 100 (two-sided "
-        "test of one arm at 5%, 2.80 standard errors). A difference not found says nothing of "
-        "smaller ones."
+        "test of one arm at 5%). A difference not found says nothing of smaller ones."
     )
     return [*notes, *_caveats(comparison)]
 

@@ -1,13 +1,18 @@
-"""A bootstrap over patients and training seeds at once, the same for all arms."""
+"""Patients and training seeds, crossed: as the cases and the readers of a multi-reader study."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glcm_mae.evaluation.bootstrap import (
+    CONFIDENCE,
+    Interval,
     check_resampling,
     chunk_of,
+    interval,
     patient_counts,
     without_lean,
 )
@@ -16,8 +21,32 @@ from glcm_mae.evaluation.metrics import FloatArray, IntArray
 SeedStatistic = Callable[[FloatArray], Mapping[str, FloatArray]]
 """Maps weights (R, N) of images to named values (R,), for the models of one training seed."""
 
-Replicated = tuple[float, FloatArray]
-"""A metric on the sample, and on R resamples (R,)."""
+
+@dataclass(frozen=True)
+class Crossed:
+    """A metric of the models of each training seed, on the sample and on resampled patients.
+
+    Two of them, measured on the same resamples, can be subtracted, seed by seed; one seed stands
+    for all.
+
+    Parameters
+    ----------
+    of_seeds : ndarray of float, shape (S,)
+        The metric on the sample, NaN where undefined.
+    replicates : ndarray of float, shape (S, R)
+        The metric on R resamples of patients, the same for all seeds.
+    """
+
+    of_seeds: FloatArray
+    replicates: FloatArray
+
+    def __sub__(self, other: "Crossed") -> "Crossed":
+        return Crossed(self.of_seeds - other.of_seeds, self.replicates - other.replicates)
+
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return float(self.of_seeds.mean())
 
 
 def crossed_bootstrap(
@@ -26,25 +55,13 @@ def crossed_bootstrap(
     folds: IntArray,
     n_resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, dict[str, Replicated]]:
-    """Resample patients and training seeds together, and measure every arm on every resample.
+) -> dict[str, dict[str, Crossed]]:
+    """Measure the models of every arm and seed on the same resamples of patients.
 
-    All models were tested on all patients, so patients and seeds are crossed and not nested: a
-    resample draws patients once and seeds once, and takes every pair of a drawn patient and a
-    drawn seed [1]_. Patients drawn anew for each seed would be treated as other patients, and the
-    interval would shrink with the number of seeds as if data had been collected. One resample
-    serves all arms: the same patients, since hard images are hard in every arm, and the same
-    seeds, since a seed gives every arm the same initial weights and order of images. So the
-    difference of two arms' replicates is a replicate of the difference.
-
-    Patients are drawn within each fold, as many as it has, with all their images. Of S seeds,
-    S - 1 are drawn with replacement, not S: this makes the variance of their mean come out right,
-    where S draws give (S - 1) / S of it [2]_, two thirds with three seeds.
-
-    What is lost: a few seeds tell little of how far seeds spread, whatever is done with them, and
-    where the choice of seed is the larger part of the chance the interval is too narrow. Where an
-    image's score depends on the seed in a way of its own, that part is counted more than once, so
-    that the interval is too wide [1]_. `compare_arms` says how often the interval covers.
+    All models were tested on all patients, so patients and seeds are crossed and not nested: one
+    resample serves all of them. Hard images are hard in every arm and for every seed, and what
+    they have in common cancels in a difference. Patients are drawn within each fold, as many as it
+    has, with all their images. How seeds spread is left to `error_over_seeds`.
 
     Parameters
     ----------
@@ -62,20 +79,12 @@ def crossed_bootstrap(
     Returns
     -------
     dict
-        From arm to metric to its value, the mean over seeds, and its replicates (R,), NaN where
-        undefined.
+        From arm to metric to `Crossed`.
 
     Raises
     ------
     UserError
         If `n_resamples` or `seed` is too small.
-
-    References
-    ----------
-    .. [1] Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007) 386-411.
-    .. [2] McCarthy, Snowden, "The bootstrap and finite population sampling", Vital and Health
-       Statistics 2 (95), 1985; Rao, Wu, "Resampling inference with complex survey data", Journal
-       of the American Statistical Association 83 (1988) 231-241.
 
     Examples
     --------
@@ -83,9 +92,9 @@ def crossed_bootstrap(
     >>> share_right = lambda weights: {"accuracy": weights @ right / weights.sum(1)}
     >>> patients, folds = np.array(["1", "2", "3", "4"]), np.array([0, 0, 1, 1])
     >>> measured = crossed_bootstrap({"a": [share_right]}, patients, folds)
-    >>> value, replicates = measured["a"]["accuracy"]
-    >>> value, sorted(set(replicates.tolist()))
-    (0.75, [0.5, 0.75, 1.0])
+    >>> accuracy = measured["a"]["accuracy"]
+    >>> accuracy.value, np.unique(accuracy.replicates)
+    (0.75, array([0.5 , 0.75, 1.  ]))
     """
     check_resampling(n_resamples, seed)
     _, first, patient_of_image = np.unique(patients, return_index=True, return_inverse=True)
@@ -96,37 +105,144 @@ def crossed_bootstrap(
         }
         for counts in patient_counts(folds[first], n_resamples, seed, chunk_of(len(patients)))
     ]
-    n_seeds = max(map(len, arms.values()))
-    shares = _seed_shares(n_seeds, n_resamples, seed)
-    results: dict[str, dict[str, Replicated]] = {}
+    results: dict[str, dict[str, Crossed]] = {}
     for name, statistics in arms.items():
         values = _of_seeds(statistics, np.ones((1, len(patients))))
         results[name] = {}
         for metric, of_sample in values.items():
-            value = float(of_sample.mean())
-            of_seeds = np.concatenate([chunk[name][metric] for chunk in chunks], axis=1)  # (S, R)
-            replicates = _mean_of_drawn(of_seeds, shares)
-            results[name][metric] = value, without_lean(metric, value, replicates)
+            of_seeds = of_sample[:, 0]
+            replicates = np.concatenate([chunk[name][metric] for chunk in chunks], axis=1)
+            rows = zip(of_seeds.tolist(), replicates, strict=True)
+            shifted = np.stack([without_lean(metric, value, row) for value, row in rows])
+            results[name][metric] = Crossed(of_seeds, shifted)
     return results
+
+
+def error_over_seeds(measured: Crossed) -> tuple[float, float]:
+    """Estimate the standard error of a mean over seeds, and its degrees of freedom.
+
+    The error is that of a study with other patients and other seeds. Patients and seeds stand to
+    each other as the cases and the readers of a reading study do, and this is Obuchowski and
+    Rockette's analysis of such studies [1]_, with Hillis' degrees of freedom [2]_. Let s^2 be the
+    variance of the metric between S seeds, and c the covariance of two seeds' metrics over other
+    patients, here that of their bootstrap replicates. Then
+
+        error^2 = s^2 / S + max(c, 0),    freedom = (s^2 + S max(c, 0))^2 / (s^4 / (S - 1)).
+
+    What is peculiar to a seed, to a seed with some patients, or to patients whatever the seed: each
+    is counted once. Where patients are nearly all of the chance, the freedom is large and the error
+    that of a bootstrap; where seeds are, it comes down to S - 1, and three seeds are known to be
+    few. For a difference give the difference: with two arms the published formulas, which hold the
+    covariances within and between arms, come to the same.
+
+    Of one seed the error is that of the patients alone, its freedom infinite.
+
+    Parameters
+    ----------
+    measured : Crossed
+        A metric of each seed, or the difference of two.
+
+    Returns
+    -------
+    float, float
+        Both NaN if a seed's metric is undefined.
+
+    References
+    ----------
+    .. [1] Obuchowski, Rockette, "Hypothesis testing of diagnostic accuracy for multiple readers and
+       multiple tests", Communications in Statistics: Simulation and Computation 24 (1995) 285-308.
+    .. [2] Hillis, "A comparison of denominator degrees of freedom methods for multiple observer ROC
+       analysis", Statistics in Medicine 26 (2007) 596-619; of a single arm: "A marginal-mean ANOVA
+       approach for analyzing multireader multicase radiological imaging data", Statistics in
+       Medicine 33 (2014) 330-360.
+
+    Examples
+    --------
+    >>> over_patients = np.tile([-0.02, 0.0, 0.02], (3, 1))
+    >>> alike = Crossed(np.array([0.75, 0.75, 0.75]), 0.75 + over_patients)
+    >>> apart = Crossed(np.array([0.70, 0.75, 0.80]), 0.75 + over_patients)
+    >>> ["error {:.3f}, freedom {:.1f}".format(*error_over_seeds(m)) for m in (alike, apart)]
+    ['error 0.020, freedom inf', 'error 0.035, freedom 4.4']
+    """
+    n_seeds = len(measured.of_seeds)
+    defined = measured.replicates[:, ~np.isnan(measured.replicates).any(0)]
+    if math.isnan(measured.value) or defined.shape[1] < 2:
+        return math.nan, math.nan
+    if n_seeds == 1:
+        return float(defined.std(ddof=1)), math.inf
+    covariances = np.cov(defined)
+    of_two = (covariances.sum() - np.trace(covariances)) / (n_seeds * (n_seeds - 1))
+    between, of_patients = float(measured.of_seeds.var(ddof=1)), max(float(of_two), 0.0)
+    both = between + n_seeds * of_patients
+    freedom = both**2 / (between**2 / (n_seeds - 1)) if between**2 > 0 else math.inf
+    return math.sqrt(both / n_seeds), freedom
+
+
+def crossed_interval(measured: Crossed, n_patients: int, lowest: float = 0.0) -> Interval:
+    """95% interval of a mean over seeds, for other patients and other seeds.
+
+    Of several seeds, Student's t with the error and freedom of `error_over_seeds` on both sides of
+    the value, cut off where no metric can lie. Of one seed, the percentiles of its replicates, as
+    in `patient_bootstrap`.
+
+    Parameters
+    ----------
+    measured : Crossed
+        A metric of each seed, or the difference of two.
+    n_patients : int
+        Patients in the sample. One patient gives no ends: every resample is the sample.
+    lowest : float
+        0, the least value of a metric; of a difference -1. The greatest is 1.
+
+    Returns
+    -------
+    Interval
+        Without ends where the value or more than half of the resamples are undefined.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> replicates = 0.8 + 0.02 * rng.normal(size=2000) + 0.01 * rng.normal(size=(3, 2000))
+    >>> found = crossed_interval(Crossed(np.array([0.79, 0.8, 0.81]), replicates), 200)
+    >>> f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    '0.80 [0.76, 0.84]'
+    """
+    undefined = np.isnan(measured.replicates).any(0)
+    if len(measured.of_seeds) == 1:
+        return interval(measured.value, measured.replicates[0], n_patients)
+    if undefined.mean() > 0.5 or math.isnan(measured.value) or n_patients < 2:
+        return Interval(measured.value, math.nan, math.nan, int(undefined.sum()))
+    error, freedom = error_over_seeds(measured)
+    reach = error * t_quantile((1 + CONFIDENCE) / 2, freedom)
+    low, high = max(measured.value - reach, lowest), min(measured.value + reach, 1.0)
+    return Interval(measured.value, low, high, int(undefined.sum()))
+
+
+def t_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t.
+
+    Parameters
+    ----------
+    probability : float
+        Between 0 and 1.
+    freedom : float
+        Degrees of freedom, > 0; infinite for the normal distribution.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(t_quantile(0.975, 2), 3), round(t_quantile(0.975, math.inf), 3)
+    (4.303, 1.96)
+    """
+    from scipy.special import ndtri, stdtrit
+
+    return float(ndtri(probability) if math.isinf(freedom) else stdtrit(freedom, probability))
 
 
 def _of_seeds(statistics: Sequence[SeedStatistic], weights: FloatArray) -> dict[str, FloatArray]:
     """Values (S, R) of each metric."""
     of_seeds = [statistic(weights) for statistic in statistics]
     return {name: np.stack([values[name] for values in of_seeds]) for name in of_seeds[0]}
-
-
-def _seed_shares(n_seeds: int, n_resamples: int, seed: int) -> FloatArray:
-    """Share of each seed among those drawn in each resample, (S, R)."""
-    if n_seeds == 1:
-        return np.ones((1, n_resamples))
-    rng = np.random.default_rng([seed, 1])  # a stream of its own beside that of the patients
-    drawn = rng.integers(n_seeds, size=(n_seeds - 1, n_resamples))
-    return (drawn[None] == np.arange(n_seeds)[:, None, None]).mean(1)
-
-
-def _mean_of_drawn(of_seeds: FloatArray, shares: FloatArray) -> FloatArray:
-    """Mean (R,) over the seeds drawn; a seed that was not drawn may be undefined."""
-    if len(of_seeds) == 1:
-        return of_seeds[0]
-    return np.where(shares > 0, shares * of_seeds, 0.0).sum(0)
