@@ -123,10 +123,13 @@ def test_seeds_alone_give_the_t_interval_of_their_mean(n_seeds):
     assert (found.low, found.high) == pytest.approx(expected)
 
 
-def test_seeds_that_move_against_each_other_do_not_narrow_the_interval():
-    common = np.random.default_rng(0).normal(size=400)
-    opposed = Crossed(np.array([0.4, 0.6]), np.stack([0.4 + common, 0.6 - common]))
-    assert error_over_seeds(opposed) == (pytest.approx(0.1), pytest.approx(1.0))
+def test_seeds_that_are_alike_by_luck_do_not_narrow_the_interval():
+    """They differ by what patients make of each seed at least, whose mean is known."""
+    rng = np.random.default_rng(0)
+    lucky = Crossed(np.full(3, 0.8), 0.8 + 0.03 * rng.normal(size=(3, 20_000)))
+    error, freedom = error_over_seeds(lucky)
+    assert error == pytest.approx(0.03 / 3**0.5, rel=0.03)
+    assert freedom == pytest.approx(2, rel=0.1)
 
 
 def test_an_interval_ends_where_no_metric_can_lie():
@@ -159,11 +162,19 @@ def test_quantiles(probability, freedom):
 
 
 @pytest.mark.parametrize(
-    ("patients_sd", "seeds_sd", "both_sd"),
-    [(1, 0, 0), (1, (3 / 200) ** 0.5, 0), (0.1, 1, 0), (0, 0, 1), (1, (3 / 200) ** 0.5, 1)],
-    ids=["patients", "both alike", "seeds", "their interaction", "all three"],
+    ("patients_sd", "seeds_sd", "both_sd", "at_most"),
+    [
+        (1, 0, 0, 0.975),
+        (1, (3 / 200) ** 0.5, 0, 0.975),
+        (0.1, 1, 0, 0.975),
+        (1, (3 / 200) ** 0.5, 1, 0.975),
+        (0, 0, 1, 1.0),
+    ],
+    ids=["patients", "both alike", "seeds", "all three", "their interaction"],
 )
-def test_three_seeds_cover_the_truth_whatever_the_chance_is_in(patients_sd, seeds_sd, both_sd):
+def test_three_seeds_cover_the_truth_wherever_the_chance_is(
+    patients_sd, seeds_sd, both_sd, at_most
+):
     rng = np.random.default_rng(3)
     n_studies, covered = 400, 0
     for study in range(n_studies):
@@ -175,4 +186,4 @@ def test_three_seeds_cover_the_truth_whatever_the_chance_is_in(patients_sd, seed
         found = measured(of_seeds, n_resamples=200, seed=study)
         error, freedom = error_over_seeds(found)
         covered += abs(found.value) <= error * t_quantile(0.975, freedom)
-    assert 0.92 <= covered / n_studies <= 0.975
+    assert 0.92 <= covered / n_studies <= at_most

@@ -124,16 +124,19 @@ def error_over_seeds(measured: Crossed) -> tuple[float, float]:
     The error is that of a study with other patients and other seeds. Patients and seeds stand to
     each other as the cases and the readers of a reading study do, and this is Obuchowski and
     Rockette's analysis of such studies [1]_, with Hillis' degrees of freedom [2]_. Let s^2 be the
-    variance of the metric between S seeds, and c the covariance of two seeds' metrics over other
-    patients, here that of their bootstrap replicates. Then
+    variance of the metric between S seeds; v the variance of a seed's metric, and c the covariance
+    of two seeds' metrics, over other patients, here those of their bootstrap replicates. Then
 
-        error^2 = s^2 / S + max(c, 0),    freedom = (s^2 + S max(c, 0))^2 / (s^4 / (S - 1)).
+        m = max(s^2, v - c),    c = max(c, 0),
+        error^2 = m / S + c,    freedom = (m + S c)^2 / (m^2 / (S - 1)).
 
     What is peculiar to a seed, to a seed with some patients, or to patients whatever the seed: each
     is counted once. Where patients are nearly all of the chance, the freedom is large and the error
     that of a bootstrap; where seeds are, it comes down to S - 1, and three seeds are known to be
-    few. For a difference give the difference: with two arms the published formulas, which hold the
-    covariances within and between arms, come to the same.
+    few. The floor of m is ours: seeds differ by v - c at least, by the choice of patients alone,
+    and where a few differ by less it is luck, which must not make an interval narrow. For a
+    difference give the difference: with two arms the published formulas, which hold the covariances
+    within and between arms, come to the same.
 
     Of one seed the error is that of the patients alone, its freedom infinite.
 
@@ -171,10 +174,13 @@ def error_over_seeds(measured: Crossed) -> tuple[float, float]:
     if n_seeds == 1:
         return float(defined.std(ddof=1)), math.inf
     covariances = np.cov(defined)
-    of_two = (covariances.sum() - np.trace(covariances)) / (n_seeds * (n_seeds - 1))
-    between, of_patients = float(measured.of_seeds.var(ddof=1)), max(float(of_two), 0.0)
+    own = np.trace(covariances) / n_seeds
+    shared = (covariances.sum() - np.trace(covariances)) / (n_seeds * (n_seeds - 1))
+    between = max(float(measured.of_seeds.var(ddof=1)), float(own - shared))
+    of_patients = max(float(shared), 0.0)
     both = between + n_seeds * of_patients
-    freedom = both**2 / (between**2 / (n_seeds - 1)) if between**2 > 0 else math.inf
+    rounding = 1e-6 * both
+    freedom = (both / between) ** 2 * (n_seeds - 1) if between > rounding else math.inf
     return math.sqrt(both / n_seeds), freedom
 
 
