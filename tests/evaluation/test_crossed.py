@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import Crossed, bootstrap, crossed_bootstrap, crossed_interval
+from glcm_mae.evaluation import Crossed, bootstrap, crossed_bootstrap, crossed_interval, crossed_p
 from glcm_mae.evaluation.crossed import error_over_seeds, t_quantile
 
 FOLDS = np.arange(200) % 5
@@ -102,6 +102,8 @@ def test_a_published_reading_study(of_readers, covariance, estimate, error, free
         pytest.approx(freedom, rel=2e-3),
     )
     ends = crossed_interval(found, 114, lowest=-1.0)
+    if estimate < 0:
+        assert crossed_p(found) == pytest.approx(0.051162, abs=5e-5)
     assert ends.value == pytest.approx(estimate, abs=1e-5)
     assert (ends.low, ends.high) == pytest.approx((low, high), abs=3e-5)
 
@@ -130,6 +132,14 @@ def test_seeds_that_are_alike_by_luck_do_not_narrow_the_interval():
     error, freedom = error_over_seeds(lucky)
     assert error == pytest.approx(0.03 / 3**0.5, rel=0.03)
     assert freedom == pytest.approx(2, rel=0.1)
+
+
+def test_where_nothing_differs_p_is_1_and_where_nothing_is_known_there_is_none():
+    nothing = Crossed(np.zeros(3), np.zeros((3, 10)))
+    assert crossed_p(nothing) == 1
+    assert math.isnan(crossed_p(Crossed(np.full(3, np.nan), np.zeros((3, 10)))))
+    common = with_covariance([0.02, 0.02, 0.02], 1e-4)  # patients alone: a normal test
+    assert crossed_p(common) == pytest.approx(2 * stats.norm.sf(2))
 
 
 def test_an_interval_ends_where_no_metric_can_lie():

@@ -101,3 +101,14 @@ def test_the_reference_may_be_the_best_arm():
         comparison(ssim=(0.6, -0.2, -0.05, 0.01), pixels=(0.5, -1, 0, 1)), ["pixels"]
     )
     assert last.startswith("The best arm, mse, has 0.700 ")
+
+
+def test_of_several_seeds_the_test_over_seeds_decides():
+    found = comparison(ssim=(0.8, 0.05, 0.15, 0.001))
+    tests = found["comparisons"][0]["arms"]["ssim"]["tests"]
+    tests["auroc_over_seeds"] = {"p_holm": 0.07}
+    [said] = verdict(found)
+    assert said.startswith("ssim against mse is not decided: +0.100 [+0.050, +0.150], p 0.070 ")
+    tests["auroc_over_seeds"]["p_holm"] = 0.03
+    tests["auroc"]["p_holm"] = 0.9
+    assert verdict(found) == ["ssim is better than mse: +0.100 [+0.050, +0.150]."]

@@ -15,6 +15,7 @@ from glcm_mae.evaluation.crossed import (
     Crossed,
     crossed_bootstrap,
     crossed_interval,
+    crossed_p,
     error_over_seeds,
 )
 from glcm_mae.evaluation.delong import delong_test
@@ -38,6 +39,7 @@ __all__ = [
     "compute_metrics",
     "crossed_bootstrap",
     "crossed_interval",
+    "crossed_p",
     "delong_test",
     "error_over_seeds",
     "evaluate",

@@ -15,6 +15,7 @@ from glcm_mae.evaluation.crossed import (
     Crossed,
     crossed_bootstrap,
     crossed_interval,
+    crossed_p,
     error_over_seeds,
     t_quantile,
 )
@@ -67,10 +68,11 @@ def compare_arms(
     within folds, the same for all arms and seeds. An interval of a difference that holds 0 says
     that these patients and seeds do not tell the two arms apart.
 
-    **P-values** are those of `delong_test` for the AUROC and `mcnemar_test` for the accuracy, of
-    the very differences in the table, and corrected by `holm` over the arms, and over the baselines
-    apart from them. They take the trained models as given and ask about other patients. Where the
-    interval holds 0 and the p-value is small, the difference may be one of seeds.
+    **P-values** are for the AUROC and the accuracy, of the very differences in the table, and
+    corrected by `holm` over the arms, and over the baselines apart from them. `crossed_p` asks, as
+    the intervals do, about other patients and other seeds. `delong_test` and `mcnemar_test` take
+    the trained models as given and ask about other patients alone: where theirs is small and that
+    over seeds is not, the difference may be one of seeds.
 
     **The smallest difference** that the comparison could show is the true difference that a
     two-sided test at 5%, not corrected, finds in 80 of 100 studies like this: the standard error
@@ -121,9 +123,10 @@ def compare_arms(
         with ``standard_error``, ``degrees_of_freedom``, None where they are infinite, and
         ``smallest``) and ``tests``: ``auroc`` with ``test``, ``difference``, ``standard_error``,
         ``p``, ``p_holm`` and ``not_valid``, ``accuracy`` with ``test``, ``n_better``, ``n_worse``
-        (patients), ``p`` and ``p_holm``, and in both ``n_tests``, over which Holm's correction
-        went. The metrics are the overall ones of `compute_metrics`; for two classes ``f1``,
-        ``sensitivity`` and ``specificity`` of the positive one, and with thresholds
+        (patients), ``p`` and ``p_holm``, of several seeds also ``auroc_over_seeds`` and
+        ``accuracy_over_seeds`` with ``test``, ``p`` and ``p_holm``, and in all ``n_tests``, over
+        which Holm's correction went. The metrics are the overall ones of `compute_metrics`; for two
+        classes ``f1``, ``sensitivity`` and ``specificity`` of the positive one, and with thresholds
         ``sensitivity_at_threshold`` and so on.
 
     Raises
@@ -249,7 +252,7 @@ def _compared(
         n_resamples,
         seed,
     )
-    tests = _tests(aligned, probabilities, reference, case)
+    tests = _tests(aligned, probabilities, measured, reference, case)
     for beside in (False, True):
         _correct([test for name, test in tests.items() if (name in baselines) is beside])
     n_patients = len(np.unique(aligned.patients))
@@ -332,9 +335,13 @@ def _difference(between: Crossed, n_patients: int) -> dict[str, float | int | No
 
 
 def _tests(
-    aligned: AlignedArms, probabilities: Mapping[str, FloatArray], reference: str, case: str | None
+    aligned: AlignedArms,
+    probabilities: Mapping[str, FloatArray],
+    measured: Mapping[str, Mapping[str, Crossed]],
+    reference: str,
+    case: str | None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """DeLong's and McNemar's test of every arm against the reference."""
+    """DeLong's and McNemar's test of every arm against the reference, and those over seeds."""
     against = probabilities[reference]
     asked = range(len(aligned.classes)) if case is None else [aligned.classes.index(case)]
     tests: dict[str, dict[str, dict[str, Any]]] = {}
@@ -360,15 +367,22 @@ def _tests(
                 "p": accuracy.p,
             },
         }
+        for metric in ("auroc", "accuracy"):
+            between = measured[name][metric] - measured[reference][metric]
+            if len(between.of_seeds) > 1:
+                tests[name][f"{metric}_over_seeds"] = {
+                    "test": "Obuchowski-Rockette",
+                    "p": _or_none(crossed_p(between)),
+                }
     return tests
 
 
 def _correct(family: list[dict[str, dict[str, Any]]]) -> None:
     """Write Holm's correction into the tests of a family of arms."""
-    for metric in ("auroc", "accuracy"):
-        of_metric = [of_arm[metric] for of_arm in family]
-        p_values = [np.nan if test["p"] is None else test["p"] for test in of_metric]
-        for test, corrected in zip(of_metric, holm(p_values), strict=True):
+    for kind in ("auroc", "accuracy", "auroc_over_seeds", "accuracy_over_seeds"):
+        of_kind = [of_arm[kind] for of_arm in family if kind in of_arm]
+        p_values = [np.nan if test["p"] is None else test["p"] for test in of_kind]
+        for test, corrected in zip(of_kind, holm(p_values), strict=True):
             test["p_holm"] = _or_none(corrected)
             test["n_tests"] = int(np.sum(~np.isnan(p_values)))
 

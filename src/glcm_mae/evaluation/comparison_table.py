@@ -50,7 +50,7 @@ def format_comparison(comparison: dict[str, Any]) -> str:
     >>> lines[0]
     '### m against b, by image (30 b, 30 m)'
     >>> lines[4][:44]
-    '| arm     | AUROC                   | p     '
+    '| arm     | AUROC                   | DeLong'
     >>> lines[6][:44]
     '| texture | +0.302 [+0.209, +0.408] | <0.001'
     """
@@ -99,15 +99,19 @@ def _present(arms: dict[str, Any], group: str, names: Sequence[str]) -> list[str
 
 
 def _tests_table(arms: dict[str, Any]) -> list[str]:
-    header = ["arm", "AUROC", "p", "smallest", "accuracy", "p", "smallest"]
+    over_seeds = any("auroc_over_seeds" in arm["tests"] for arm in arms.values())
+    header = ["arm"]
+    for title, test in (("AUROC", "DeLong"), ("accuracy", "McNemar")):
+        header += [title, *(["p"] if over_seeds else []), test, "smallest"]
     rows = []
     for name, arm in arms.items():
         row = [_flat(name)]
         for metric in ("auroc", "accuracy"):
-            difference = arm["differences"][metric]
+            difference, tests = arm["differences"][metric], arm["tests"]
             row += [
                 _cell(difference, signed=True),
-                _p(arm["tests"][metric]["p_holm"]),
+                *([_p(tests.get(f"{metric}_over_seeds"))] if over_seeds else []),
+                _p(tests[metric]),
                 "" if difference["smallest"] is None else f"{difference['smallest']:.3f}",
             ]
         rows.append(row)
@@ -128,7 +132,11 @@ def _cell(number: dict[str, Any] | None, *, signed: bool = False) -> str:
     return "no threshold" if number is None else with_interval(number, signed=signed)
 
 
-def _p(p: float | None) -> str:
+def _p(test: dict[str, Any] | None) -> str:
+    """Give the corrected p-value of a test; nothing where there is no such test."""
+    if test is None:
+        return ""
+    p = test["p_holm"]
     if p is None:
         return "not valid"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
@@ -169,10 +177,12 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
     single = [name for name, arm in found[0]["arms"].items() if arm["n_seeds"] < n_seeds]
     if single:
         notes.append(f"One seed stands for all in: {', '.join(map(_flat, single))}.")
+    if n_seeds > 1:
+        notes.append("p: for other patients and other seeds, as the intervals.")
     notes.append(
-        "p: DeLong's test for the AUROC, McNemar's exact test for the accuracy, patients as units, "
-        "for these trained models; two-sided, Holm's correction over the arms of a table, and "
-        "over its baselines apart from them."
+        "DeLong's test for the AUROC and McNemar's exact test for the accuracy: p for other "
+        "patients alone, patients as units, for these trained models. All p are two-sided, with "
+        "Holm's correction over the arms of a table, and over its baselines apart from them."
     )
     notes.append(
         "smallest: the true difference that a study like this finds 80 times in 100 (two-sided "

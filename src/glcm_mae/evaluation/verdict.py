@@ -11,10 +11,10 @@ _SIGNIFICANT = 0.05
 def verdict(comparison: dict[str, Any], baselines: Collection[str] = ()) -> list[str]:
     """Say of each arm whether it is better than the reference, by the AUROC by image.
 
-    An arm is better or worse where both the interval of the difference excludes 0 and the p-value,
-    corrected, is below 0.05. The interval asks about other patients and other seeds, the p-value
-    about other patients alone, and it pays for the number of arms; where they disagree, nothing is
-    decided.
+    An arm is better or worse where the interval of the difference excludes 0 and the p-value, which
+    pays for the number of arms, is below 0.05, too; where they disagree, nothing is decided. Both
+    ask about other patients and, of several seeds, other seeds; of one seed the p-value is
+    DeLong's.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def verdict(comparison: dict[str, Any], baselines: Collection[str] = ()) -> list
 
 
 def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
-    difference, p = arm["differences"]["auroc"], arm["tests"]["auroc"]["p_holm"]
+    difference, tests = arm["differences"]["auroc"], arm["tests"]
+    p = tests.get("auroc_over_seeds", tests["auroc"])["p_holm"]
     if difference["value"] is None or difference["low"] is None:
         return f"{name} cannot be compared with {reference}: the difference is undefined."
     shown = with_interval(difference, signed=True)
