@@ -107,6 +107,17 @@ class Predictions:
         n_labels = Counter(patient for patient, _ in pairs)
         return sum(n > 1 for n in n_labels.values())
 
+    def rows_of_seeds(self) -> list[NDArray[np.int64]]:
+        """List the rows of each training seed.
+
+        Returns
+        -------
+        list of ndarray of int
+            In the order of the seeds; all rows where the table tells no seeds.
+        """
+        seeds = np.array(self._seed_of_each_row())
+        return [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+
     def check_seeds(self) -> None:
         """Refuse seeds of different images: a mean over them would mean nothing.
 

@@ -76,14 +76,17 @@ def result():
 
 def test_values_are_the_mean_over_seeds_of_the_metrics_within_folds(result):
     table = arm(1.5)
-    expected = weighted_metrics(
-        table.labels,
-        table.probabilities,
-        np.ones((1, len(table.paths))),
-        classes=table.classes,
-        folds=table.folds,
-        seeds=table.seeds,
-    )
+    of_seeds = [
+        weighted_metrics(
+            table.labels[rows],
+            table.probabilities[rows],
+            np.ones((1, len(rows))),
+            classes=table.classes,
+            folds=table.folds[rows],
+        )
+        for rows in table.rows_of_seeds()
+    ]
+    expected = {name: np.mean([m[name] for m in of_seeds], axis=0) for name in of_seeds[0]}
     texture = arms_of(result)["texture"]
     for name in ("auroc", "pooled_auroc", "accuracy", "macro_f1", "brier", "ece", "sensitivity"):
         assert texture["metrics"][name]["value"] == pytest.approx(expected[name][0]), name

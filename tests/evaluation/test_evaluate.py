@@ -168,8 +168,44 @@ def test_seeds_are_averaged_and_folds_counted(file):
     assert both["n_images"] == 120
     for unit in ("by_image", "by_patient"):
         for name, number in single[unit]["overall"].items():
-            assert both[unit]["overall"][name] == pytest.approx(number), name
+            assert both[unit]["overall"][name]["value"] == pytest.approx(number["value"]), name
         assert both[unit]["class_counts"] == single[unit]["class_counts"]
+
+
+def test_seeds_are_never_ranked_against_each_other(file):
+    malignant = np.array([0.1, 0.2, 0.8, 0.9])  # each seed ranks well on a scale of its own
+    Predictions(
+        ["a", "b"] * 2, ["a", "b"] * 2, [0, 1] * 2, CLASSES[:2],
+        np.stack([1 - malignant, malignant], axis=1), seeds=[7, 7, 8, 8],
+    ).write(file)  # fmt: skip
+    assert evaluate(file, n_resamples=5)["by_image"]["overall"]["auroc"]["value"] == 1
+
+
+def test_intervals_of_several_seeds_are_for_other_seeds_too(file):
+    one = predictions()
+    reach = {}
+    for name, better in (("same", 0.0), ("other", 0.1)):
+        of_seeds = []
+        for seed in range(3):
+            scores = one.probabilities + seed * better * np.eye(3)[one.labels]
+            of_seeds.append(scores / scores.sum(1, keepdims=True))
+        predictions(
+            paths=one.paths * 3,
+            patients=one.patients * 3,
+            labels=np.tile(one.labels, 3),
+            probabilities=np.concatenate(of_seeds),
+            seeds=np.repeat([0, 1, 2], 120),
+        ).write(file)
+        found = evaluate(file, n_resamples=200)
+        accuracy = found["by_image"]["overall"]["accuracy"]
+        reach[name] = accuracy["value"] - accuracy["low"]
+        assert "Obuchowski" in found["settings"]["interval"]
+        assert "Intervals: 95% for other patients and other seeds, 200 " in format_table(found)
+    one.write(file)
+    alone = evaluate(file, n_resamples=200)
+    accuracy = alone["by_image"]["overall"]["accuracy"]
+    assert reach["same"] == pytest.approx(accuracy["value"] - accuracy["low"], rel=0.2)
+    assert reach["other"] > 1.5 * reach["same"]
 
 
 def validated(file, n_patients=40, **changes):

@@ -140,16 +140,6 @@ def test_names_are_flat_and_in_order():
     assert len(names) == len(OVERALL_METRICS) + 2 * len(CLASS_METRICS)
 
 
-def test_seeds_are_averaged_and_never_ranked_against_each_other():
-    labels = np.array([0, 1, 0, 1])
-    malignant = np.array([0.1, 0.2, 0.8, 0.9])  # each seed ranks well on a scale of its own
-    probabilities = np.stack([1 - malignant, malignant], axis=1)
-    seeds = np.array([7, 7, 8, 8])
-    weights = np.ones((1, 4))
-    assert weighted_metrics(labels, probabilities, weights)["auroc"] == [0.75]
-    assert weighted_metrics(labels, probabilities, weights, seeds=seeds)["auroc"] == [1.0]
-
-
 def random_folds(n=90, k=3, n_folds=4):
     rng = np.random.default_rng(0)
     labels, folds = rng.integers(0, k, n), rng.integers(0, n_folds, n)

@@ -85,6 +85,35 @@ def test_arms_may_have_other_numbers_of_seeds():
     assert result["b"]["value"] == pytest.approx(mean)
 
 
+def of_seeds(*strengths, seeds):
+    """An arm of several seeds, each of a strength of its own."""
+    tables = [arm(strength) for strength in strengths]
+    stacked = {
+        name: np.concatenate([getattr(table, name) for table in tables]).tolist()
+        for name in ("paths", "patients", "labels", "probabilities")
+    }
+    return arm(**stacked, seeds=np.repeat(seeds, 120))
+
+
+def test_seeds_are_compared_in_pairs():
+    a, b = of_seeds(0.5, 4.0, seeds=[0, 1]), of_seeds(0.6, 4.4, seeds=[0, 1])
+    paired = paired_difference(a, b, n_resamples=200)["difference"]
+    crosswise = paired_difference(a, of_seeds(4.4, 0.6, seeds=[0, 1]), n_resamples=200)
+    assert crosswise["difference"]["value"] == pytest.approx(paired["value"])
+    width, wide = (d["high"] - d["low"] for d in (paired, crosswise["difference"]))
+    assert wide > 3 * width
+
+
+def test_other_seeds_are_refused():
+    a, b = of_seeds(1, 2, seeds=[0, 1]), of_seeds(1, 2, seeds=[1, 2])
+    with pytest.raises(UserError) as caught:
+        paired_difference(a, b)
+    assert str(caught.value) == (
+        "predictions_a and predictions_b are of the seeds 0, 1 and 1, 2: compare arms of the same "
+        "seeds."
+    )
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

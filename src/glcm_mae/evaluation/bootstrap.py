@@ -173,9 +173,7 @@ def patient_bootstrap(
     known, first, patient_of_image = np.unique(
         np.asarray(patients), return_index=True, return_inverse=True
     )
-    strata = np.zeros(len(known), dtype=np.int64)
-    if folds is not None and np.array_equal(folds[first][patient_of_image], folds):
-        strata = folds[first]
+    strata = patient_strata(folds, first, patient_of_image)
     chunks = [
         statistic(labels, probabilities, counts[:, patient_of_image])
         for counts in patient_counts(strata, n_resamples, seed, chunk_of(len(labels)))
@@ -186,6 +184,34 @@ def patient_bootstrap(
         replicates = without_lean(name, float(value[0]), replicates)
         intervals[name] = interval(float(value[0]), replicates, len(known))
     return intervals
+
+
+def patient_strata(folds: IntArray | None, first: IntArray, patient_of_image: IntArray) -> IntArray:
+    """Give the fold of each patient, or one stratum where patients have none, or several.
+
+    Parameters
+    ----------
+    folds : ndarray of int, shape (N,), optional
+        Fold of each image.
+    first : ndarray of int, shape (P,)
+        An image of each patient.
+    patient_of_image : ndarray of int, shape (N,)
+        Patient of each image, 0 to P - 1.
+
+    Returns
+    -------
+    ndarray of int, shape (P,)
+
+    Examples
+    --------
+    >>> patient_strata(np.array([0, 0, 1]), np.array([0, 2]), np.array([0, 0, 1]))
+    array([0, 1])
+    >>> patient_strata(np.array([0, 1, 1]), np.array([0, 2]), np.array([0, 0, 1]))
+    array([0, 0])
+    """
+    if folds is not None and np.array_equal(folds[first][patient_of_image], folds):
+        return folds[first]
+    return np.zeros(len(first), dtype=np.int64)
 
 
 def check_resampling(n_resamples: int, seed: int) -> None:

@@ -14,6 +14,7 @@ from glcm_mae.evaluation.bootstrap import (
     chunk_of,
     interval,
     patient_counts,
+    patient_strata,
     without_lean,
 )
 from glcm_mae.evaluation.metrics import FloatArray, IntArray
@@ -52,7 +53,7 @@ class Crossed:
 def crossed_bootstrap(
     arms: Mapping[str, Sequence[SeedStatistic]],
     patients: NDArray[np.str_],
-    folds: IntArray,
+    folds: IntArray | None,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, dict[str, Crossed]]:
@@ -66,11 +67,12 @@ def crossed_bootstrap(
     Parameters
     ----------
     arms : mapping from str to sequence of callable
-        For each arm the statistic of each seed; one alone stands for all seeds.
+        For each arm the statistic of each seed; one alone stands for all seeds. A metric counts
+        that all seeds of the arm define.
     patients : ndarray of str, shape (N,)
         Patient of each image.
-    folds : ndarray of int, shape (N,)
-        Fold of each image; a patient has one.
+    folds : ndarray of int, shape (N,), optional
+        Fold of each image. Ignored unless each patient has one fold.
     n_resamples : int
         Number of resamples, >= 1.
     seed : int
@@ -98,12 +100,13 @@ def crossed_bootstrap(
     """
     check_resampling(n_resamples, seed)
     _, first, patient_of_image = np.unique(patients, return_index=True, return_inverse=True)
+    strata = patient_strata(folds, first, patient_of_image)
     chunks = [
         {
             name: _of_seeds(statistics, counts[:, patient_of_image])
             for name, statistics in arms.items()
         }
-        for counts in patient_counts(folds[first], n_resamples, seed, chunk_of(len(patients)))
+        for counts in patient_counts(strata, n_resamples, seed, chunk_of(len(patients)))
     ]
     results: dict[str, dict[str, Crossed]] = {}
     for name, statistics in arms.items():
@@ -283,4 +286,5 @@ def t_quantile(probability: float, freedom: float) -> float:
 def _of_seeds(statistics: Sequence[SeedStatistic], weights: FloatArray) -> dict[str, FloatArray]:
     """Values (S, R) of each metric."""
     of_seeds = [statistic(weights) for statistic in statistics]
-    return {name: np.stack([values[name] for values in of_seeds]) for name in of_seeds[0]}
+    shared = [name for name in of_seeds[0] if all(name in values for values in of_seeds)]
+    return {name: np.stack([values[name] for values in of_seeds]) for name in shared}

@@ -1,17 +1,15 @@
 """From a table of predictions to metrics with confidence intervals."""
 
 import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from glcm_mae.evaluation.bootstrap import (
-    CONFIDENCE,
-    Statistic,
-    patient_bootstrap,
-)
+from glcm_mae.evaluation.bootstrap import CONFIDENCE
+from glcm_mae.evaluation.crossed import crossed_bootstrap, crossed_interval
 from glcm_mae.evaluation.metrics import (
     CLASS_METRICS,
     FloatArray,
@@ -25,6 +23,13 @@ from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
 _THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
+RowStatistic = Callable[[IntArray, FloatArray], Mapping[str, FloatArray]]
+"""Maps rows (N,) of a table and their weights (R, N) to named values (R,)."""
+
+_INTERVAL = {
+    False: "percentiles of a bootstrap that resamples patients",
+    True: "of patients and seeds by Obuchowski and Rockette, from resampled patients",
+}
 SEEN = "test_images_seen_in_pretraining"
 
 
@@ -40,8 +45,9 @@ def evaluate(
 
     By patient, the probabilities of a patient's images are averaged first. With several folds,
     AUROC and AUPRC rank images within their fold only (`weighted_metrics` says why) and
-    ``pooled_auroc`` ranks all of them; with several training seeds, each metric is the mean over
-    seeds. Every interval resamples patients (`patient_bootstrap`).
+    ``pooled_auroc`` ranks all of them. Every interval resamples patients; with several training
+    seeds, each metric is the mean over seeds, and intervals are for other seeds, too
+    (`crossed_interval`).
 
     An image is given the class of the highest probability. Where a ``validation.csv`` lies beside
     the predictions, which holds validation images in the same columns, sensitivity and
@@ -55,7 +61,7 @@ def evaluate(
     out : str or pathlib.Path, optional
         The file to write. Default: ``metrics.json`` next to the predictions.
     n_resamples, seed : int
-        As for `patient_bootstrap`.
+        As for `crossed_bootstrap`.
     positive : str, optional
         For two classes, the one that the overall AUROC, AUPRC, sensitivity and specificity
         describe. Default: the last in the order of the columns.
@@ -133,7 +139,7 @@ def evaluate(
             "predictions": source.name,
             "positive": positive_class(predictions.classes, positive),
             "threshold": _THRESHOLD if validation else None,
-            "interval": "percentiles of a bootstrap that resamples patients",
+            "interval": _INTERVAL[len(predictions.rows_of_seeds()) > 1],
             "confidence": CONFIDENCE,
             "n_resamples": n_resamples,
             "seed": seed,
@@ -165,27 +171,20 @@ def _measure(
     """Everything that is reported for one table, by image or by patient."""
     sizes = {"n_images": images.n_images, "n_patients": images.n_patients}
 
-    def measured(statistic: Statistic) -> dict[str, Any]:
-        intervals = patient_bootstrap(
-            table.labels,
-            table.probabilities,
-            table.patients,
-            statistic,
+    def measured(statistic: RowStatistic) -> dict[str, Any]:
+        found = crossed_bootstrap(
+            {"": [partial(_of_rows, statistic=statistic, rows=r) for r in table.rows_of_seeds()]},
+            np.array(table.patients),
+            table.folds,
             n_resamples,
             seed,
-            table.folds,
-        )
-        return {name: {**i.to_json(), **sizes} for name, i in intervals.items()}
+        )[""]
+        return {
+            name: {**crossed_interval(of_seeds, table.n_patients).to_json(), **sizes}
+            for name, of_seeds in found.items()
+        }
 
-    numbers = measured(
-        partial(
-            weighted_metrics,
-            classes=table.classes,
-            positive=positive,
-            folds=table.folds,
-            seeds=table.seeds,
-        )
-    )
+    numbers = measured(partial(_metrics, table=table, positive=positive))
     at_threshold = None
     if validation is not None:
         case = positive_class(table.classes, positive)
@@ -213,22 +212,32 @@ def _measure(
     }
 
 
-def _at_threshold(
-    labels: IntArray,
-    probabilities: FloatArray,
-    weights: FloatArray,
-    *,
-    calls: ThresholdCalls,
-    table: Predictions,
+def _of_rows(
+    weights: FloatArray, *, statistic: RowStatistic, rows: IntArray
+) -> Mapping[str, FloatArray]:
+    return statistic(rows, weights[:, rows])
+
+
+def _metrics(
+    rows: IntArray, weights: FloatArray, *, table: Predictions, positive: str | None
 ) -> dict[str, FloatArray]:
-    """Metrics of the calls, the mean over seeds; labels and probabilities are in the calls."""
-    is_case = labels == table.classes.index(calls.class_name)
-    seeds = np.zeros(len(labels)) if table.seeds is None else table.seeds
-    of_seeds = [
-        threshold_metrics(is_case[rows], calls.is_called[rows], weights[:, rows])
-        for rows in (seeds == seed for seed in np.unique(seeds))
-    ]
-    return {name: np.mean([m[name] for m in of_seeds], axis=0) for name in of_seeds[0]}
+    """Metrics of one seed's rows."""
+    return weighted_metrics(
+        table.labels[rows],
+        table.probabilities[rows],
+        weights,
+        classes=table.classes,
+        positive=positive,
+        folds=None if table.folds is None else table.folds[rows],
+    )
+
+
+def _at_threshold(
+    rows: IntArray, weights: FloatArray, *, calls: ThresholdCalls, table: Predictions
+) -> dict[str, FloatArray]:
+    """Metrics of the calls in one seed's rows."""
+    is_case = table.labels[rows] == table.classes.index(calls.class_name)
+    return threshold_metrics(is_case, calls.is_called[rows], weights)
 
 
 def about_patients_of(

@@ -142,7 +142,6 @@ def weighted_metrics(
     classes: Sequence[str] | None = None,
     positive: str | None = None,
     folds: IntArray | None = None,
-    seeds: IntArray | None = None,
 ) -> dict[str, FloatArray]:
     """Compute the metrics of `compute_metrics` for R resamples at once.
 
@@ -168,9 +167,6 @@ def weighted_metrics(
     folds : ndarray of int, shape (N,), optional
         Fold in which each row was tested. With two or more, ``pooled_auroc`` is given beside
         ``auroc``: that of all folds' scores in one order.
-    seeds : ndarray of int, shape (N,), optional
-        Training seed of the model behind each row. If given, each metric is computed within each
-        seed and then averaged over seeds, since scores of different models share no scale.
 
     Returns
     -------
@@ -216,15 +212,7 @@ def weighted_metrics(
         raise ValueError(f"{k} columns of probabilities need {k} names of classes, not {names}")
     positive = positive_class(names, positive)
     folds = np.zeros(len(labels), dtype=np.int64) if folds is None else folds
-    if seeds is None:
-        return _metrics(labels, probabilities, weights, names, positive, folds)
-    groups = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
-    of_seeds = [
-        _metrics(labels[rows], probabilities[rows], weights[:, rows], names, positive, folds[rows])
-        for rows in groups
-    ]
-    shared = [name for name in of_seeds[0] if all(name in metrics for metrics in of_seeds)]
-    return {name: np.mean([metrics[name] for metrics in of_seeds], axis=0) for name in shared}
+    return _metrics(labels, probabilities, weights, names, positive, folds)
 
 
 def positive_class(classes: Sequence[str], positive: str | None = None) -> str | None:

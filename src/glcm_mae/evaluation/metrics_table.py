@@ -94,10 +94,11 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
     settings = metrics["settings"]
+    over_seeds = " for other patients and other seeds" if metrics.get("n_seeds", 1) > 1 else ""
     notes = [
         f"{metrics['n_images']} images, {metrics['n_patients']} patients: {metrics['patients']}.",
-        f"Intervals: {settings['confidence']:.0%}, {settings['n_resamples']} resamples of "
-        f"patients, seed {settings['seed']}.",
+        f"Intervals: {settings['confidence']:.0%}{over_seeds}, {settings['n_resamples']} resamples "
+        f"of patients, seed {settings['seed']}.",
     ]
     if metrics.get(SEEN):
         notes.append(

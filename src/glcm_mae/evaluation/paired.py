@@ -1,5 +1,6 @@
 """Whether two arms differ, judged on the same images and the same resamples."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_bootstrap
+from glcm_mae.evaluation.bootstrap import CONFIDENCE
+from glcm_mae.evaluation.crossed import SeedStatistic, crossed_bootstrap, crossed_interval
 from glcm_mae.evaluation.metrics import FloatArray, IntArray, positive_class, weighted_metrics
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
@@ -27,10 +29,10 @@ def paired_difference(
     Both arms are measured on the same resamples of patients, so what makes an image hard for both
     cancels, and the interval of the difference is as narrow as the data allow; two separate
     intervals that overlap do not show that the arms are alike. An interval that holds 0 says
-    that these patients do not tell the arms apart. With several training seeds in a table, each
-    arm's metric is the mean over its seeds; the interval then still leaves out the chance in
-    training (see `patient_bootstrap`), so compare arms over several seeds before believing a
-    small difference.
+    that these patients do not tell the arms apart. With several training seeds, each arm's metric
+    is the mean over its seeds, and the interval is for other seeds, too, paired seed by seed
+    (`crossed_interval`); an arm of one seed stands for all. With one seed it leaves out the chance
+    in training: compare arms over several before believing a small difference.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def paired_difference(
     positive : str, optional
         As for `compute_metrics`.
     n_resamples, seed : int
-        As for `patient_bootstrap`.
+        As for `crossed_bootstrap`.
 
     Returns
     -------
@@ -54,8 +56,8 @@ def paired_difference(
     Raises
     ------
     UserError
-        If a seed lacks images, the tables do not hold the same images, labels, patients, folds and
-        classes, or the metric is not known.
+        If a seed lacks images, the tables do not hold the same images, labels, patients, folds,
+        classes and (of several) seeds, or the metric is not known.
 
     Examples
     --------
@@ -71,41 +73,26 @@ def paired_difference(
     a, b = _table(predictions_a), _table(predictions_b)
     a.check_seeds()
     b.check_seeds()
-    _check_same_images(a, b, f"{_name(predictions_a, 'a')} and {_name(predictions_b, 'b')}")
-    of_arm_a, of_arm_b = (
-        partial(
-            weighted_metrics,
-            classes=arm.classes,
-            positive=positive,
-            folds=arm.folds,
-            seeds=arm.seeds,
-        )
-        for arm in (a, b)
-    )
-    n_a = len(a.paths)
-
-    def of_both(
-        labels: IntArray, probabilities: FloatArray, weights: FloatArray
-    ) -> dict[str, FloatArray]:
-        value_a = of_arm_a(labels[:n_a], probabilities[:n_a], weights[:, :n_a])
-        value_b = of_arm_b(labels[n_a:], probabilities[n_a:], weights[:, n_a:])
-        if statistic not in value_a:
-            raise UserError(
-                f"statistic={statistic!r} is not known: choose one of {', '.join(value_a)}."
-            )
-        values = {"a": value_a[statistic], "b": value_b[statistic]}
-        return values | {"difference": values["b"] - values["a"]}
-
-    # One table under the other: a patient drawn twice then counts twice in both arms.
-    intervals = patient_bootstrap(
-        np.concatenate([a.labels, b.labels]),
-        np.concatenate([a.probabilities, b.probabilities]),
-        a.patients + b.patients,
-        of_both,
+    both = f"{_name(predictions_a, 'a')} and {_name(predictions_b, 'b')}"
+    _check_same_images(a, b, both)
+    _check_same_seeds(a, b, both)
+    measured = crossed_bootstrap(
+        {
+            "a": list(_of_seeds(a, 0, statistic, positive)),
+            "b": list(_of_seeds(b, len(a.paths), statistic, positive)),
+        },
+        # One table under the other: a patient drawn twice then counts twice in both arms.
+        np.array(a.patients + b.patients),
+        None if a.folds is None or b.folds is None else np.concatenate([a.folds, b.folds]),
         n_resamples,
         seed,
-        None if a.folds is None or b.folds is None else np.concatenate([a.folds, b.folds]),
     )
+    of_a, of_b = measured["a"][statistic], measured["b"][statistic]
+    intervals = {
+        "a": crossed_interval(of_a, a.n_patients),
+        "b": crossed_interval(of_b, b.n_patients),
+        "difference": crossed_interval(of_b - of_a, a.n_patients, lowest=-1.0),
+    }
     return {
         **made_by(),
         "settings": {
@@ -119,6 +106,46 @@ def paired_difference(
         "n_patients": a.n_patients,
         **{name: interval.to_json() for name, interval in intervals.items()},
     }
+
+
+def _of_seeds(
+    table: Predictions, start: int, statistic: str, positive: str | None
+) -> Iterator[SeedStatistic]:
+    """Measure each seed of a table, whose rows begin at `start`."""
+    for rows in table.rows_of_seeds():
+        yield partial(_measured, table=table, rows=rows, start=start, name=statistic, case=positive)
+
+
+def _measured(
+    weights: FloatArray,
+    *,
+    table: Predictions,
+    rows: IntArray,
+    start: int,
+    name: str,
+    case: str | None,
+) -> dict[str, FloatArray]:
+    metrics = weighted_metrics(
+        table.labels[rows],
+        table.probabilities[rows],
+        weights[:, start + rows],
+        classes=table.classes,
+        positive=case,
+        folds=None if table.folds is None else table.folds[rows],
+    )
+    if name not in metrics:
+        raise UserError(f"statistic={name!r} is not known: choose one of {', '.join(metrics)}.")
+    return {name: metrics[name]}
+
+
+def _check_same_seeds(a: Predictions, b: Predictions, both: str) -> None:
+    """Refuse two arms of several seeds each that are not the same: they are compared in pairs."""
+    seeds_a, seeds_b = (set() if t.seeds is None else set(t.seeds.tolist()) for t in (a, b))
+    if min(len(seeds_a), len(seeds_b)) > 1 and seeds_a != seeds_b:
+        listed = [", ".join(map(str, sorted(seeds))) for seeds in (seeds_a, seeds_b)]
+        raise UserError(
+            f"{both} are of the seeds {listed[0]} and {listed[1]}: compare arms of the same seeds."
+        )
 
 
 def _table(predictions: Predictions | str | Path) -> Predictions:
