@@ -80,10 +80,10 @@ def compare_arms(
     matter. A difference that was not found says nothing about smaller ones.
 
     How often the intervals of differences cover the truth, simulated with 400 patients and 2, 3, 5
-    or 10 seeds (1,500 studies each): 93 to 96 times in 100, whether the chance is in the patients,
-    in the seeds, or in both alike, and more often where each image reacts to each seed in its own
-    way, up to always where nothing else varies. (A percentile bootstrap over patients and seeds
-    covers it 75 times in 100 where three seeds are nearly all of the chance.)
+    or 10 seeds (``benchmarks/evidence/coverage.py``, 1,500 studies each): 93 to 96 times in 100,
+    whether the chance is in the patients, in the seeds, or in both alike, and up to always where
+    each seed sees each patient in its own way and nothing else varies. (The percentiles of a
+    bootstrap over patients and seeds cover it 75 times in 100 where three seeds are most of it.)
 
     Parameters
     ----------
