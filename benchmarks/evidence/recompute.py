@@ -16,7 +16,8 @@ import json
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,24 @@ def main() -> None:
     parser.add_argument("--n_resamples", type=int, default=2000)
     arguments = parser.parse_args()
     try:
-        with tarfile.open(arguments.archive) as packed, tempfile.TemporaryDirectory() as name:
-            packed.extractall(name, filter="data")
-            _print_comparisons(Path(name), arguments)
+        with unpacked(arguments.archive) as folder:
+            _print_comparisons(folder, arguments)
     except (UserError, OSError, tarfile.TarError) as error:
         sys.exit(f"recompute.py: {error}")
+
+
+@contextmanager
+def unpacked(archive: Path) -> Iterator[Path]:
+    """Unpack an archive for as long as it is needed."""
+    with tarfile.open(archive) as packed, tempfile.TemporaryDirectory() as name:
+        packed.extractall(name, filter="data")
+        yield Path(name)
 
 
 def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
     arms = {place.parent.name: place for place in folder.glob(f"arms/*/{arguments.way}")}
     wanted = arguments.arms.split(",") if arguments.arms else sorted(arms)
-    baselines = {place.name: _read([place]) for place in sorted(folder.glob("baselines/*"))}
+    baselines = {place.name: read_tables([place]) for place in sorted(folder.glob("baselines/*"))}
     reference = arguments.reference
     unknown = sorted({*wanted} - arms.keys() | {reference} - arms.keys() - baselines.keys())
     if unknown or not arms:
@@ -72,9 +80,11 @@ def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
                     "have: give --seeds or --arms, or another --reference."
                 )
             named[reference] = arms[reference]
-        tables = {arm: _read([place / seed for seed in seeds]) for arm, place in named.items()}
+        tables = {
+            arm: read_tables([place / seed for seed in seeds]) for arm, place in named.items()
+        }
         print(f"\n# {arguments.way}, {', '.join(seeds)}\n")
-        found = _compare(tables, baselines, arguments)
+        found = compare_tables(tables, baselines, arguments)
         by_image = [one for one in found["comparisons"] if one["unit"] == "image"]
         if found["patients"] != about["patients"]:  # groups of copies stand in their place
             found = {**found, "comparisons": by_image, "patients": about["patients"]}
@@ -105,7 +115,8 @@ def _by_seed(table: Predictions) -> NDArray[np.float64]:
     return np.array(values)
 
 
-def _read(folders: Sequence[Path]) -> ArmTables:
+def read_tables(folders: Sequence[Path]) -> ArmTables:
+    """Read an arm's tables, a folder for each seed."""
     return ArmTables(
         *(
             stack_predictions([read_predictions(folder / name) for folder in folders])
@@ -114,9 +125,10 @@ def _read(folders: Sequence[Path]) -> ArmTables:
     )
 
 
-def _compare(
+def compare_tables(
     arms: dict[str, ArmTables], baselines: dict[str, ArmTables], arguments: argparse.Namespace
 ) -> dict[str, Any]:
+    """Compare arms, and baselines, with the reference."""
     tables = arms | baselines
     return compare_arms(
         {name: table.test for name, table in tables.items()},
