@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import (
@@ -140,6 +141,49 @@ def test_differences_and_tests_are_about_the_same_numbers(result):
     assert arms["texture"]["tests"]["auroc"]["p"] < 0.01
     assert "differences" not in arms["mse"]
     assert "tests" not in arms["mse"]
+
+
+def test_what_decides_is_tested_over_seeds(result):
+    tests = {name: arms_of(result)[name]["tests"] for name in ("texture", "features")}
+    for metric in ("auroc", "accuracy"):
+        for name, of_arm in tests.items():
+            test = of_arm[f"{metric}_over_seeds"]
+            number = arms_of(result)[name]["differences"][metric]
+            freedom = number["degrees_of_freedom"] or math.inf
+            t = number["value"] / number["standard_error"]
+            assert test["p"] == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+            assert (test["n_tests"], test["not_valid"]) == (2, None)
+        p_values = [of_arm[f"{metric}_over_seeds"]["p"] for of_arm in tests.values()]
+        corrected = [of_arm[f"{metric}_over_seeds"]["p_holm"] for of_arm in tests.values()]
+        assert corrected == pytest.approx(list(holm(p_values)))
+    rows = [line.split("|") for line in format_comparison(result).splitlines()]
+    header = next(row for row in rows if len(row) > 5 and row[4].strip() == "DeLong")
+    assert [cell.strip() for cell in header[1:-1]] == [
+        *("arm", "AUROC", "p", "DeLong", "smallest", "accuracy", "p", "McNemar", "smallest")
+    ]
+    texture = next(row for row in rows if row[1:] and row[1].strip() == "texture")
+    over_seeds, of_patients = (
+        tests["texture"][name]["p_holm"] for name in ("auroc_over_seeds", "auroc")
+    )
+    for cell, p in ((texture[3], over_seeds), (texture[4], of_patients)):
+        assert cell.strip() == ("<0.001" if p < 0.001 else f"{p:.3f}")
+
+
+def test_arms_that_differ_by_the_same_everywhere_have_no_p():
+    perfect = arm(probabilities=np.eye(2)[arm().labels])
+    collapsed = arm(probabilities=np.full((3 * N, 2), 0.5))
+    result = compare_arms({"a": collapsed, "b": perfect}, {}, "a", n_resamples=30)
+    test = arms_of(result)["b"]["tests"]["auroc_over_seeds"]
+    assert (test["p"], test["p_holm"], test["n_tests"]) == (None, None, 0)
+    assert "Not valid: the arms differ by the same for all patients and seeds." in (
+        format_comparison(result)
+    )
+
+
+def test_one_seed_beside_several_is_told(result):
+    assert "What another training of these would change is in no interval." in (
+        format_comparison(result)
+    )
 
 
 def test_sizes_and_settings_are_told(result):

@@ -7,6 +7,7 @@ from scipy import stats
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import Crossed, bootstrap, crossed_bootstrap, crossed_interval, crossed_p
 from glcm_mae.evaluation.crossed import error_over_seeds, t_quantile
+from glcm_mae.evaluation.metrics import range_of
 
 FOLDS = np.arange(200) % 5
 PATIENTS = np.arange(200).astype(str)
@@ -101,9 +102,9 @@ def test_a_published_reading_study(of_readers, covariance, estimate, error, free
         pytest.approx(error, rel=5e-4),
         pytest.approx(freedom, rel=2e-3),
     )
-    ends = crossed_interval(found, 114, lowest=-1.0)
+    ends = crossed_interval(found, 114, (-1.0, 1.0))
     if estimate < 0:
-        assert crossed_p(found) == pytest.approx(0.051162, abs=5e-5)
+        assert crossed_p(found, 114) == pytest.approx(0.051162, abs=5e-5)
     assert ends.value == pytest.approx(estimate, abs=1e-5)
     assert (ends.low, ends.high) == pytest.approx((low, high), abs=3e-5)
 
@@ -134,12 +135,54 @@ def test_seeds_that_are_alike_by_luck_do_not_narrow_the_interval():
     assert freedom == pytest.approx(2, rel=0.1)
 
 
-def test_where_nothing_differs_p_is_1_and_where_nothing_is_known_there_is_none():
+@pytest.mark.parametrize("value", [0.1, 0.25, 1 / 3])
+def test_where_nothing_differs_p_is_1_and_where_nothing_can_tell_there_is_none(value):
     nothing = Crossed(np.zeros(3), np.zeros((3, 10)))
-    assert crossed_p(nothing) == 1
-    assert math.isnan(crossed_p(Crossed(np.full(3, np.nan), np.zeros((3, 10)))))
+    assert crossed_p(nothing, 200) == 1
+    always = Crossed(np.full(3, value), np.full((3, 500), value))
+    assert math.isnan(crossed_p(always, 200))
+    assert math.isnan(crossed_p(Crossed(np.full(3, np.nan), np.zeros((3, 10))), 200))
     common = with_covariance([0.02, 0.02, 0.02], 1e-4)  # patients alone: a normal test
-    assert crossed_p(common) == pytest.approx(2 * stats.norm.sf(2))
+    assert crossed_p(common, 200) == pytest.approx(2 * stats.norm.sf(2))
+    assert math.isnan(crossed_p(common, 1))  # every resample is the sample
+    common.replicates[:, :600] = np.nan
+    assert math.isnan(crossed_p(common, 200))
+
+
+def test_seeds_that_move_against_each_other_do_not_narrow_the_interval():
+    """A negative covariance counts as none."""
+    common = 0.01 * np.random.default_rng(0).normal(size=20_000)
+    opposed = Crossed(np.array([0.4, 0.6]), np.stack([0.4 + common, 0.6 - common]))
+    error, freedom = error_over_seeds(opposed)
+    assert (error, freedom) == (pytest.approx(0.1), pytest.approx(1))
+
+
+def test_a_calibration_error_does_not_lean():
+    """Its replicates lie above its value; the error is that of the shifted ones."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200).astype(float)
+
+    def ece(weights):
+        return {"ece": np.abs(weights @ (labels - 0.5)) / weights.sum(1)}
+
+    found = crossed_bootstrap({"a": [ece]}, PATIENTS, None, 500)["a"]["ece"]
+    assert found.replicates.mean() == pytest.approx(found.value, abs=0.005)
+    assert found.replicates.min() >= 0
+
+
+def test_the_brier_score_may_pass_1():
+    bad = with_covariance([1.79, 1.80, 1.82], 1e-4)
+    found = crossed_interval(bad, 100, range_of("brier"))
+    assert 1 < found.low < found.value < found.high < 2
+
+
+def test_a_patient_alone_in_a_fold_is_drawn_with_the_others():
+    values = np.random.default_rng(0).normal(size=200)
+    arms = {"a": [mean_of(values)]}
+    alone = crossed_bootstrap(arms, PATIENTS, np.arange(200), 400)["a"]["m"]
+    together = crossed_bootstrap(arms, PATIENTS, None, 400)["a"]["m"]
+    assert np.array_equal(alone.replicates, together.replicates)
+    assert error_over_seeds(alone)[0] > 0.05
 
 
 def test_an_interval_ends_where_no_metric_can_lie():
@@ -147,7 +190,7 @@ def test_an_interval_ends_where_no_metric_can_lie():
     assert crossed_interval(found, 100).high == 1.0
     low = with_covariance([0.0, 0.01, 0.04], 1e-4)
     assert crossed_interval(low, 100).low == 0.0
-    assert crossed_interval(low, 100, lowest=-1.0).low < 0.0
+    assert crossed_interval(low, 100, (-1.0, 1.0)).low < 0.0
 
 
 def test_what_is_undefined():

@@ -104,6 +104,26 @@ def test_seeds_are_compared_in_pairs():
     assert wide > 3 * width
 
 
+def test_a_worse_arm_of_several_seeds_has_a_negative_interval():
+    better, worse = of_seeds(0.1, 0.2, seeds=[0, 1]), of_seeds(2.0, 2.1, seeds=[0, 1])
+    found = paired_difference(better, worse, n_resamples=200)
+    assert found["difference"]["low"] < found["difference"]["high"] < 0
+    assert found["n_seeds"] == {"a": 2, "b": 2}
+
+
+def test_seeds_in_other_folds_are_refused():
+    folds = np.arange(60).repeat(2) % 3
+    other = (folds + 1) % 3
+    both = of_seeds(0, 0, seeds=[0, 1])
+    columns = {
+        n: getattr(both, n) for n in ("paths", "patients", "labels", "probabilities", "seeds")
+    }
+    a = arm(**columns, folds=np.concatenate([folds, other]))
+    b = arm(**columns, folds=np.concatenate([other, folds]))
+    with pytest.raises(UserError, match="test 240 images in other folds"):
+        paired_difference(a, b)
+
+
 def test_other_seeds_are_refused():
     a, b = of_seeds(1, 2, seeds=[0, 1]), of_seeds(1, 2, seeds=[1, 2])
     with pytest.raises(UserError) as caught:

@@ -45,7 +45,7 @@ def comparison(**arms):
         (
             (0.71, -0.02, 0.04, 0.4),
             "ssim cannot be told from mse: +0.010 [-0.020, +0.040]; a test of this arm alone would "
-            "have found a true difference of 0.050 80 times in 100.",
+            "have found a true difference of 0.050 about 80 times in 100.",
         ),
         (
             (0.73, 0.01, 0.05, 0.08),

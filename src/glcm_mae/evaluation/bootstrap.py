@@ -187,7 +187,10 @@ def patient_bootstrap(
 
 
 def patient_strata(folds: IntArray | None, first: IntArray, patient_of_image: IntArray) -> IntArray:
-    """Give the fold of each patient, or one stratum where patients have none, or several.
+    """Give the fold of each patient, or one stratum for all where that cannot be drawn from.
+
+    It cannot where patients have no fold, or several, and where a fold has one patient: drawn from
+    itself, a patient would have no part in the chance.
 
     Parameters
     ----------
@@ -204,13 +207,16 @@ def patient_strata(folds: IntArray | None, first: IntArray, patient_of_image: In
 
     Examples
     --------
-    >>> patient_strata(np.array([0, 0, 1]), np.array([0, 2]), np.array([0, 0, 1]))
-    array([0, 1])
-    >>> patient_strata(np.array([0, 1, 1]), np.array([0, 2]), np.array([0, 0, 1]))
-    array([0, 0])
+    >>> patients = np.arange(4)
+    >>> patient_strata(np.array([0, 0, 1, 1]), patients, patients)
+    array([0, 0, 1, 1])
+    >>> patient_strata(np.array([0, 0, 0, 1]), patients, patients)
+    array([0, 0, 0, 0])
     """
     if folds is not None and np.array_equal(folds[first][patient_of_image], folds):
-        return folds[first]
+        _, sizes = np.unique(folds[first], return_counts=True)
+        if sizes.min() > 1:
+            return folds[first]
     return np.zeros(len(first), dtype=np.int64)
 
 

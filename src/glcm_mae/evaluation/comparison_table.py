@@ -176,7 +176,10 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         notes.append("One seed: nothing here tells how far another training would differ.")
     single = [name for name, arm in found[0]["arms"].items() if arm["n_seeds"] < n_seeds]
     if single:
-        notes.append(f"One seed stands for all in: {', '.join(map(_flat, single))}.")
+        notes.append(
+            f"One seed stands for all in: {', '.join(map(_flat, single))}. What another training "
+            "of these would change is in no interval."
+        )
     if n_seeds > 1:
         notes.append("p: for other patients and other seeds, as the intervals.")
     notes.append(
@@ -185,8 +188,8 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         "Holm's correction over the arms of a table, and over its baselines apart from them."
     )
     notes.append(
-        "smallest: the true difference that a study like this finds 80 times in 100 (two-sided "
-        "test of one arm at 5%). A difference not found says nothing of smaller ones."
+        "smallest: the true difference that a study like this finds about 80 times in 100 "
+        "(two-sided test of one arm at 5%). A difference not found says nothing of smaller ones."
     )
     return [*notes, *_caveats(comparison)]
 

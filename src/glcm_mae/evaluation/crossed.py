@@ -23,6 +23,10 @@ SeedStatistic = Callable[[FloatArray], Mapping[str, FloatArray]]
 """Maps weights (R, N) of images to named values (R,), for the models of one training seed."""
 
 
+ROUNDING = 1e-12
+"""An error below this is one of arithmetic."""
+
+
 @dataclass(frozen=True)
 class Crossed:
     """A metric of the models of each training seed, on the sample and on resampled patients.
@@ -182,12 +186,13 @@ def error_over_seeds(measured: Crossed) -> tuple[float, float]:
     between = max(float(measured.of_seeds.var(ddof=1)), float(own - shared))
     of_patients = max(float(shared), 0.0)
     both = between + n_seeds * of_patients
-    rounding = 1e-6 * both
-    freedom = (both / between) ** 2 * (n_seeds - 1) if between > rounding else math.inf
+    freedom = (both / between) ** 2 * (n_seeds - 1) if between > 1e-3 * both else math.inf
     return math.sqrt(both / n_seeds), freedom
 
 
-def crossed_interval(measured: Crossed, n_patients: int, lowest: float = 0.0) -> Interval:
+def crossed_interval(
+    measured: Crossed, n_patients: int, lies_in: tuple[float, float] = (0.0, 1.0)
+) -> Interval:
     """95% interval of a mean over seeds, for other patients and other seeds.
 
     Of several seeds, Student's t with the error and freedom of `error_over_seeds` on both sides of
@@ -200,8 +205,8 @@ def crossed_interval(measured: Crossed, n_patients: int, lowest: float = 0.0) ->
         A metric of each seed, or the difference of two.
     n_patients : int
         Patients in the sample. One patient gives no ends: every resample is the sample.
-    lowest : float
-        0, the least value of a metric; of a difference -1. The greatest is 1.
+    lies_in : (float, float)
+        Between which values the metric, or the difference, can lie: see `range_of`.
 
     Returns
     -------
@@ -216,47 +221,59 @@ def crossed_interval(measured: Crossed, n_patients: int, lowest: float = 0.0) ->
     >>> f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
     '0.80 [0.76, 0.84]'
     """
-    undefined = np.isnan(measured.replicates).any(0)
     if len(measured.of_seeds) == 1:
         return interval(measured.value, measured.replicates[0], n_patients)
-    if undefined.mean() > 0.5 or math.isnan(measured.value) or n_patients < 2:
-        return Interval(measured.value, math.nan, math.nan, int(undefined.sum()))
+    undefined = int(np.isnan(measured.replicates).any(0).sum())
+    if not _can_tell(measured, n_patients):
+        return Interval(measured.value, math.nan, math.nan, undefined)
     error, freedom = error_over_seeds(measured)
     reach = error * t_quantile((1 + CONFIDENCE) / 2, freedom)
-    low, high = max(measured.value - reach, lowest), min(measured.value + reach, 1.0)
-    return Interval(measured.value, low, high, int(undefined.sum()))
+    low, high = max(measured.value - reach, lies_in[0]), min(measured.value + reach, lies_in[1])
+    return Interval(measured.value, low, high, undefined)
 
 
-def crossed_p(difference: Crossed) -> float:
+def crossed_p(difference: Crossed, n_patients: int) -> float:
     """Test whether a difference is 0, for other patients and other seeds.
 
-    Student's t test, two-sided, with the error and freedom of `error_over_seeds`: the test of
-    Obuchowski, Rockette and Hillis for two arms.
+    Student's t test, two-sided, with the error and freedom of `error_over_seeds`: but for its
+    floor, the test of Obuchowski, Rockette and Hillis for two arms.
 
     Parameters
     ----------
     difference : Crossed
-        Between two arms, of two or more seeds.
+        Between two arms.
+    n_patients : int
+        Patients in the sample.
 
     Returns
     -------
     float
-        The p-value; 1 where nothing differs, NaN where the difference is undefined.
+        The p-value; 1 where nothing differs. NaN where `crossed_interval` has no ends, and where
+        the difference is the same in all resamples and seeds: they cannot tell.
 
     Examples
     --------
     >>> over_patients = 0.01 * np.random.default_rng(0).normal(size=2000)
     >>> of_seeds = np.array([0.03, 0.02, 0.04])
-    >>> round(crossed_p(Crossed(of_seeds, of_seeds[:, None] + over_patients)), 3)
+    >>> difference = Crossed(of_seeds, of_seeds[:, None] + over_patients)
+    >>> round(crossed_p(difference, n_patients=100), 3)
     0.014
     """
     from scipy.special import ndtr, stdtr
 
     error, freedom = error_over_seeds(difference)
-    if not error > 0:
-        return math.nan if math.isnan(error) else 1.0
+    if not _can_tell(difference, n_patients):
+        return math.nan
+    if error < ROUNDING:
+        return 1.0 if abs(difference.value) < ROUNDING else math.nan
     t = -abs(difference.value) / error
     return float(2 * (ndtr(t) if math.isinf(freedom) else stdtr(freedom, t)))
+
+
+def _can_tell(measured: Crossed, n_patients: int) -> bool:
+    """Whether value and resamples are defined, and there is more than one patient to draw."""
+    undefined = np.isnan(measured.replicates).any(0).mean()
+    return n_patients > 1 and undefined <= 0.5 and not math.isnan(measured.value)
 
 
 def t_quantile(probability: float, freedom: float) -> float:

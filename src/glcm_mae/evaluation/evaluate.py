@@ -1,7 +1,7 @@
 """From a table of predictions to metrics with confidence intervals."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,23 +9,21 @@ from typing import Any
 import numpy as np
 
 from glcm_mae.evaluation.bootstrap import CONFIDENCE
-from glcm_mae.evaluation.crossed import crossed_bootstrap, crossed_interval
+from glcm_mae.evaluation.crossed import SeedStatistic, crossed_bootstrap, crossed_interval
 from glcm_mae.evaluation.metrics import (
     CLASS_METRICS,
     FloatArray,
     IntArray,
     positive_class,
-    weighted_metrics,
+    range_of,
 )
+from glcm_mae.evaluation.of_seeds import metrics_of_seeds
 from glcm_mae.evaluation.thresholds import ThresholdCalls, calls_at_threshold, threshold_metrics
 from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
 _THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
-RowStatistic = Callable[[IntArray, FloatArray], Mapping[str, FloatArray]]
-"""Maps rows (N,) of a table and their weights (R, N) to named values (R,)."""
-
 _INTERVAL = {
     False: "percentiles of a bootstrap that resamples patients",
     True: "of patients and seeds by Obuchowski and Rockette, from resampled patients",
@@ -171,20 +169,19 @@ def _measure(
     """Everything that is reported for one table, by image or by patient."""
     sizes = {"n_images": images.n_images, "n_patients": images.n_patients}
 
-    def measured(statistic: RowStatistic) -> dict[str, Any]:
+    def measured(statistics: Sequence[SeedStatistic]) -> dict[str, Any]:
         found = crossed_bootstrap(
-            {"": [partial(_of_rows, statistic=statistic, rows=r) for r in table.rows_of_seeds()]},
-            np.array(table.patients),
-            table.folds,
-            n_resamples,
-            seed,
+            {"": statistics}, np.array(table.patients), table.folds, n_resamples, seed
         )[""]
         return {
-            name: {**crossed_interval(of_seeds, table.n_patients).to_json(), **sizes}
+            name: {
+                **crossed_interval(of_seeds, table.n_patients, range_of(name)).to_json(),
+                **sizes,
+            }
             for name, of_seeds in found.items()
         }
 
-    numbers = measured(partial(_metrics, table=table, positive=positive))
+    numbers = measured(metrics_of_seeds(table, positive))
     at_threshold = None
     if validation is not None:
         case = positive_class(table.classes, positive)
@@ -192,7 +189,12 @@ def _measure(
         calls = {name: calls_at_threshold(table, validation, name) for name in asked}
         at_threshold = {
             name: {
-                "metrics": measured(partial(_at_threshold, calls=calls[name], table=table)),
+                "metrics": measured(
+                    [
+                        partial(_at_threshold, rows=rows, calls=calls[name], table=table)
+                        for rows in table.rows_of_seeds()
+                    ]
+                ),
                 "thresholds": calls[name].to_json(),
             }
             for name in asked
@@ -212,32 +214,12 @@ def _measure(
     }
 
 
-def _of_rows(
-    weights: FloatArray, *, statistic: RowStatistic, rows: IntArray
-) -> Mapping[str, FloatArray]:
-    return statistic(rows, weights[:, rows])
-
-
-def _metrics(
-    rows: IntArray, weights: FloatArray, *, table: Predictions, positive: str | None
-) -> dict[str, FloatArray]:
-    """Metrics of one seed's rows."""
-    return weighted_metrics(
-        table.labels[rows],
-        table.probabilities[rows],
-        weights,
-        classes=table.classes,
-        positive=positive,
-        folds=None if table.folds is None else table.folds[rows],
-    )
-
-
 def _at_threshold(
-    rows: IntArray, weights: FloatArray, *, calls: ThresholdCalls, table: Predictions
+    weights: FloatArray, *, rows: IntArray, calls: ThresholdCalls, table: Predictions
 ) -> dict[str, FloatArray]:
     """Metrics of the calls in one seed's rows."""
     is_case = table.labels[rows] == table.classes.index(calls.class_name)
-    return threshold_metrics(is_case, calls.is_called[rows], weights)
+    return threshold_metrics(is_case, calls.is_called[rows], weights[:, rows])
 
 
 def about_patients_of(

@@ -215,6 +215,26 @@ def weighted_metrics(
     return _metrics(labels, probabilities, weights, names, positive, folds)
 
 
+def range_of(metric: str) -> tuple[float, float]:
+    """Say between which values a metric lies.
+
+    Parameters
+    ----------
+    metric : str
+        A name of `compute_metrics`.
+
+    Returns
+    -------
+    float, float
+
+    Examples
+    --------
+    >>> range_of("auroc"), range_of("brier"), range_of("brier/benign")
+    ((0.0, 1.0), (0.0, 2.0), (0.0, 1.0))
+    """
+    return 0.0, 2.0 if metric == "brier" else 1.0
+
+
 def positive_class(classes: Sequence[str], positive: str | None = None) -> str | None:
     """Name the class that overall AUROC, AUPRC, sensitivity and specificity describe.
 

@@ -1,7 +1,5 @@
 """Whether two arms differ, judged on the same images and the same resamples."""
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,9 @@ import numpy as np
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.bootstrap import CONFIDENCE
-from glcm_mae.evaluation.crossed import SeedStatistic, crossed_bootstrap, crossed_interval
-from glcm_mae.evaluation.metrics import FloatArray, IntArray, positive_class, weighted_metrics
+from glcm_mae.evaluation.crossed import crossed_bootstrap, crossed_interval
+from glcm_mae.evaluation.metrics import positive_class, range_of
+from glcm_mae.evaluation.of_seeds import metrics_of_seeds
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
@@ -50,8 +49,9 @@ def paired_difference(
     -------
     dict
         ``a``, ``b`` and ``difference``, each a dict of ``value``, ``low``, ``high`` (and
-        ``undefined`` where some resamples were), None standing for undefined; ``n_images`` and
-        ``n_patients``; ``settings``, and what `made_by` tells. Ready for JSON.
+        ``undefined`` where some resamples were), None standing for undefined; ``n_images``,
+        ``n_patients`` and ``n_seeds`` (of ``a`` and ``b``); ``settings``, and what `made_by` tells.
+        Ready for JSON.
 
     Raises
     ------
@@ -74,12 +74,12 @@ def paired_difference(
     a.check_seeds()
     b.check_seeds()
     both = f"{_name(predictions_a, 'a')} and {_name(predictions_b, 'b')}"
-    _check_same_images(a, b, both)
     _check_same_seeds(a, b, both)
+    _check_same_images(a, b, both)
     measured = crossed_bootstrap(
         {
-            "a": list(_of_seeds(a, 0, statistic, positive)),
-            "b": list(_of_seeds(b, len(a.paths), statistic, positive)),
+            "a": metrics_of_seeds(a, positive),
+            "b": metrics_of_seeds(b, positive, start=len(a.paths)),
         },
         # One table under the other: a patient drawn twice then counts twice in both arms.
         np.array(a.patients + b.patients),
@@ -87,11 +87,15 @@ def paired_difference(
         n_resamples,
         seed,
     )
+    if statistic not in measured["a"]:
+        known = ", ".join(measured["a"])
+        raise UserError(f"statistic={statistic!r} is not known: choose one of {known}.")
     of_a, of_b = measured["a"][statistic], measured["b"][statistic]
+    lowest, highest = range_of(statistic)
     intervals = {
-        "a": crossed_interval(of_a, a.n_patients),
-        "b": crossed_interval(of_b, b.n_patients),
-        "difference": crossed_interval(of_b - of_a, a.n_patients, lowest=-1.0),
+        "a": crossed_interval(of_a, a.n_patients, (lowest, highest)),
+        "b": crossed_interval(of_b, b.n_patients, (lowest, highest)),
+        "difference": crossed_interval(of_b - of_a, a.n_patients, (-highest, highest)),
     }
     return {
         **made_by(),
@@ -104,38 +108,9 @@ def paired_difference(
         },
         "n_images": a.n_images,
         "n_patients": a.n_patients,
+        "n_seeds": {name: len(table.rows_of_seeds()) for name, table in (("a", a), ("b", b))},
         **{name: interval.to_json() for name, interval in intervals.items()},
     }
-
-
-def _of_seeds(
-    table: Predictions, start: int, statistic: str, positive: str | None
-) -> Iterator[SeedStatistic]:
-    """Measure each seed of a table, whose rows begin at `start`."""
-    for rows in table.rows_of_seeds():
-        yield partial(_measured, table=table, rows=rows, start=start, name=statistic, case=positive)
-
-
-def _measured(
-    weights: FloatArray,
-    *,
-    table: Predictions,
-    rows: IntArray,
-    start: int,
-    name: str,
-    case: str | None,
-) -> dict[str, FloatArray]:
-    metrics = weighted_metrics(
-        table.labels[rows],
-        table.probabilities[rows],
-        weights[:, start + rows],
-        classes=table.classes,
-        positive=case,
-        folds=None if table.folds is None else table.folds[rows],
-    )
-    if name not in metrics:
-        raise UserError(f"statistic={name!r} is not known: choose one of {', '.join(metrics)}.")
-    return {name: metrics[name]}
 
 
 def _check_same_seeds(a: Predictions, b: Predictions, both: str) -> None:
@@ -177,8 +152,9 @@ def _check_same_images(a: Predictions, b: Predictions, both: str) -> None:
         raise UserError(
             f"{both} give {differ} images another label or patient: write both from one manifest."
         )
-    folds_a, folds_b = _folds_of(a), _folds_of(b)
-    elsewhere = sum(folds_a[path] != folds_b[path] for path in folds_a)
+    by_seed = len(a.rows_of_seeds()) > 1 and len(b.rows_of_seeds()) > 1
+    folds_a, folds_b = _folds_of(a, by_seed), _folds_of(b, by_seed)
+    elsewhere = sum(folds_a[key] != folds_b[key] for key in folds_a)
     if elsewhere:
         raise UserError(
             f"{both} test {elsewhere} images in other folds (or one of "
@@ -186,10 +162,14 @@ def _check_same_images(a: Predictions, b: Predictions, both: str) -> None:
         )
 
 
-def _folds_of(table: Predictions) -> dict[str, set[int]]:
-    """Folds in which each image is tested; none where there are no folds."""
-    tested: dict[str, set[int]] = {path: set() for path in table.paths}
+def _folds_of(table: Predictions, by_seed: bool) -> dict[tuple[str, int], set[int]]:
+    """Folds in which each image is tested, of each seed; none where there are no folds."""
+    n = len(table.paths)
+    seeds = table.seeds.tolist() if by_seed and table.seeds is not None else [0] * n
+    folds: list[set[int]] = [set()] * n
     if table.folds is not None:
-        for path, fold in zip(table.paths, table.folds.tolist(), strict=True):
-            tested[path].add(fold)
+        folds = [{fold} for fold in table.folds.tolist()]
+    tested: dict[tuple[str, int], set[int]] = {}
+    for path, seed, fold in zip(table.paths, seeds, folds, strict=True):
+        tested[path, seed] = tested.get((path, seed), set()) | fold
     return tested

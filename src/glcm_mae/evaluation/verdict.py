@@ -69,7 +69,7 @@ def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
         return f"{name} cannot be told from {reference}: no resample sets them apart."
     return (
         f"{name} cannot be told from {reference}: {shown}; a test of this arm alone would have "
-        f"found a true difference of {difference['smallest']:.3f} 80 times in 100."
+        f"found a true difference of {difference['smallest']:.3f} about 80 times in 100."
     )
 
 

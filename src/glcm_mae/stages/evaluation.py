@@ -53,17 +53,28 @@ def _compared(s: settings.EvaluateSettings, other: str) -> str:
     for table, against in zip(tables, others, strict=True):
         lines.append(f"{table} minus {against}")
         for name in ("auroc", "accuracy", "balanced_accuracy"):
-            d = paired_difference(
+            found = paired_difference(
                 against,
                 table,
                 name,
                 positive=s.positive,
                 n_resamples=s.n_resamples,
                 seed=s.seed,
-            )["difference"]
+            )
+            d = found["difference"]
             missing = ": a class is missing" if d["value"] is None else ""
             lines.append(f"{name:21}{with_interval(d, signed=True)}{missing}")
+        lines.append(_about_intervals(against, table, found["n_seeds"]))
     return "\n".join(lines)
+
+
+def _about_intervals(against: Path, table: Path, n_seeds: dict[str, int]) -> str:
+    """Say for what else the intervals of differences are."""
+    if max(n_seeds.values()) == 1:
+        return "Intervals of differences: for other patients, of these trained models."
+    single = [str(t) for t, n in ((against, n_seeds["a"]), (table, n_seeds["b"])) if n == 1]
+    alone = f"; one seed stands for all in {single[0]}" if single else ""
+    return f"Intervals of differences: for other patients and other seeds{alone}."
 
 
 def _tables(source: Path) -> list[Path]:
