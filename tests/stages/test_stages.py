@@ -102,6 +102,15 @@ def test_evaluate_says_how_much_better_than_another_arm(tmp_path: Path, capsys) 
     said = capsys.readouterr().out
     assert f"{better}/predictions.csv minus {worse}/predictions.csv" in said
     assert re.search(r"^accuracy +\+0\.000 \[\+0\.000, \+0\.000\]", said, re.MULTILINE)
+    assert "Intervals of differences: for other patients, of these trained models." in said
+    alone = (tmp_path / "better" / "predictions.csv").read_text().splitlines()
+    several = [alone[0] + ",seed"] + [f"{row},{seed}" for seed in (0, 1) for row in alone[1:]]
+    (tmp_path / "better" / "predictions.csv").write_text("\n".join(several) + "\n")
+    assert main(["evaluate", "--predictions", better, "--against", worse]) == 0
+    assert (
+        "Intervals of differences: for other patients and other seeds; one seed stands for all in "
+        f"{worse}/predictions.csv."
+    ) in capsys.readouterr().out
     (tmp_path / "worse" / "predictions.csv").unlink()
     assert main(["evaluate", "--predictions", better, "--against", worse]) == 2
     assert "holds no predictions.csv" in capsys.readouterr().err
