@@ -81,24 +81,6 @@ def test_patients_are_drawn_within_their_folds():
     assert np.array_equal(counts, again)
 
 
-def test_folds_narrow_what_differs_only_between_folds():
-    folds = np.repeat([0, 1], 30)
-    probabilities = np.eye(2)[folds]  # right in fold 0, wrong in fold 1
-    labels, patients = np.zeros(60, int), np.arange(60).astype(str)
-    pooled = patient_bootstrap(labels, probabilities, patients)["accuracy"]
-    within = patient_bootstrap(labels, probabilities, patients, folds=folds)["accuracy"]
-    assert width(pooled) == pytest.approx(4 * (0.25 / 60) ** 0.5, rel=0.15)
-    assert within == Interval(0.5, 0.5, 0.5)
-
-
-def test_patients_of_several_folds_are_drawn_without_folds():
-    data = clustered(np.random.default_rng(6), 20, 2)
-    folds = np.arange(40) % 2  # both images of a patient, in two folds
-    assert patient_bootstrap(*data, n_resamples=50, folds=folds) == patient_bootstrap(
-        *data, n_resamples=50
-    )
-
-
 def test_interval_of_the_calibration_error_holds_its_value():
     """Percentiles alone would lie above it, since every resample adds noise."""
     rng = np.random.default_rng(7)

@@ -49,6 +49,15 @@ def test_patients_are_drawn_within_folds():
     assert one.replicates == pytest.approx(np.full((1, 400), 2.0))
 
 
+def test_patients_of_several_folds_are_drawn_without_folds():
+    arms = {"a": [mean_of(np.random.default_rng(2).normal(size=200))]}
+    pairs = np.repeat(np.arange(100), 2).astype(str)  # the images of a patient in two folds
+    across, without = (
+        crossed_bootstrap(arms, pairs, folds, 50)["a"]["m"].replicates for folds in (FOLDS, None)
+    )
+    assert np.array_equal(across, without)
+
+
 def test_any_chunk_gives_the_same_replicates(monkeypatch):
     of_seeds = np.random.default_rng(4).normal(size=(2, 200))
     first = measured(of_seeds, n_resamples=55).replicates

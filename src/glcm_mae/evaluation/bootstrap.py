@@ -94,7 +94,6 @@ def patient_bootstrap(
     statistic: Statistic = weighted_metrics,
     n_resamples: int = 2000,
     seed: int = 0,
-    folds: IntArray | None = None,
 ) -> dict[str, Interval]:
     """95% percentile intervals from a bootstrap that resamples patients with replacement.
 
@@ -108,9 +107,6 @@ def patient_bootstrap(
     it, and stays defined where some resamples lack a class. BCa's acceleration needs the metric
     with each patient left out in turn, which is undefined where a class has one patient, and its
     bias correction is undefined where every replicate lies on one side of the value.
-
-    The patients of a cross-validation fold are judged by that fold's model, so each resample draws
-    from each fold as many patients as it has.
 
     Calibration error leans upwards, in a resample more than in the sample, since images drawn
     twice add noise: percentiles would lie above the value. So its replicates are first shifted to
@@ -139,9 +135,6 @@ def patient_bootstrap(
     seed : int
         Seed of the resampling, >= 0. Two calls with the same patients, `n_resamples` and `seed`
         draw the same resamples, in whatever order the images are.
-    folds : ndarray of int, shape (N,), optional
-        Fold of each image. Ignored unless each patient has one fold: over several training seeds,
-        a patient may be tested by folds of different make-up.
 
     Returns
     -------
@@ -170,13 +163,11 @@ def patient_bootstrap(
     """
     check_resampling(n_resamples, seed)
     values = statistic(labels, probabilities, np.ones((1, len(labels))))
-    known, first, patient_of_image = np.unique(
-        np.asarray(patients), return_index=True, return_inverse=True
-    )
-    strata = patient_strata(folds, first, patient_of_image)
+    known, patient_of_image = np.unique(np.asarray(patients), return_inverse=True)
+    one_stratum = np.zeros(len(known), dtype=np.int64)
     chunks = [
         statistic(labels, probabilities, counts[:, patient_of_image])
-        for counts in patient_counts(strata, n_resamples, seed, chunk_of(len(labels)))
+        for counts in patient_counts(one_stratum, n_resamples, seed, chunk_of(len(labels)))
     ]
     intervals = {}
     for name, value in values.items():
