@@ -76,7 +76,7 @@ def crossed_bootstrap(
     patients : ndarray of str, shape (N,)
         Patient of each image.
     folds : ndarray of int, shape (N,), optional
-        Fold of each image. Ignored unless each patient has one fold.
+        Fold of each image. Ignored unless each patient has one fold, and each fold several.
     n_resamples : int
         Number of resamples, >= 1.
     seed : int
