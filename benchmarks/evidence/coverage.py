@@ -46,9 +46,9 @@ def main() -> None:
             for low, high in map(np.transpose, _studies(chance, n_seeds, studies)):
                 covered += (low <= 0) & (high >= 0)
                 widths += high - low
-            shares = (f"{share:.3f}" for share in covered / studies)
+            ours, plain, percentiles = covered / studies
             print(
-                f"{name:34}{n_seeds:5}  {next(shares):>6}  {next(shares):>13}  {next(shares):>11}  "
+                f"{name:34}{n_seeds:5}  {ours:6.3f}  {plain:13.3f}  {percentiles:11.3f}  "
                 + ", ".join(f"{width:.3f}" for width in widths / studies)
             )
 

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import compare_arms, format_comparison, verdict, weighted_metrics
+from glcm_mae.evaluation import compare_arms, format_comparison, verdict
+from glcm_mae.evaluation.of_seeds import metrics_of_seeds
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.study.tables import ArmTables, stack_predictions
 
@@ -103,16 +104,8 @@ def _seeds(place: Path, asked: set[str] | None) -> tuple[str, ...]:
 
 def _by_seed(table: Predictions) -> NDArray[np.float64]:
     """AUROC (S,) of each seed, within folds."""
-    assert table.seeds is not None  # a study's tables have them
-    assert table.folds is not None
-    values = []
-    for seed in np.unique(table.seeds):
-        rows = np.flatnonzero(table.seeds == seed)
-        columns = table.labels[rows], table.probabilities[rows], np.ones((1, len(rows)))
-        values.append(
-            weighted_metrics(*columns, classes=table.classes, folds=table.folds[rows])["auroc"][0]
-        )
-    return np.array(values)
+    once = np.ones((1, len(table.paths)))
+    return np.array([measure(once)["auroc"][0] for measure in metrics_of_seeds(table)])
 
 
 def read_tables(folders: Sequence[Path]) -> ArmTables:

@@ -256,10 +256,10 @@ def _compared(
         n_resamples,
         seed,
     )
-    tests = _tests(aligned, probabilities, measured, reference, case)
+    n_patients = len(np.unique(aligned.patients))
+    tests = _tests(aligned, probabilities, measured, n_patients, reference, case)
     for beside in (False, True):
         _correct([test for name, test in tests.items() if (name in baselines) is beside])
-    n_patients = len(np.unique(aligned.patients))
     counts = np.bincount(aligned.labels, minlength=len(aligned.classes)).tolist()
     return {
         "classes": list(aligned.classes),
@@ -344,6 +344,7 @@ def _tests(
     aligned: AlignedArms,
     probabilities: Mapping[str, FloatArray],
     measured: Mapping[str, Mapping[str, Crossed]],
+    n_patients: int,
     reference: str,
     case: str | None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
@@ -374,7 +375,6 @@ def _tests(
             },
         }
         if aligned.n_seeds > 1:
-            n_patients = len(np.unique(aligned.patients))
             for metric in ("auroc", "accuracy"):
                 between = measured[name][metric] - measured[reference][metric]
                 tests[name][f"{metric}_over_seeds"] = _over_seeds(between, n_patients)

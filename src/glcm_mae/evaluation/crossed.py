@@ -22,7 +22,6 @@ from glcm_mae.evaluation.metrics import FloatArray, IntArray
 SeedStatistic = Callable[[FloatArray], Mapping[str, FloatArray]]
 """Maps weights (R, N) of images to named values (R,), for the models of one training seed."""
 
-
 ROUNDING = 1e-12
 """An error below this is one of arithmetic."""
 
