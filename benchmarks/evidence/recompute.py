@@ -91,9 +91,9 @@ def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
             found = {**found, "comparisons": by_image, "patients": about["patients"]}
         print(*verdict(found, tuple(baselines)), "", format_comparison(found), "", sep="\n")
         print(f"AUROC by image, {found['comparisons'][0]['task']}, minus {reference}, by seed:")
-        against = _by_seed((tables | baselines)[reference].test)
+        against = auroc_by_seed((tables | baselines)[reference].test)
         for arm in sorted(tables.keys() - {reference}):
-            differences = _by_seed(tables[arm].test) - against
+            differences = auroc_by_seed(tables[arm].test) - against
             print(f"{arm}: {', '.join(f'{difference:+.3f}' for difference in differences)}")
 
 
@@ -102,7 +102,7 @@ def _seeds(place: Path, asked: set[str] | None) -> tuple[str, ...]:
     return tuple(sorted(found if asked is None else found & asked))
 
 
-def _by_seed(table: Predictions) -> NDArray[np.float64]:
+def auroc_by_seed(table: Predictions) -> NDArray[np.float64]:
     """AUROC (S,) of each seed, within folds."""
     once = np.ones((1, len(table.paths)))
     return np.array([measure(once)["auroc"][0] for measure in metrics_of_seeds(table)])
