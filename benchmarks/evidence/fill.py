@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recompute import auroc_by_seed, compare_tables, read_tables, unpacked
+from recompute import by_seed, compare_tables, read_tables, unpacked
 
 from glcm_mae.evaluation import with_interval
 from glcm_mae.study.tables import ArmTables
@@ -92,30 +92,31 @@ def _tables(lines: list[str]) -> Iterator[tuple[argparse.Namespace, range]]:
 
 
 def _fill(lines: list[str], source: argparse.Namespace, table: range) -> int:
-    """Fill a table; return in how many cells it was otherwise, and print them."""
+    """Fill a table; print the cells that were otherwise, and return how many."""
     header, _, *rows = [_cells(lines[n]) for n in table]
     columns = _columns(header, source)
-    differ = filled = 0
+    arms = [_arm(row[0]) for row in rows]
     with unpacked(PREDICTIONS / source.archive) as folder:
         judged = {
-            way: _Judged(folder, way, [_arm(row[0]) for row in rows], source)
+            way: _Judged(folder, way, arms, source)
             for way in {column.way for column in columns if column}
         }
-    for n, row in zip(table[2:], rows, strict=True):
-        arm = _arm(row[0])
-        cells = [row[0]]
-        for column, old in zip(columns[1:], row[1:], strict=True):
-            new = judged[column.way].cell(arm, column) if column and old else None
-            cells.append(old if new is None else new)
-            filled += new is not None
-            if cells[-1] != old:
-                print(f"line {n + 1}, {arm}: {old} is {new}")
+    looked_at = differ = 0
+    for n, row, arm in zip(table[2:], rows, arms, strict=True):
+        for place, column in enumerate(columns):
+            new = judged[column.way].cell(arm, column) if column and row[place] else None
+            looked_at += new is not None
+            if new is not None and new != row[place]:
+                print(f"line {n + 1}, {arm}: {row[place]} is {new}")
+                row[place] = new
                 differ += 1
-        lines[n] = f"| {' | '.join(cells)} |"
+        lines[n] = " ".join(["|", *(f"{cell} |".strip() for cell in row)])
     kept = [name for name, column in zip(header[1:], columns[1:], strict=True) if not column]
-    lacking = sorted({_arm(row[0]) for row in rows} - {a for j in judged.values() for a in j.arms})
-    about = f"line {table[0] + 1}, {source.archive}: {filled} cells, {differ} of them otherwise"
-    print(about + f"; not looked at: {', '.join([*kept, *lacking])}" * bool(kept or lacking))
+    kept += [arm for arm in arms if any(arm not in one.arms for one in judged.values())]
+    print(
+        f"line {table[0] + 1}, {source.archive}: {looked_at} cells, {differ} of them otherwise"
+        + f"; not looked at: {', '.join(kept)}" * bool(kept)
+    )
     return differ
 
 
@@ -179,7 +180,7 @@ class _Judged:
         if arm == reference:
             return None
         if column.figure == "by seed":
-            ours, theirs = (auroc_by_seed(self.arms[name].test) for name in (arm, reference))
+            ours, theirs = (by_seed(self.arms[name].test, metric) for name in (arm, reference))
             return ", ".join(f"{difference:+.3f}" for difference in ours - theirs)
         difference = found["differences"][metric]
         if column.figure == "smallest":

@@ -91,9 +91,9 @@ def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
             found = {**found, "comparisons": by_image, "patients": about["patients"]}
         print(*verdict(found, tuple(baselines)), "", format_comparison(found), "", sep="\n")
         print(f"AUROC by image, {found['comparisons'][0]['task']}, minus {reference}, by seed:")
-        against = auroc_by_seed((tables | baselines)[reference].test)
+        against = by_seed((tables | baselines)[reference].test)
         for arm in sorted(tables.keys() - {reference}):
-            differences = auroc_by_seed(tables[arm].test) - against
+            differences = by_seed(tables[arm].test) - against
             print(f"{arm}: {', '.join(f'{difference:+.3f}' for difference in differences)}")
 
 
@@ -102,10 +102,10 @@ def _seeds(place: Path, asked: set[str] | None) -> tuple[str, ...]:
     return tuple(sorted(found if asked is None else found & asked))
 
 
-def auroc_by_seed(table: Predictions) -> NDArray[np.float64]:
-    """AUROC (S,) of each seed, within folds."""
+def by_seed(table: Predictions, metric: str = "auroc") -> NDArray[np.float64]:
+    """Return a metric (S,) of each seed, AUROC within folds."""
     once = np.ones((1, len(table.paths)))
-    return np.array([measure(once)["auroc"][0] for measure in metrics_of_seeds(table)])
+    return np.array([measure(once)[metric][0] for measure in metrics_of_seeds(table)])
 
 
 def read_tables(folders: Sequence[Path]) -> ArmTables:

@@ -82,9 +82,9 @@ def compare_arms(
     found says nothing about smaller ones.
 
     How often the intervals of differences cover the truth, simulated with 400 patients and 2, 3, 5
-    or 10 seeds (``benchmarks/evidence/coverage.py``, 1,500 studies each): 93 to 96 times in 100,
-    whether the chance is in the patients, in the seeds, or in both alike, and up to always where
-    each seed sees each patient in its own way and nothing else varies. (The percentiles of a
+    or 10 seeds (``benchmarks/evidence/interval_coverage.py``, 1,500 studies each): 93 to 96 times
+    in 100, whether the chance is in the patients, in the seeds, or in both alike, and up to always
+    where each seed sees each patient in its own way and nothing else varies. (The percentiles of a
     bootstrap over patients and seeds cover it 75 times in 100 where three seeds are most of it.)
     That is of normal values: of AUROCs near 1 over few patients it is less. An arm of one seed
     stands for all seeds; what another training of it would change is in no interval.

@@ -1,6 +1,6 @@
 """How often the interval of a mean over seeds covers the truth, simulated.
 
-    python benchmarks/evidence/coverage.py
+    python benchmarks/evidence/interval_coverage.py
 
 A study draws 400 patients and S seeds; its metric is the mean of values to which patients, seeds,
 and each seed's own view of each patient contribute, and whose true mean is 0. Beside the intervals
