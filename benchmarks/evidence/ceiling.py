@@ -8,14 +8,17 @@ part, the others train, but for those of a tenth of their patients, which valida
 
 from __future__ import annotations
 
+import argparse
 import csv
 import random
-import sys
 from pathlib import Path
 
 
-def main(folder: Path) -> None:
+def main() -> None:
     """Write the manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="that holds manifest.csv and labelled.csv")
+    folder = parser.parse_args().folder
     tested = {row["path"] for row in _rows(folder / "labelled.csv")}
     rows = _rows(folder / "manifest.csv")
     others = sorted({row["patient"] for row in rows if row["path"] not in tested})
@@ -35,4 +38,4 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()
