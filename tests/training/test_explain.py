@@ -22,7 +22,9 @@ from . import small
 @pytest.fixture
 def settings(finetuned: Path, manifest: Path, tmp_path: Path) -> ExplainSettings:
     out = str(tmp_path / "out")
-    return ExplainSettings(str(finetuned), str(manifest), out, n_images=10, hardware=small.CPU)
+    return ExplainSettings(
+        run=str(finetuned), images=str(manifest), out=out, n_images=10, hardware=small.CPU
+    )
 
 
 def test_the_runs_own_answers_are_explained(settings: ExplainSettings, finetuned: Path) -> None:

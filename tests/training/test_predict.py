@@ -23,7 +23,7 @@ from . import small
 @pytest.fixture
 def settings(finetuned: Path, manifest: Path, tmp_path: Path) -> PredictSettings:
     out = str(tmp_path / "out")
-    return PredictSettings(str(finetuned), str(manifest), out, hardware=small.CPU)
+    return PredictSettings(run=str(finetuned), images=str(manifest), out=out, hardware=small.CPU)
 
 
 def _others(folder: Path, names: list[str], size: int = 16) -> Path:

@@ -22,6 +22,7 @@ COMMANDS: dict[str, type] = {
     "evaluate": settings.EvaluateSettings,
     "predict": settings.PredictSettings,
     "explain": settings.ExplainSettings,
+    "embed": settings.EmbedSettings,
     "reconstruct": settings.ReconstructSettings,
     "demo": settings.DemoSettings,
     "data check": settings.DataCheckSettings,

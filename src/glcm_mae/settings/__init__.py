@@ -27,14 +27,18 @@ from glcm_mae.settings.reading import (
 from glcm_mae.settings.results import (
     DemoSettings,
     EvaluateSettings,
-    ExplainSettings,
-    PredictSettings,
-    ReconstructSettings,
 )
 from glcm_mae.settings.study import (
     CompareSettings,
     CrossvalSettings,
     EngineSettings,
+)
+from glcm_mae.settings.trained import (
+    EmbedSettings,
+    ExplainSettings,
+    OthersSettings,
+    PredictSettings,
+    ReconstructSettings,
 )
 from glcm_mae.settings.training import (
     FACTS,
@@ -61,6 +65,7 @@ __all__ = [
     "DataSettings",
     "DataSplitSettings",
     "DemoSettings",
+    "EmbedSettings",
     "EngineSettings",
     "EvaluateSettings",
     "ExplainSettings",
@@ -71,6 +76,7 @@ __all__ = [
     "ModelSettings",
     "ObjectiveSettings",
     "OptimizerSettings",
+    "OthersSettings",
     "PairSettings",
     "PredictSettings",
     "PretrainSettings",

@@ -1,4 +1,4 @@
-"""The stages that take up a finished run: classify, explain, draw."""
+"""The stages that take up a finished run: classify, explain, embed, draw."""
 
 from __future__ import annotations
 
@@ -57,6 +57,26 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
         f"{in_words(measured, len(found.maps))} The picture is "
         f"{run.folder / 'explanations.png'}, the values are in {run.folder / 'explanations.csv'}."
     )
+
+
+def embed(s: settings.EmbedSettings, recipe: str) -> str:
+    """Write what an encoder makes of images; see `glcm_mae.training.embed`."""
+    from glcm_mae.measurement import check_out
+    from glcm_mae.training.embed import embed, write_embedding
+
+    check_out(s.out, (".csv",))
+    keep_inputs(s.out, [s.images, Path(s.run) / "seen.csv"])
+    found = embed(s)
+    write_embedding(found, s)
+    seen = found.seen.count(True)
+    trained_on = (
+        f" {seen} of the images, or others of their patients, were used in the training of {s.run}:"
+        " what is fitted and tested on their features is not tested on new images."
+    )
+    unknown = f" Whether {s.run} was trained on them is not on record."
+    n, width = found.features.shape
+    told = trained_on * (seen > 0) or unknown * (None in found.seen)
+    return f"{n} images, {width} features each, lie in {s.out}.{told}"
 
 
 def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:

@@ -10,18 +10,15 @@ from typing import Any
 
 import yaml
 
-from glcm_mae.data import Manifest, UnreadableImage, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, fill_head, load_encoder
-from glcm_mae.settings import DataSettings, ExplainSettings, PredictSettings
+from glcm_mae.settings import ExplainSettings, PredictSettings
 
 from .finetune import NormalizedClassifier
-from .inputs import Images, read_images
+from .inputs import Images
+from .others import check_hardware, list_others, read_listed, reading_of
 from .run import Run
 from .seen import refuse_seen
-
-# How a run's images are read, of which nothing may differ in others.
-_READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "plane")
 
 
 @dataclass(frozen=True)
@@ -75,18 +72,14 @@ def read_finetuned(folder: Path) -> Finetuned:
         )
     try:
         classes = json.loads((folder / "finished.json").read_text(encoding="utf-8"))["classes"]
-        written = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-        told = {name: written["data"][name] for name in _READING if name in written["data"]}
-        pooling = written["pooling"]
+        pooling = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))["pooling"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(
             f"{folder} does not tell its classes and settings ({error}): copy finished.json and "
             "settings.yaml anew."
         ) from error
-    reading = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
     encoder, config = load_encoder(folder)
-    if reading.get("color", "auto") == "auto":  # all alike: as the run's were
-        reading["color"] = "gray" if config.in_chans == 1 else "rgb"
+    reading = reading_of(folder, config.in_chans)
     classifier = Classifier(encoder, len(classes), pooling)
     fill_head(classifier, folder)
     return Finetuned(folder, NormalizedClassifier(classifier, config), tuple(classes), reading)
@@ -109,8 +102,7 @@ def new_run(s: PredictSettings | ExplainSettings) -> Run:
     UserError
         If it holds a run already, or several devices are asked for.
     """
-    if s.hardware.devices != 1:
-        raise UserError(f"hardware.devices is {s.hardware.devices}: set it to 1, one is enough.")
+    check_hardware(s)
     if (Path(s.out) / "settings.yaml").exists():
         raise UserError(f"{s.out} holds a run already: choose another folder with --out.")
     return Run(s.out, s, resume=False)
@@ -141,8 +133,7 @@ def read_others(
     UserError
         If they cannot be read so, or have a class that the run does not know.
     """
-    data = DataSettings(s.images, patient_regex=s.patient_regex, on_error=s.on_error, **run.reading)
-    manifest = read_manifest(data.images, data.patient_regex, data.plane, may_cross=True)
+    manifest = list_others(s, run.reading)
     others = [name for name in manifest.classes if name not in run.classes]
     if others:
         raise UserError(
@@ -150,7 +141,7 @@ def read_others(
             f"classes as there, {', '.join(run.classes)}, or leave the labels out."
         )
     wanted = manifest if at_most is None else manifest.spread(at_most)
-    images = _read(data, wanted, run.folder)
+    images = read_listed(s, run.reading, wanted)
     seen = refuse_seen(str(run.folder), _of_strangers(images), range(len(images)), allow=True)
     if seen:
         print(
@@ -158,15 +149,6 @@ def read_others(
             file=sys.stderr,
         )
     return images, seen
-
-
-def _read(data: DataSettings, manifest: Manifest, run: Path) -> Images:
-    try:
-        return read_images(data, manifest)
-    except UnreadableImage:
-        raise
-    except UserError as error:
-        raise UserError(f"{error} (Here the settings are those of {run}: convert these.)") from None
 
 
 def _of_strangers(images: Images) -> Images:

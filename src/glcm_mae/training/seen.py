@@ -103,13 +103,8 @@ def refuse_seen(
     """
     if weights is None:
         return 0
-    rows = _read(weights)
-    if rows is None:
-        rows = [_UNKNOWN]
-    pixels = {row.pixels for row in rows}
-    patients = {row.patient for row in rows} - {""}
-    own = _fingerprints(images)
-    seen = [int(i) for i in test if own[i].pixels in pixels or own[i].patient in patients]
+    known = seen_before(weights, images)
+    seen = [int(i) for i in test if known[int(i)]]
     if seen and not allow:
         raise UserError(
             f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
@@ -117,7 +112,7 @@ def refuse_seen(
             "test on the fold that it left out (the same data.fold, folds, split_seed and "
             "patient_regex in both stages), or set --allow_seen true."
         )
-    if not seen and _UNKNOWN in rows:
+    if not seen and None in known:
         print(
             f"whether {weights} has seen test images is unknown: not all that it was trained on is "
             "on record",
@@ -125,6 +120,33 @@ def refuse_seen(
         )
         return None
     return len(seen)
+
+
+def seen_before(weights: str, images: Images) -> list[bool | None]:
+    """Say of each image whether weights were trained on it, or on another of its patient.
+
+    Parameters
+    ----------
+    weights : str
+        The run folder of a training, or a file of weights.
+    images : Images
+        The images.
+
+    Returns
+    -------
+    list of bool or None
+        None where nothing of the image was found and not all that they were trained on is known.
+    """
+    rows = _read(weights)
+    if rows is None:
+        rows = [_UNKNOWN]
+    pixels = {row.pixels for row in rows}
+    patients = {row.patient for row in rows} - {""}
+    otherwise = None if _UNKNOWN in rows else False
+    return [
+        own.pixels in pixels or own.patient in patients or otherwise
+        for own in _fingerprints(images)
+    ]
 
 
 def _fingerprints(images: Images) -> list[Fingerprint]:

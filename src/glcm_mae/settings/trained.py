@@ -1,0 +1,117 @@
+"""What finished runs are asked: of other images, and of what they have learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .reading import DataSettings
+from .training import HardwareSettings
+
+
+@dataclass(kw_only=True)
+class OthersSettings:
+    """Images that a finished run is asked about.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a fine-tuning. It tells how images are read.
+    images : str
+        A folder or manifest, as for data.images of the other commands; with or without labels, and
+        whatever side of a split they stand on.
+    patient_regex : str, optional
+        Finds the patient in a file's name (its first group, or the whole match).
+    on_error : str
+        stop at the first unreadable image, or skip and report it.
+    hardware : HardwareSettings
+        Where and in which precision to compute.
+    """
+
+    run: str
+    images: str
+    patient_regex: str | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
+
+
+@dataclass(kw_only=True)
+class PredictSettings(OthersSettings):
+    """Classify other images by a fine-tuned run, as for an external validation.
+
+    Parameters
+    ----------
+    out : str
+        Folder for predictions.csv and, if all images have labels, metrics.json.
+    """
+
+    out: str
+
+
+@dataclass(kw_only=True)
+class ExplainSettings(OthersSettings):
+    """Show which parts of images a fine-tuned run goes by, and whether that is true.
+
+    Parameters
+    ----------
+    out : str
+        Folder for explanations.png, explanations.csv and finished.json.
+    n_images : int
+        How many images, evenly spread over the set.
+    window : int
+        Side of the square that is left out, in patches: an odd number. Of 8 x 8 patches, single
+        ones make the truest maps (docs/results.md); where an image has many, one may tell little.
+    seed : int
+        Fixes the random orders that the maps are compared with, and the bootstrap.
+    """
+
+    out: str
+    n_images: int = 8
+    window: int = 1
+    seed: int = 0
+
+
+@dataclass(kw_only=True)
+class EmbedSettings(OthersSettings):
+    """Write what an encoder makes of images, a feature vector each, as a table.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a pre-training or a fine-tuning. It tells how images are read.
+    out : str
+        The table to write (CSV).
+    pooling : str
+        mean (of the patches), moments (their mean and deviation) or token (the class token).
+    """
+
+    out: str
+    pooling: Literal["mean", "moments", "token"] = "mean"
+
+
+@dataclass
+class ReconstructSettings:
+    """Draw what a pre-trained model makes of images: input, masked, redrawn, and their GLCMs.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a pre-training.
+    data : DataSettings
+        Images; must be read as in pre-training.
+    out : str
+        The picture to write (PNG).
+    n_images : int
+        How many images, evenly spread over the set.
+    mask_ratio : float
+        Share of patches removed.
+    seed : int
+        Fixes the masks.
+    """
+
+    run: str
+    data: DataSettings
+    out: str
+    n_images: int = 4
+    mask_ratio: float = 0.75
+    seed: int = 0

@@ -1,0 +1,115 @@
+"""Other images for a finished run, read as its own were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glcm_mae.data import Manifest, UnreadableImage, read_manifest
+from glcm_mae.errors import UserError
+from glcm_mae.settings import DataSettings, OthersSettings
+
+from .inputs import Images, read_images
+
+# How a run's images are read, of which nothing may differ in others.
+_READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "plane")
+
+
+def reading_of(run: Path, in_chans: int) -> dict[str, Any]:
+    """Find out how a run's images were read.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    in_chans : int
+        Channels of its encoder.
+
+    Returns
+    -------
+    dict
+        Settings of `DataSettings`.
+
+    Raises
+    ------
+    UserError
+        If it does not tell.
+    """
+    file = run / "settings.yaml"
+    try:
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
+        told = {name: written[name] for name in _READING if name in written}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{file} does not tell how the run's images were read ({error}): copy it anew."
+        ) from error
+    reading = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    if reading.get("color", "auto") == "auto":  # all alike: as the run's were
+        reading["color"] = "gray" if in_chans == 1 else "rgb"
+    return reading
+
+
+def list_others(s: OthersSettings, reading: dict[str, Any]) -> Manifest:
+    """List the images that a run is asked about.
+
+    Parameters
+    ----------
+    s : OthersSettings
+        Which images.
+    reading : dict
+        How the run's own were read.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    UserError
+        If there are none, or the list is wrong.
+    """
+    data = _as_data(s, reading)
+    return read_manifest(data.images, data.patient_regex, data.plane, may_cross=True)
+
+
+def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) -> Images:
+    """Read some of these images as a run's own were.
+
+    Parameters
+    ----------
+    s : OthersSettings
+        Of which run.
+    reading : dict
+        How its own were read.
+    manifest : Manifest
+        Which images.
+
+    Returns
+    -------
+    Images
+
+    Raises
+    ------
+    UserError
+        If they cannot be read so.
+    """
+    try:
+        return read_images(_as_data(s, reading), manifest)
+    except UnreadableImage:
+        raise
+    except UserError as error:
+        raise UserError(
+            f"{error} (Here the settings are those of {s.run}: convert these.)"
+        ) from None
+
+
+def check_hardware(s: OthersSettings) -> None:
+    """Refuse several devices, which would share nothing here."""
+    if s.hardware.devices != 1:
+        raise UserError(f"hardware.devices is {s.hardware.devices}: set it to 1, one is enough.")
+
+
+def _as_data(s: OthersSettings, reading: dict[str, Any]) -> DataSettings:
+    return DataSettings(s.images, patient_regex=s.patient_regex, on_error=s.on_error, **reading)

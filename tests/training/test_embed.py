@@ -1,0 +1,142 @@
+"""Feature vectors as a table: those that a probe judges, and who has seen which image."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glcm_mae.cli import main
+from glcm_mae.data import read_manifest
+from glcm_mae.errors import UserError
+from glcm_mae.models import load_encoder
+from glcm_mae.settings import EmbedSettings, HardwareSettings
+from glcm_mae.training.embed import embed
+from glcm_mae.training.inputs import read_images
+from glcm_mae.training.probe import extract
+
+from ..commands import complaint
+from . import small
+
+
+def _table(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def _vectors(rows: list[dict[str, str]]) -> np.ndarray:
+    names = [name for name in rows[0] if name[0] == "f" and name[1:].isdigit()]
+    return np.array([[float(row[name]) for name in names] for row in rows], np.float32)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "moments", "token"])
+def test_the_features_are_those_that_a_probe_judges(
+    pooling: str, encoder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    words = ("--run", encoder, "--images", manifest, "--out", tmp_path / "a.csv")
+    assert main(["embed", *map(str, words), "--pooling", pooling]) == 0
+    rows = _table(tmp_path / "a.csv")
+    images = read_images(small.data(manifest), quiet=True)
+    expected = extract(*load_encoder(encoder), images.pixels, pooling)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(_vectors(rows), expected)
+    records = images.manifest.records
+    assert [row["path"] for row in rows] == [str(record.path) for record in records]
+    assert [row["label"] for row in rows] == [record.label for record in records]
+    assert [row["patient"] for row in rows] == [record.patient for record in records]
+    assert {(row["run"], row["pooling"]) for row in rows} == {("run", pooling)}
+
+
+def test_it_says_which_images_the_run_was_trained_on(
+    encoder: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--run", encoder, "--images", manifest, "--out", tmp_path / "a.csv")
+    assert main(["embed", *map(str, words)]) == 0
+    told = capsys.readouterr().out
+    # Fold 0 of 3 is held out and fold 1 validates: of 36 images 12 are trained on.
+    assert told.startswith("36 images, 16 features each, lie in ")
+    assert " 12 of the images, or others of their patients, were used in the training of " in told
+    rows = _table(tmp_path / "a.csv")
+    patients = {
+        told: {row["patient"] for row in rows if row["seen_in_training"] == told}
+        for told in ("true", "false")
+    }
+    assert sum(row["seen_in_training"] == "true" for row in rows) == 12
+    assert not patients["true"] & patients["false"]
+
+
+def test_another_image_of_a_patient_counts_as_seen(
+    encoder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    trained_on = embed(EmbedSettings(run=str(encoder), images=str(manifest), out="a.csv")).seen
+    patient = read_manifest(manifest).records[trained_on.index(True)].patient
+    Image.new("L", (16, 16)).save(tmp_path / "new.png")
+    (tmp_path / "new.csv").write_text(f"path,patient\nnew.png,{patient}\n")
+    found = embed(EmbedSettings(run=str(encoder), images=str(tmp_path / "new.csv"), out="a.csv"))
+    assert found.seen == [True]
+
+
+def test_what_is_not_on_record_is_left_open(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in encoder.iterdir():
+        if file.name != "seen.csv":
+            (copy / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "new").mkdir()
+    Image.new("L", (16, 16)).save(tmp_path / "new" / "a.png")
+    words = ("--run", copy, "--images", tmp_path / "new", "--out", tmp_path / "a.csv")
+    assert main(["embed", *map(str, words)]) == 0
+    assert capsys.readouterr().out.strip().endswith(" was trained on them is not on record.")
+    [row] = _table(tmp_path / "a.csv")
+    assert list(row)[:5] == ["path", "seen_in_training", "run", "pooling", "glcm_mae"]
+    assert row["seen_in_training"] == ""
+
+
+def test_unreadable_images_are_skipped_if_asked_for(
+    finetuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (16, 16)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    words = ("embed", "--run", finetuned, "--images", tmp_path, "--out", tmp_path / "a.csv")
+    assert "b.png" in complaint(capsys, *words)
+    assert not (tmp_path / "a.csv").exists()
+    assert main([*map(str, words), "--on_error", "skip"]) == 0
+    told = capsys.readouterr()
+    assert f"skipped {tmp_path / 'b.png'}: " in told.err
+    assert len(_table(tmp_path / "a.csv")) == 1
+
+
+def test_mistakes(
+    encoder: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = ("--images", manifest)
+    words = ("embed", "--run", encoder, *images, "--out")
+    assert "ends in .csv" in complaint(capsys, *words, tmp_path / "a.npy")
+    assert "which is read" in complaint(capsys, *words, manifest)
+    assert "which is read" in complaint(capsys, *words, encoder / "seen.csv")
+    out = ("--out", tmp_path / "a.csv")
+    said = complaint(capsys, "embed", "--run", tmp_path / "none", *images, *out)
+    assert str(tmp_path / "none") in said
+    (tmp_path / "large").mkdir()
+    Image.new("L", (20, 20)).save(tmp_path / "large" / "a.png")
+    said = complaint(capsys, *words[:3], "--images", tmp_path / "large", *out)
+    assert "20 x 20 pixels" in said
+    assert said.endswith(f"(Here the settings are those of {encoder}: convert these.)")
+    several = HardwareSettings(accelerator="cpu", devices=2)
+    with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
+        embed(EmbedSettings(run=str(encoder), images="x", out="a.csv", hardware=several))
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_run_must_tell_how_its_images_were_read(
+    encoder: Path, manifest: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in encoder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    (copy / "settings.yaml").write_text("seed: 0\n")
+    with pytest.raises(UserError, match=r"settings\.yaml does not tell how .* copy it anew"):
+        embed(EmbedSettings(run=str(copy), images=str(manifest), out="a.csv"))
