@@ -23,6 +23,7 @@ COMMANDS: dict[str, type] = {
     "predict": settings.PredictSettings,
     "explain": settings.ExplainSettings,
     "embed": settings.EmbedSettings,
+    "export": settings.ExportSettings,
     "reconstruct": settings.ReconstructSettings,
     "demo": settings.DemoSettings,
     "data check": settings.DataCheckSettings,

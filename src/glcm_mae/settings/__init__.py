@@ -36,6 +36,7 @@ from glcm_mae.settings.study import (
 from glcm_mae.settings.trained import (
     EmbedSettings,
     ExplainSettings,
+    ExportSettings,
     OthersSettings,
     PredictSettings,
     ReconstructSettings,
@@ -69,6 +70,7 @@ __all__ = [
     "EngineSettings",
     "EvaluateSettings",
     "ExplainSettings",
+    "ExportSettings",
     "FeaturesSettings",
     "FinetuneSettings",
     "HardwareSettings",

@@ -90,6 +90,26 @@ class EmbedSettings(OthersSettings):
 
 
 @dataclass
+class ExportSettings:
+    """Write an encoder as transformers or timm keep theirs.
+
+    Parameters
+    ----------
+    run : str
+        The run folder of a pre-training or a fine-tuning.
+    to : str
+        transformers (a folder for ViTModel.from_pretrained) or timm (for timm.create_model of a
+        local-dir).
+    out : str
+        The folder to write.
+    """
+
+    run: str
+    to: Literal["transformers", "timm"]
+    out: str
+
+
+@dataclass
 class ReconstructSettings:
     """Draw what a pre-trained model makes of images: input, masked, redrawn, and their GLCMs.
 

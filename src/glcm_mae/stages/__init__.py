@@ -10,7 +10,7 @@ from glcm_mae.stages.data import data_check, data_manifest, data_split
 from glcm_mae.stages.evaluation import evaluate
 from glcm_mae.stages.studies import compare, crossval, demo
 from glcm_mae.stages.texture import features, texture_map
-from glcm_mae.stages.trained import embed, explain, predict, reconstruct
+from glcm_mae.stages.trained import embed, explain, export, predict, reconstruct
 from glcm_mae.stages.training import baseline, finetune, pretrain, probe
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "export",
     "features",
     "finetune",
     "predict",

@@ -1,4 +1,4 @@
-"""The stages that take up a finished run: classify, explain, embed, draw."""
+"""The stages that take up a finished run: classify, explain, embed, export, draw."""
 
 from __future__ import annotations
 
@@ -77,6 +77,25 @@ def embed(s: settings.EmbedSettings, recipe: str) -> str:
     n, width = found.features.shape
     told = trained_on * (seen > 0) or unknown * (None in found.seen)
     return f"{n} images, {width} features each, lie in {s.out}.{told}"
+
+
+def export(s: settings.ExportSettings, recipe: str) -> str:
+    """Write an encoder for another library; see `glcm_mae.models.export`."""
+    from glcm_mae.models import load_encoder
+    from glcm_mae.models.export import EXPORTS, loading, model_card
+    from glcm_mae.training.seen import tells_what_it_saw
+
+    check_folder(s.out)
+    out = Path(s.out)
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty: remove it, or choose another folder with --out.")
+    encoder, config = load_encoder(Path(s.run))
+    files = EXPORTS[s.to](encoder, config)
+    card = model_card(s.to, config, own_weights=tells_what_it_saw(s.run))
+    for name, content in (files | {"README.md": card.encode()}).items():
+        write_atomically(out / name, content)
+    head = " Its head is not among it." * (Path(s.run) / "head.safetensors").is_file()
+    return f"The encoder lies in {out}.{head} In Python: {'; '.join(loading(s.to, str(out)))}"
 
 
 def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
