@@ -96,7 +96,8 @@ def read_config(folder: Path) -> EncoderConfig:
     if wrong:
         raise UserError(
             f"{path} does not describe an encoder (no proper {', '.join(wrong)}): give the folder "
-            "of a finished pretrain run, or copy it anew."
+            "of a finished pretrain run, or copy it anew; of another library's folder, give the "
+            "file of its weights."
         )
     fields: dict[str, Any] = {
         name: tuple(values[name]) if isinstance(values[name], list) else values[name]

@@ -12,6 +12,7 @@ from torch import Tensor
 from glcm_mae import __version__
 
 from .config import EncoderConfig
+from .names import to_transformers
 from .vit import Encoder
 
 Files = dict[str, bytes]
@@ -21,24 +22,6 @@ _RESIZES = {
     "crop": "scaled until they cover it, and their middle cut out",
     "pad": "scaled until they fit in, and filled up with zeros",
     "stretch": "stretched to it",
-}
-
-# Our names of a block's weights, and those under which transformers has kept them since its first
-# ViT; all of its versions read these.
-_IN_BLOCK = {
-    "norm1": "layernorm_before",
-    "norm2": "layernorm_after",
-    "attn.proj": "attention.output.dense",
-    "mlp.fc1": "intermediate.dense",
-    "mlp.fc2": "output.dense",
-}
-_OUTSIDE = {
-    "cls_token": "embeddings.cls_token",
-    "pos_embed": "embeddings.position_embeddings",
-    "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
-    "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
-    "norm.weight": "layernorm.weight",
-    "norm.bias": "layernorm.bias",
 }
 
 
@@ -93,7 +76,7 @@ def for_transformers(encoder: Encoder, config: EncoderConfig) -> Files:
         "image_std": list(config.std),
     }
     return {
-        "model.safetensors": _weights(_renamed(encoder.state_dict())),
+        "model.safetensors": _weights(to_transformers(encoder.state_dict())),
         "config.json": _json(description),
         "preprocessor_config.json": _json(reading),
     }
@@ -254,23 +237,6 @@ def _values(config: EncoderConfig) -> str:
 def _size(config: EncoderConfig) -> int | list[int]:
     height, width = config.image_size
     return height if height == width else [height, width]
-
-
-def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {}
-    for name, tensor in weights.items():
-        if not name.startswith("blocks."):
-            renamed[_OUTSIDE[name]] = tensor
-            continue
-        _, number, within = name.split(".", 2)
-        part, _, kind = within.rpartition(".")
-        block = f"encoder.layer.{number}"
-        if part == "attn.qkv":
-            thirds = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
-            renamed |= {f"{block}.attention.attention.{of}.{kind}": third for of, third in thirds}
-        else:
-            renamed[f"{block}.{_IN_BLOCK[part]}.{kind}"] = tensor
-    return renamed
 
 
 def _weights(tensors: dict[str, Tensor]) -> bytes:

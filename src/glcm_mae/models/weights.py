@@ -1,4 +1,4 @@
-"""Weights to files and back: our own runs, official MAE and timm checkpoints."""
+"""Weights to files and back: our own runs, and checkpoints of MAE's release, timm, transformers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from glcm_mae.files import write_atomically
 from .classifier import Classifier
 from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder
+from .names import from_transformers
 from .vit import Block, Encoder
 
 _ENCODER = "encoder.safetensors"
@@ -110,7 +111,7 @@ def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, Encoder
 
 
 def fill_weights(encoder: Encoder, path: Path) -> None:
-    """Fill an encoder with the weights of a run, of an official MAE or of a timm checkpoint.
+    """Fill an encoder with the weights of a run, of an official MAE, of timm or of transformers.
 
     Positions are interpolated where the grids differ (a file's are taken for a square's, a run
     tells its own), and the patch projection is summed over channels where the checkpoint is
@@ -176,7 +177,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
 
 
 def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
-    """Fill the decoder with that of a run or of an official MAE checkpoint, if there is one.
+    """Fill the decoder with that of a run or of a checkpoint of an MAE, if there is one.
 
     Its positions are fixed and stay those of the images at hand. Where it predicts RGB and the
     images are gray, a pixel's three predictions are averaged.
@@ -283,7 +284,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} does not exist: give a run folder or a checkpoint file.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return from_transformers(load_file(path))
         # Official MAE checkpoints carry their argparse settings; nothing else is allowed.
         with torch.serialization.safe_globals([Namespace]):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -297,7 +298,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, dict) else {}
     if not isinstance(state, dict) or not state:
         raise UserError(f"{path} holds no state dict: save the names with the tensors.")
-    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    return from_transformers(tensors)
 
 
 def _fit_positions(positions: Tensor, before: tuple[int, int], grid: tuple[int, int]) -> Tensor:

@@ -158,8 +158,9 @@ class PretrainSettings:
     mask_ratio : float
         Share of patches removed.
     init : str, optional
-        Weights to start from: a run folder, or an official MAE or timm checkpoint (.pth,
-        .safetensors); its decoder too, if it has one of this shape. Default: random.
+        Weights to start from: a run folder, or a checkpoint of MAE's release, of timm or of
+        transformers (.pth, .safetensors); its decoder too, if it has one of this shape. Default:
+        random.
     seed : int
         Fixes weights, order, masks and augmentation.
     checkpoint_minutes : float
