@@ -11,7 +11,8 @@ from torch import Tensor
 
 from glcm_mae.cli import main
 from glcm_mae.models import Encoder, EncoderConfig, save_encoder
-from glcm_mae.models.export import EXPORTS, for_timm, for_transformers, model_card
+from glcm_mae.models.card import model_card
+from glcm_mae.models.export import EXPORTS, for_timm, for_transformers
 from glcm_mae.settings import ExportSettings
 
 from ..commands import complaint

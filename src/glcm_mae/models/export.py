@@ -1,4 +1,4 @@
-"""An encoder as transformers and timm keep theirs, and the card that goes with it."""
+"""An encoder in the forms in which transformers and timm keep theirs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from glcm_mae import __version__
-
 from .config import EncoderConfig
 from .names import to_transformers
 from .vit import Encoder
 
 Files = dict[str, bytes]
-
-_RESIZES = {
-    "none": "as they were, none of another size",
-    "crop": "scaled until they cover it, and their middle cut out",
-    "pad": "scaled until they fit in, and filled up with zeros",
-    "stretch": "stretched to it",
-}
 
 
 def for_transformers(encoder: Encoder, config: EncoderConfig) -> Files:
@@ -143,95 +134,6 @@ EXPORTS: dict[str, Callable[[Encoder, EncoderConfig], Files]] = {
     "timm": for_timm,
 }
 """By the name of a library, what writes an encoder for it."""
-
-
-def loading(library: str, folder: str) -> tuple[str, str]:
-    r"""Write the two lines that load an exported encoder.
-
-    Parameters
-    ----------
-    library : str
-        One of `EXPORTS`.
-    folder : str
-        Where it lies.
-
-    Returns
-    -------
-    (str, str)
-
-    Examples
-    --------
-    >>> print(*loading("timm", "mine"), sep="\n")
-    import timm
-    model = timm.create_model("local-dir:mine", pretrained=True)
-    """
-    if library == "timm":
-        return "import timm", f'model = timm.create_model("local-dir:{folder}", pretrained=True)'
-    return (
-        "from transformers import ViTModel",
-        f'model = ViTModel.from_pretrained("{folder}", add_pooling_layer=False)',
-    )
-
-
-def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str:
-    """Say what an exported encoder is and how it is fed, as the README.md of its folder.
-
-    Parameters
-    ----------
-    library : str
-        One of `EXPORTS`.
-    config : EncoderConfig
-        How images were read in its training.
-    own_weights : bool
-        Whether all that trained it, from random weights on, is on record.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    height, width = config.image_size
-    given = {
-        "transformers": "`model(images).last_hidden_state` has the tokens, the class token first.",
-        "timm": "`model(images)` is the mean of the patches' tokens, `model.forward_features` has "
-        "the tokens, the class token first.",
-    }
-    licence = (
-        "Its first weights may be another project's: their licence then holds for it, too (the "
-        "official MAE weights are CC BY-NC 4.0)."
-    )
-    paragraphs = [
-        "---",
-        f"library_name: {library}",
-        "pipeline_tag: image-feature-extraction",
-        "tags: [medical-imaging, texture, masked-autoencoder, glcm-mae]",
-        "---",
-        "",
-        f"# A vision transformer trained by glcm-mae {__version__}",
-        "",
-        f"It takes {'gray' if config.in_chans == 1 else 'RGB'} images (B, {config.in_chans}, "
-        f"{height}, {width}). In its training they were read so, and others must be:",
-        "",
-        f"- size: {_RESIZES[config.resize]}",
-        f"- values: {_values(config)}",
-        f"- then (image - mean) / std, with mean {list(config.mean)} and std {list(config.std)}",
-        "",
-        *(f"    {line}" for line in loading(library, "FOLDER")),
-        "",
-        given[library],
-        "",
-        "This is for research, and no medical device." + f" {licence}" * (not own_weights),
-    ]
-    return "\n".join(paragraphs) + "\n"
-
-
-def _values(config: EncoderConfig) -> str:
-    if config.window is None:
-        return "from 0 to 1 over the full range of the stored bits"
-    if isinstance(config.window, str):
-        return f"from 0 to 1 over the window {config.window}"
-    low, high = config.window
-    return f"from 0 to 1 over the window from {low:g} to {high:g}, in the file's real unit"
 
 
 def _size(config: EncoderConfig) -> int | list[int]:

@@ -82,7 +82,8 @@ def embed(s: settings.EmbedSettings, recipe: str) -> str:
 def export(s: settings.ExportSettings, recipe: str) -> str:
     """Write an encoder for another library; see `glcm_mae.models.export`."""
     from glcm_mae.models import load_encoder
-    from glcm_mae.models.export import EXPORTS, loading, model_card
+    from glcm_mae.models.card import loading, model_card
+    from glcm_mae.models.export import EXPORTS
     from glcm_mae.training.seen import tells_what_it_saw
 
     check_folder(s.out)

@@ -1,0 +1,103 @@
+"""The card of an exported encoder: how it is loaded, and how images are read for it."""
+
+from __future__ import annotations
+
+from glcm_mae import __version__
+
+from .config import EncoderConfig
+
+_RESIZES = {
+    "none": "as they were, none of another size",
+    "crop": "scaled until they cover it, and their middle cut out",
+    "pad": "scaled until they fit in, and filled up with zeros",
+    "stretch": "stretched to it",
+}
+
+
+def loading(library: str, folder: str) -> tuple[str, str]:
+    r"""Write the two lines that load an exported encoder.
+
+    Parameters
+    ----------
+    library : str
+        One of `EXPORTS`.
+    folder : str
+        Where it lies.
+
+    Returns
+    -------
+    (str, str)
+
+    Examples
+    --------
+    >>> print(*loading("timm", "mine"), sep="\n")
+    import timm
+    model = timm.create_model("local-dir:mine", pretrained=True)
+    """
+    if library == "timm":
+        return "import timm", f'model = timm.create_model("local-dir:{folder}", pretrained=True)'
+    return (
+        "from transformers import ViTModel",
+        f'model = ViTModel.from_pretrained("{folder}", add_pooling_layer=False)',
+    )
+
+
+def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str:
+    """Say what an exported encoder is and how it is fed, as the README.md of its folder.
+
+    Parameters
+    ----------
+    library : str
+        One of `EXPORTS`.
+    config : EncoderConfig
+        How images were read in its training.
+    own_weights : bool
+        Whether all that trained it, from random weights on, is on record.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    height, width = config.image_size
+    given = {
+        "transformers": "`model(images).last_hidden_state` has the tokens, the class token first.",
+        "timm": "`model(images)` is the mean of the patches' tokens, `model.forward_features` has "
+        "the tokens, the class token first.",
+    }
+    licence = (
+        "Its first weights may be another project's: their licence then holds for it, too (the "
+        "official MAE weights are CC BY-NC 4.0)."
+    )
+    paragraphs = [
+        "---",
+        f"library_name: {library}",
+        "pipeline_tag: image-feature-extraction",
+        "tags: [medical-imaging, texture, masked-autoencoder, glcm-mae]",
+        "---",
+        "",
+        f"# A vision transformer trained by glcm-mae {__version__}",
+        "",
+        f"It takes {'gray' if config.in_chans == 1 else 'RGB'} images (B, {config.in_chans}, "
+        f"{height}, {width}). In its training they were read so, and others must be:",
+        "",
+        f"- size: {_RESIZES.get(config.resize, config.resize)}",
+        f"- values: {_values(config)}",
+        f"- then (image - mean) / std, with mean {list(config.mean)} and std {list(config.std)}",
+        "",
+        *(f"    {line}" for line in loading(library, "FOLDER")),
+        "",
+        given[library],
+        "",
+        "This is for research, and no medical device." + f" {licence}" * (not own_weights),
+    ]
+    return "\n".join(paragraphs) + "\n"
+
+
+def _values(config: EncoderConfig) -> str:
+    if config.window is None:
+        return "from 0 to 1 over the full range of the stored bits"
+    if isinstance(config.window, str):
+        return f"from 0 to 1 over the window {config.window}"
+    low, high = config.window
+    return f"from 0 to 1 over the window from {low:g} to {high:g}, in the file's real unit"
