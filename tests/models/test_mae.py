@@ -128,6 +128,7 @@ def test_under_bfloat16_it_runs_and_says_nearly_the_same():
     mae, images, noise = autoencoder(), torch.rand(2, CHANNELS, SIZE, SIZE), torch.rand(2, 16)
     with torch.autocast("cpu", torch.bfloat16):
         low = mae(images, 0.75, noise)
+    assert low.patches.dtype == torch.float32
     torch.testing.assert_close(
         low.patches.float(), mae(images, 0.75, noise).patches, atol=0.1, rtol=0
     )

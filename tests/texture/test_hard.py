@@ -227,7 +227,7 @@ def test_counts_do_not_overflow():
     ("images", "arguments", "message"),
     [
         (torch.rand(4, 4), {}, "quantize them"),
-        (torch.zeros(4, 4, dtype=torch.bool), {}, "quantize them"),
+        (torch.zeros(4, 4, dtype=torch.bool), {}, "makes two gray levels"),
         (torch.full((4, 4), 4), {}, "outside 0 to 3"),
         (torch.full((4, 4), 4), {"sparse": True}, "outside 0 to 3"),
         (torch.full((4, 4), -1, dtype=torch.int8), {}, "outside 0 to 3"),
@@ -237,7 +237,10 @@ def test_counts_do_not_overflow():
         (torch.zeros(4, 4, dtype=torch.long), {"offsets": [(0, 1), (0, 0, 1)]}, "must all be"),
         (torch.zeros(4, 4, dtype=torch.long), {"offsets": []}, "is empty"),
         (torch.zeros(4, 4, dtype=torch.long), {"distances": [1]}, "give either"),
-        (torch.zeros(4, 4, dtype=torch.long), {"levels": 65_537}, "1 to 65536"),
+        (torch.zeros(4, 4, dtype=torch.long), {"levels": 65_537}, "1 to 65,536"),
+        (torch.zeros(4, 4, dtype=torch.long), {"levels": [1]}, "right after the images"),
+        (torch.zeros(4, 4, dtype=torch.long), {"distances": 1, "angles": [0]}, "such as \\[1\\]"),
+        (torch.zeros(4, 4, dtype=torch.long), {"mask": torch.ones(3, 4)}, "mask is \\(3, 4\\)"),
     ],
 )
 @pytest.mark.usefixtures("form")

@@ -216,7 +216,10 @@ def test_a_list_is_a_range_as_well(loss):
         ({"weights": [1.0]}, "weights is (1.0,): give one number for each of the 2 offsets"),
         ({"weights": [1.0, -1.0]}, "0 or more and not all 0"),
         ({"weights": [0.0, 0.0]}, "0 or more and not all 0"),
-        ({"levels": ()}, "levels is empty"),
+        ({"levels": ()}, "levels is (): give a number of gray levels, or several"),
+        ({"levels": 32.0}, "levels is 32.0: give a number"),
+        ({"patch_size": (16, 16)}, "patch_size is (16, 16): give the side of a square patch"),
+        ({"patch_size": 16.0}, "patch_size is 16.0"),
         ({"levels": (8, 16), "bandwidth": 0.1}, "bandwidth goes with one number of levels"),
         ({"offsets": [(0, 0)]}, "pairs a pixel with itself"),
         ({"offsets": [(0, 16)]}, "leaves no pixel pair"),
@@ -310,6 +313,18 @@ def test_masks_of_whole_numbers(dtype):
 def test_second_derivatives_are_refused_and_not_made_up():
     p, t = torch.rand(2, 1, 1, 16, 16)
     p.requires_grad_()
-    (slope,) = torch.autograd.grad(GLCMLoss()(p, t) ** 2, p, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        slope.sum().backward()
+    for power in (1, 2):
+        (slope,) = torch.autograd.grad(GLCMLoss()(p, t) ** power, p, create_graph=True)
+        with pytest.raises(RuntimeError, match="can be differentiated once"):
+            slope.square().sum().backward()
+    with pytest.raises(RuntimeError, match="can be differentiated once"):
+        torch.autograd.functional.hessian(lambda image: GLCMLoss()(image, t), p)
+
+
+def test_the_gradient_may_be_differentiated_by_what_it_is_multiplied_by():
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    p.requires_grad_()
+    weight = torch.tensor(3.0, requires_grad=True)
+    (slope,) = torch.autograd.grad(weight * GLCMLoss()(p, t), p, create_graph=True)
+    (by_weight,) = torch.autograd.grad(slope.sum(), weight)
+    torch.testing.assert_close(by_weight, slope.detach().sum() / 3)

@@ -148,3 +148,35 @@ def test_arrays_are_refused_by_name(make):
     x = torch.rand(1, 1, 16, 16)
     with pytest.raises(TypeError, match=r"target is a ndarray: give a torch\.Tensor"):
         make()(x, x.numpy())
+
+
+def test_the_wrong_order_is_refused(make):
+    image, prediction = torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16, requires_grad=True)
+    with pytest.raises(ValueError, match=r"the order is \(prediction, target\)"):
+        make()(image, prediction)
+    with torch.no_grad():
+        make()(image, prediction)
+
+
+def test_no_gradient_flows_to_the_target(make):
+    prediction, target = torch.rand(2, 1, 1, 16, 16).requires_grad_().unbind()
+    (by_target,) = torch.autograd.grad(make()(prediction, target), target, allow_unused=True)
+    assert by_target is None
+
+
+def test_second_derivatives_raise(make):
+    prediction, target = torch.rand(1, 1, 16, 16, requires_grad=True), torch.rand(1, 1, 16, 16)
+    (slope,) = torch.autograd.grad(make()(prediction, target), prediction, create_graph=True)
+    with pytest.raises(RuntimeError, match="can be differentiated once"):
+        slope.square().sum().backward()
+
+
+def test_weights_of_none_and_numbers_of_numpy_are_taken(make):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    found = make(weights=None, pool=np.int64(2), patch_size=np.int64(8))(p, t)
+    assert torch.equal(found, make(pool=2, patch_size=8)(p, t))
+
+
+def test_settings_are_printed(make):
+    printed = repr(make(pool="image", reduction="sum", channels="first", patch_size=8))
+    assert "pool='image', channels='first', patch_size=8, reduction='sum'" in printed

@@ -1,5 +1,7 @@
 """Properties under scikit-image's names against scikit-image."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,19 @@ def test_equals_scikit_image(levels, kind, symmetric, normed, seed):
     for prop in PROPERTIES:
         expected = reference(matrices, prop)
         np.testing.assert_allclose(graycoprops(ours, prop), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("distances", "angles"), [([1], [0.0]), ([1, 2], [0.0, 1.57])])
+@pytest.mark.parametrize("function", [graycoprops, glcm_features])
+def test_scikit_images_own_order_is_noticed(distances, angles, function):
+    image = np.random.default_rng(0).integers(0, 8, (9, 9))
+    matrices = torch.from_numpy(reference_matrix(image, distances, angles, 8))
+    with pytest.warns(UserWarning, match="movedim") as told:
+        function(matrices)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(matrices.movedim((0, 1), (-2, -1)))
 
 
 def test_gradcheck():

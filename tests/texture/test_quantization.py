@@ -1,5 +1,7 @@
 """Gray levels from intensities."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ NAN, INF = float("nan"), float("inf")
 
 
 def test_range_puts_what_lies_beyond_into_the_end_bins():
-    codes = quantize(torch.tensor([-INF, -1.0, 0.0, 0.999, 1.0, 7.0, INF]), 256)
+    values = torch.tensor([-INF, -1.0, 0.0, 0.999, 1.0, 7.0, INF])
+    codes = quantize(values, 256, (0.0, 1.0))
     assert codes.tolist() == [0, 0, 0, 255, 255, 255, 255]
     assert codes.dtype == torch.int32
     hounsfield = torch.tensor([-1000, 0, 400], dtype=torch.int16)
@@ -24,8 +27,40 @@ def test_range_refuses_nan_and_empty_ranges():
         quantize(torch.tensor([NAN]), 4)
     with pytest.raises(ValueError, match="the end above the start"):
         quantize(torch.zeros(1), 4, (1, 1))
-    with pytest.raises(ValueError, match="at least 1"):
-        quantize(torch.zeros(1), 0)
+    for levels in (0, 4.0):
+        with pytest.raises(ValueError, match=rf"levels is {levels}: give a whole number"):
+            quantize(torch.zeros(1), levels)
+
+
+def test_range_is_not_guessed_in_silence():
+    bytes_as_float = torch.tensor([0.0, 1.0, 128.0, 255.0, 255.0])
+    with pytest.warns(UserWarning, match="give their value_range") as told:
+        quantize(bytes_as_float, 32)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quantize(bytes_as_float, 32, np.array([0, 256]))
+        quantize(torch.tensor([-0.1, 0.5, 1.0]), 32)
+        quantize(bytes_as_float, 32, mask=bytes_as_float < 2)
+
+
+def test_range_looks_at_the_region_only():
+    x = torch.tensor([[0.15, NAN], [0.95, 7.0]])
+    inside = torch.tensor([[True, False], [True, False]])
+    assert quantize(x, 10, mask=inside).tolist() == [[1, 0], [9, 0]]
+    with pytest.raises(ValueError, match="or mask it out"):
+        quantize(x, 10, mask=torch.ones(2, 2))
+
+
+def test_shapes_that_do_not_fit_are_named():
+    with pytest.raises(
+        ValueError, match=r"mask is \(3, 2\), which does not fit images of \(2, 2\)"
+    ):
+        fixed_bin_number(torch.rand(2, 2), 4, mask=torch.ones(3, 2))
+    with pytest.raises(ValueError, match=r"images are \(5,\): they must be \(\.\.\., H, W\)"):
+        fixed_bin_number(torch.rand(5), 4)
+    with pytest.raises(ValueError, match=r"\(\.\.\., D, H, W\)"):
+        fixed_bin_number(torch.rand(5, 5), 4, ndim=3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,7 +91,7 @@ def test_whole_numbers_on_an_edge_fall_above_it(top, levels):
 def test_no_level_is_ever_out_of_range():
     with pytest.raises(ValueError, match="more than float64 can hold"):
         fixed_bin_number(torch.tensor([[-1.7e308, 0.0, 1.7e308]], dtype=torch.float64), 4)
-    with pytest.raises(ValueError, match="at most 65,536"):
+    with pytest.raises(ValueError, match="1 to 65,536"):
         quantize(torch.rand(3), 2**33)
     with pytest.raises(ValueError, match="two finite numbers"):
         quantize(torch.rand(3), 4, (0.0, float("inf")))

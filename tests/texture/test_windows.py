@@ -26,3 +26,8 @@ def test_bad_windows_are_refused():
         windows(torch.zeros(8, 4), 5)
     with pytest.raises(ValueError, match="1 pixel or more"):
         windows(torch.zeros(8, 4), 2, 0)
+
+
+def test_a_line_of_pixels_is_no_image():
+    with pytest.raises(ValueError, match=r"images are \(9,\): they must be \(\.\.\., H, W\)"):
+        windows(torch.zeros(9), 3)

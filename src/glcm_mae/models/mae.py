@@ -113,7 +113,10 @@ class MaskedAutoencoder(nn.Module):
         keep = order[:, : min(most, max(1, round(n * (1 - mask_ratio))))]  # (B, K)
         mask = noise.new_ones(noise.shape).scatter_(1, keep, 0)
         tokens = self.decode(self.encoder(images, keep), keep)
-        return Reconstruction(self.decoder_pred(tokens), tokens, mask)
+        # Not under autocast: texture is finer than the steps of bfloat16.
+        with torch.autocast(tokens.device.type, enabled=False):
+            patches = self.decoder_pred(tokens.to(self.decoder_pred.weight.dtype))
+        return Reconstruction(patches, tokens, mask)
 
     def decode(self, encoded: Tensor, keep: Tensor) -> Tensor:
         """Fill mask tokens in for the removed patches and run the decoder.

@@ -49,12 +49,12 @@ class Comparison:
         object.__setattr__(self, "weights", offset_weights(self.weights, len(self.offsets)))
 
 
-def offset_weights(weights: Sequence[float], n_offsets: int) -> tuple[float, ...]:
+def offset_weights(weights: Sequence[float] | None, n_offsets: int) -> tuple[float, ...]:
     """Scale the weights of offsets to sum to one; without any, all count alike.
 
     Parameters
     ----------
-    weights : sequence of float
+    weights : sequence of float, optional
         One for each offset, 0 or more; or none.
     n_offsets : int
         Number of offsets.
@@ -73,7 +73,7 @@ def offset_weights(weights: Sequence[float], n_offsets: int) -> tuple[float, ...
     >>> offset_weights((3, 1), 2), offset_weights((), 2)
     ((0.75, 0.25), (0.5, 0.5))
     """
-    given = tuple(weights) or (1.0,) * n_offsets
+    given = tuple(() if weights is None else weights) or (1.0,) * n_offsets
     valid = all(math.isfinite(w) and w >= 0 for w in given) and sum(given) > 0
     if len(given) != n_offsets or not valid:
         raise ValueError(

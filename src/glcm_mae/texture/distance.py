@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .comparison import Comparison
+from .numba_here import has_numba
 from .patch_loss import Distance
 from .sparse import matmul_distance, sparse_distance
 
@@ -59,7 +60,7 @@ def glcm_distance(
 
 def runs_compiled(device: torch.device) -> bool:
     """Whether the compiled loop serves this device: it needs numba and the CPU."""
-    return device.type == "cpu" and find_spec("numba") is not None
+    return device.type == "cpu" and has_numba()
 
 
 def _has_triton(pixels: Tensor) -> bool:

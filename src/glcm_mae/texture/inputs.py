@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
+
+MAX_LEVELS = 65_536
+"""Most gray levels that are counted: pair codes are then of 32 bits."""
 
 
 def check_tensors(**given: Any) -> None:
@@ -36,8 +41,95 @@ def check_tensors(**given: Any) -> None:
             )
 
 
+def check_ndim(ndim: int, **given: Tensor) -> None:
+    """Refuse what has too few dimensions.
+
+    Parameters
+    ----------
+    ndim : int
+        2 for images, 3 for volumes.
+    **given
+        Arguments by their names.
+
+    Raises
+    ------
+    ValueError
+        If one has fewer.
+
+    Examples
+    --------
+    >>> check_ndim(2, images=torch.zeros(9))
+    Traceback (most recent call last):
+    ...
+    ValueError: images are (9,): they must be (..., H, W).
+    """
+    axes = {2: "(..., H, W)", 3: "(..., D, H, W)"}
+    for name, value in given.items():
+        if value.ndim < ndim:
+            raise ValueError(f"{name} are {tuple(value.shape)}: they must be {axes[ndim]}.")
+
+
+def check_levels(levels: Any) -> None:
+    """Refuse what is no number of gray levels.
+
+    Parameters
+    ----------
+    levels : int
+        To be checked.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number, or out of range.
+
+    Examples
+    --------
+    >>> check_levels([1, 2])
+    Traceback (most recent call last):
+    ...
+    ValueError: levels is [1, 2]: give a whole number, 1 to 65,536, right after the images.
+    """
+    if not isinstance(levels, Integral) or not 1 <= int(levels) <= MAX_LEVELS:
+        raise ValueError(
+            f"levels is {levels}: give a whole number, 1 to {MAX_LEVELS:,}, right after the images."
+        )
+
+
+def region_of(mask: Tensor, images: Tensor) -> Tensor:
+    """Bring a region of interest to the shape of its images.
+
+    Parameters
+    ----------
+    mask : Tensor, broadcastable to ``images``
+        What is not 0 is inside.
+    images : Tensor
+        Of any shape.
+
+    Returns
+    -------
+    Tensor of bool, like ``images``
+
+    Raises
+    ------
+    ValueError
+        If it cannot be broadcast.
+
+    Examples
+    --------
+    >>> region_of(torch.ones(3, 1), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 3, 4])
+    """
+    try:
+        return mask.bool().expand(images.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"mask is {tuple(mask.shape)}, which does not fit images of {tuple(images.shape)}: "
+            "give it their shape (for windows, cut it into windows, too)."
+        ) from None
+
+
 def check_matrices(matrices: Any) -> None:
-    """Refuse what is no stack of GLCMs, (..., L, L).
+    """Refuse what is no stack of GLCMs, (..., L, L), or probably none.
 
     Parameters
     ----------
@@ -48,6 +140,11 @@ def check_matrices(matrices: Any) -> None:
     ------
     TypeError, ValueError
         If it is no tensor, sparse, or not square in its last two axes.
+
+    Warns
+    -----
+    UserWarning
+        If it looks as if in the order of scikit-image, (L, L, distances, angles).
 
     Examples
     --------
@@ -62,8 +159,12 @@ def check_matrices(matrices: Any) -> None:
             "matrices are sparse: call .to_dense() first, or take image_features, which measures "
             "any number of levels without a matrix."
         )
-    if matrices.ndim < 2 or matrices.shape[-1] != matrices.shape[-2]:
-        raise ValueError(
-            f"matrices are {tuple(matrices.shape)}: the last two axes must be the levels. "
-            "(scikit-image puts levels first: matrices.movedim((0, 1), (-2, -1)) puts them last.)"
-        )
+    shape = tuple(matrices.shape)
+    told = (
+        f"matrices are {shape}: the last two axes must be the levels. "
+        "(scikit-image puts levels first: matrices.movedim((0, 1), (-2, -1)) puts them last.)"
+    )
+    if matrices.ndim < 2 or shape[-1] != shape[-2]:
+        raise ValueError(told)
+    if matrices.ndim == 4 and shape[0] == shape[1] > shape[-1]:  # as many distances as angles
+        warnings.warn(told, stacklevel=3)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .features import FEATURE_NAMES
-from .inputs import check_tensors
+from .inputs import check_tensors, region_of
 from .region_features import image_features
 from .windows import windows
 
@@ -75,11 +75,10 @@ def texture_map(
     if window < 3 or window % 2 == 0:
         raise ValueError(f"window is {window}: it must be odd and 3 or more, to have a centre.")
     which, reach = FEATURE_NAMES.index(feature), window // 2
-    inside = torch.ones_like(images, dtype=torch.bool) if mask is None else mask.bool()
+    inside = torch.ones_like(images, dtype=torch.bool) if mask is None else region_of(mask, images)
     border = (reach, reach, reach, reach)
     views = [
-        windows(torch.nn.functional.pad(x, border), window, stride)
-        for x in (images, inside.expand(images.shape))
+        windows(torch.nn.functional.pad(x, border), window, stride) for x in (images, inside)
     ]  # (..., h, w, window, window)
     lead, (height, width) = images.shape[:-2], views[0].shape[-4:-2]
     result = images.new_empty((*lead, height, width), dtype=torch.float32)

@@ -207,7 +207,8 @@ def offsets_at(
     Raises
     ------
     ValueError
-        With "ibsi", if an angle is no multiple of pi/4 or a distance no whole number.
+        If distances or angles are no sequences or, with "ibsi", an angle is no multiple of pi/4 or
+        a distance no whole number.
 
     Examples
     --------
@@ -218,6 +219,9 @@ def offsets_at(
     """
     if convention not in ("skimage", "ibsi"):
         raise ValueError(f"convention is {convention!r}: choose one of skimage, ibsi.")
+    for name, given in (("distances", distances), ("angles", angles)):
+        if not isinstance(given, Iterable):
+            raise ValueError(f"{name} is {given}: give a sequence, such as [{given}].")
     if convention == "skimage":
         return tuple(
             (_nearest(math.sin(angle) * d), _nearest(math.cos(angle) * d))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .comparison import Comparison
+from .comparison import Comparison, offset_weights
 from .distance import glcm_distance
 from .grid import GaussianGrid
 from .offsets import Offset
@@ -67,7 +67,7 @@ class PairKernelLoss(PatchLoss):
         offsets: Sequence[Offset] = ((0, 1), (1, 0)),
         value_range: tuple[float, float] = (0.0, 1.0),
         *,
-        weights: Sequence[float] = (),
+        weights: Sequence[float] | None = None,
         pool: Pool = "patch",
         channels: Channels = "all",
         patch_size: int = 16,
@@ -75,8 +75,7 @@ class PairKernelLoss(PatchLoss):
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction)
         self.value_range = value_range
-        grid = GaussianGrid(bandwidth, value_range)
-        self.weights = Comparison(grid, self.offsets, weights=tuple(weights)).weights
+        self.weights = offset_weights(weights, len(self.offsets))
         self.anneal(bandwidth)
 
     def anneal(self, bandwidth: float) -> None:
@@ -107,6 +106,5 @@ class PairKernelLoss(PatchLoss):
         """Name the settings when the module is printed."""
         return (
             f"bandwidth={self.bandwidth:.4g}, offsets={self.offsets}, "
-            f"value_range={self.value_range}, weights={self.weights}, pool={self.pool!r}, "
-            f"channels={self.channels!r}, patch_size={self.patch_size}"
+            f"value_range={self.value_range}, weights={self.weights}, {self.shared_repr()}"
         )

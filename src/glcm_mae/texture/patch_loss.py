@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .inputs import check_tensors
 from .offsets import Offset, check_offsets
@@ -45,8 +45,8 @@ class PatchLoss(nn.Module, ABC):
     """A distance between the textures of two images' removed patches, averaged.
 
     Runs in float32 (float64 for float64 input) whatever the autocast; gradient flows to the
-    prediction only, once. Besides its input a call holds the gradient and a bounded working
-    memory.
+    prediction only, and only once: a second derivative by it raises an error. Besides its input a
+    call holds the gradient and a bounded working memory.
 
     Parameters
     ----------
@@ -78,14 +78,19 @@ class PatchLoss(nn.Module, ABC):
         reduction: Reduction,
     ) -> None:
         super().__init__()
+        if not isinstance(patch_size, int | Integral) or patch_size < 1:
+            raise ValueError(
+                f"patch_size is {patch_size!r}: give the side of a square patch, a whole number of "
+                "pixels."
+            )
         self.offsets = check_offsets(offsets, patch_size, patch_size)
         _check_choice("channels", channels, ("all", "first", "luminance"))
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
-        if pool not in ("patch", "image") and not (isinstance(pool, int) and pool > 0):
+        if pool not in ("patch", "image") and not (isinstance(pool, Integral) and pool > 0):
             raise ValueError(f"pool is {pool!r}: give 'patch', 'image' or a number of patches.")
-        self.pool: Pool = pool
+        self.pool: Pool = pool if isinstance(pool, str) else int(pool)
         self.channels = channels
-        self.patch_size = patch_size
+        self.patch_size = int(patch_size)
         self.reduction = reduction
 
     @abstractmethod
@@ -103,6 +108,11 @@ class PatchLoss(nn.Module, ABC):
         -------
         Distance
         """
+
+    def shared_repr(self) -> str:
+        """Name the settings that all losses have, for ``extra_repr``."""
+        names = ("pool", "channels", "patch_size", "reduction")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
     @untraced
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -124,7 +134,8 @@ class PatchLoss(nn.Module, ABC):
         Raises
         ------
         TypeError, ValueError
-            If these are no tensors, or their shapes do not fit each other or the patch size.
+            If these are no tensors, their shapes do not fit each other or the patch size, or they
+            stand in the wrong order.
         """
         grid = self._check_shapes(prediction, target, mask)
         if mask is None:
@@ -132,7 +143,7 @@ class PatchLoss(nn.Module, ABC):
         place, n_groups = place_of_patch(grid, self.pool, mask.device)
         removed = torch.zeros(len(mask), n_groups, dtype=torch.int64, device=mask.device)
         removed.index_add_(1, place, (mask != 0).long())
-        distance: Tensor = _Compared.apply(prediction, target, mask, self, n_groups)
+        distance: Tensor = _Compared.apply(prediction, target.detach(), mask, self, n_groups)
         if self.reduction == "none":
             return distance
         total = distance.sum()
@@ -152,6 +163,11 @@ class PatchLoss(nn.Module, ABC):
             raise ValueError(
                 f"prediction is {prediction.dtype} and target {target.dtype}: bring both to "
                 "floating point on the scale of value_range."
+            )
+        if torch.is_grad_enabled() and target.requires_grad and not prediction.requires_grad:
+            raise ValueError(
+                "target has a gradient and prediction has none: the order is (prediction, target), "
+                "and no gradient flows to the target."
             )
         height, width = target.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
@@ -191,19 +207,38 @@ class _Compared(torch.autograd.Function):
                 part = slice(start, start + images)
                 chunk = prediction[part].to(dtype), target[part].to(dtype), mask[part]
                 _compare_images(loss, *chunk, distance[part], gradient[part])
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(gradient, prediction)
         return distance
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (gradient,) = ctx.saved_tensors  # (B, C, H, W)
+        gradient, prediction = ctx.saved_tensors  # (B, C, H, W)
+        if torch.is_grad_enabled():  # somebody may differentiate what is returned
+            gradient = _Once.apply(gradient, prediction)
         size = ctx.loss.patch_size
         grid = gradient.shape[-2] // size, gradient.shape[-1] // size
         place, _ = place_of_patch(grid, ctx.loss.pool, gradient.device)
         by_patch = upstream[0][:, place].view(-1, 1, grid[0], 1, grid[1], 1)
         tiles = gradient.view(*gradient.shape[:2], grid[0], size, grid[1], size)
         return (tiles * by_patch).view_as(gradient).to(ctx.dtype), None, None, None, None
+
+
+class _Once(torch.autograd.Function):
+    """A gradient as a function of the prediction, by which it has no derivative here.
+
+    Without it a second derivative would be 0, and nobody would know.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, prediction: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[None, None]:
+        raise RuntimeError(
+            "the texture losses can be differentiated once: leave them out of what is "
+            "differentiated twice (a gradient penalty, a Hessian)."
+        )
 
 
 def _compare_images(

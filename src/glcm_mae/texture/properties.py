@@ -48,6 +48,11 @@ def graycoprops(matrices: Tensor, prop: str = "contrast") -> Tensor:
     TypeError, ValueError
         If there is no such property, or the matrices are no tensor, sparse, or not square.
 
+    Warns
+    -----
+    UserWarning
+        If the matrices look as if in scikit-image's order.
+
     References
     ----------
     Haralick, Shanmugam, Dinstein, "Textural Features for Image Classification", IEEE Trans. SMC

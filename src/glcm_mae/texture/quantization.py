@@ -7,17 +7,21 @@ them from 1, and `glcm_mae.texture.glcm_features` adds that 1 where it matters.
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
 
-from .inputs import check_tensors
-
-# Where level numbers end: pair codes are then of 32 bits.
-_MOST_LEVELS = 2**16
+from .inputs import check_levels, check_ndim, check_tensors, region_of
 
 
-def quantize(images: Tensor, levels: int, value_range: tuple[float, float] | None = None) -> Tensor:
+def quantize(
+    images: Tensor,
+    levels: int,
+    value_range: tuple[float, float] | None = None,
+    *,
+    mask: Tensor | None = None,
+) -> Tensor:
     """Cut a given range into bins of equal width and give each pixel its bin's number.
 
     Parameters
@@ -30,6 +34,8 @@ def quantize(images: Tensor, levels: int, value_range: tuple[float, float] | Non
     value_range : (float, float), optional
         Lower edge of the first bin, upper edge of the last. Default: (0, 1), for floating-point
         images; of whole numbers it must be given, such as (0, 256) for 8 bits.
+    mask : Tensor of bool, broadcastable to ``images``, optional
+        The region of interest; pixels outside are not looked at and get level 0.
 
     Returns
     -------
@@ -39,29 +45,41 @@ def quantize(images: Tensor, levels: int, value_range: tuple[float, float] | Non
     Raises
     ------
     TypeError, ValueError
-        If the images are no tensor, a pixel is NaN, there is no level, or the range is empty or
-        missing.
+        If the images are no tensor, a pixel of the region is NaN, there is no level, or the range
+        is empty or missing.
+
+    Warns
+    -----
+    UserWarning
+        If no range is given, and most of the region lies beyond (0, 1).
 
     Examples
     --------
     >>> quantize(torch.tensor([0.0, 0.49, 0.5, 1.0]), levels=2).tolist()
     [0, 0, 1, 1]
     """
-    check_tensors(images=images)
+    check_tensors(images=images, mask=mask)
     if value_range is None and not images.is_floating_point():
         raise ValueError(
             f"images are {images.dtype}: give their value_range, such as (0, 256) for 8 bits."
         )
-    low, high = value_range or (0.0, 1.0)
+    low, high = (0.0, 1.0) if value_range is None else value_range
     if not -math.inf < low < high < math.inf:
         raise ValueError(
             f"value_range is {value_range}: give two finite numbers, the end above the start."
         )
-    _check_levels(levels)
-    if images.isnan().any():
-        raise ValueError("images hold NaN, which has no gray level: replace it first.")
+    check_levels(levels)
+    x, inside = images.double(), _inside(images, mask)
+    if (x.isnan() & inside).any():
+        raise ValueError("images hold NaN, which has no gray level: replace it, or mask it out.")
+    if value_range is None and 2 * ((x < low) | (x > high))[inside].sum() > inside.sum():
+        warnings.warn(
+            "most of the images lies beyond 0 to 1 and falls into the outermost bins: give their "
+            "value_range.",
+            stacklevel=2,
+        )
     # Multiplied first: a whole number divided by a whole number falls on the right side of an edge.
-    codes = (images.double() - low) * levels / (high - low)
+    codes = (x.masked_fill(~inside, low) - low) * levels / (high - low)
     return codes.floor().clamp(0, levels - 1).int()
 
 
@@ -105,7 +123,8 @@ def fixed_bin_number(
     >>> fixed_bin_number(torch.tensor([[-10.0, 0.0, 10.0, 30.0]]), levels=4).tolist()
     [[0, 1, 2, 3]]
     """
-    _check_levels(levels)
+    check_levels(levels)
+    check_ndim(ndim, images=images)
     x, inside = _region(images, mask)
     dims = tuple(range(-ndim, 0))
     if not x.numel():
@@ -181,16 +200,16 @@ def fixed_bin_size(
     return codes.int(), int(codes.max()) + 1 if codes.numel() else 1
 
 
-def _check_levels(levels: int) -> None:
-    if not 1 <= levels <= _MOST_LEVELS:
-        raise ValueError(f"levels is {levels}: there must be at least 1 and at most 65,536.")
-
-
 def _region(images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Give intensities in float64, zero outside the region, and the region itself."""
     check_tensors(images=images, mask=mask)
-    x = images.double()
-    inside = torch.ones_like(x, dtype=torch.bool) if mask is None else mask.bool().expand_as(x)
+    x, inside = images.double(), _inside(images, mask)
     if not (x.isfinite() | ~inside).all():
         raise ValueError("images hold NaN or infinity, which has no gray level: mask it out.")
     return x.masked_fill(~inside, 0.0), inside
+
+
+def _inside(images: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return torch.ones_like(images, dtype=torch.bool)
+    return region_of(mask, images)

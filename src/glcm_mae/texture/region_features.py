@@ -48,9 +48,11 @@ def image_features(
         Gray levels in ``[0, levels)``; see `glcm_mae.texture.quantize`. Views such as
         `glcm_mae.texture.windows` are read in place.
     levels : int
-        Number of gray levels, 1 to 65,536 (to 4,096 on other devices than the CPU).
+        Number of gray levels, 1 to 65,536 (to 4,096 on other devices than the CPU). The two
+        normalised features depend on it.
     offsets : sequence of (dy, dx), optional
-        The 4 directions at distance 1 if not given; see `glcm_mae.texture.directions`.
+        The 4 directions at distance 1 if not given; see `glcm_mae.texture.directions`. (The default
+        of `glcm_mae.texture.graycomatrix` is 2 of them.)
     aggregation : {"averaged", "merged", "separate"}
         "averaged": the mean of the offsets' features (IBSI's 2D averaged). "merged": the features
         of the sum of the offsets' matrices (IBSI's 2D slice-merged). "separate": each offset's.
@@ -99,9 +101,11 @@ def volume_features(
     Parameters
     ----------
     volumes : Tensor of integers, (..., D, H, W)
-        Gray levels in ``[0, levels)``.
+        Gray levels in ``[0, levels)``. `glcm_mae.texture.fixed_bin_number` takes each slice's range
+        unless it is given ``ndim=3``.
     levels : int
-        Number of gray levels, 1 to 65,536 (to 4,096 on other devices than the CPU).
+        Number of gray levels, 1 to 65,536 (to 4,096 on other devices than the CPU). The two
+        normalised features depend on it.
     aggregation : str
         IBSI's names. "2d_averaged": features of each slice and each of its 4 directions, then
         their mean. "2d_slice_merged": of each slice's sum over directions, then their mean.
@@ -131,7 +135,11 @@ def volume_features(
 
     Examples
     --------
-    >>> volume_features(torch.randint(0, 8, (10, 20, 20)), 8, "2.5d_merged").shape
+    >>> from glcm_mae.texture import fixed_bin_number
+    >>> scan = torch.randn(10, 20, 20) * 100
+    >>> tissue = scan > -150
+    >>> codes = fixed_bin_number(scan, 32, mask=tissue, ndim=3)
+    >>> volume_features(codes, 32, "2.5d_merged", mask=tissue).shape
     torch.Size([25])
     """
     _check_choice(aggregation, get_args(VolumeAggregation))

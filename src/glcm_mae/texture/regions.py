@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .inputs import check_tensors
+from .inputs import check_levels, check_tensors, region_of
+from .numba_here import has_numba
 from .offsets import whole_offsets
-
-MAX_LEVELS = 65_536
 
 # Into how many parts work is divided for each thread.
 _PARTS = 4
@@ -99,9 +98,7 @@ class Regions:
     @property
     def compiled(self) -> bool:
         """Whether the compiled loops can read them: on the CPU, where numba is installed."""
-        from importlib.util import find_spec
-
-        return self.codes.device.type == "cpu" and find_spec("numba") is not None
+        return self.codes.device.type == "cpu" and has_numba()
 
     def pairs(self, offset: tuple[int, ...]) -> int:
         """Count the pairs of one offset that fit into one volume."""
@@ -187,16 +184,17 @@ def regions(
         If anything is not as said above. Gray levels are checked by those who read them.
     """
     check_tensors(images=images, mask=mask)
-    if images.is_floating_point() or images.is_complex() or images.dtype == torch.bool:
+    if images.is_floating_point() or images.is_complex():
         raise ValueError(f"images are {images.dtype}: quantize them to integer levels first.")
-    if not 1 <= levels <= MAX_LEVELS:
-        raise ValueError(f"levels is {levels}: it must be 1 to {MAX_LEVELS}.")
+    if images.dtype == torch.bool:
+        raise ValueError("images are torch.bool: .to(torch.uint8) makes two gray levels of them.")
+    check_levels(levels)
     whole = whole_offsets(offsets, *ndims)
     ndim = len(whole[0])
     if images.ndim < ndim:
         raise ValueError(f"images are {tuple(images.shape)}: these offsets need {ndim} dimensions.")
     if mask is not None:
-        mask = mask.bool().expand(images.shape)
+        mask = region_of(mask, images)
     if ndim == 2:
         images, mask = images.unsqueeze(-3), None if mask is None else mask.unsqueeze(-3)
     if images.dtype not in _READ_AS_IS:

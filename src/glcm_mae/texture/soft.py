@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .binning import Binning
 from .distance import runs_compiled
-from .inputs import check_tensors
+from .inputs import check_ndim, check_tensors
 from .offsets import Offset, check_offsets, pair_views
 from .untraced import untraced
 
@@ -61,7 +61,8 @@ def soft_glcm(
     Raises
     ------
     TypeError, ValueError
-        If the patches are no tensor of floating point, or an offset leaves no pair inside a patch.
+        If the patches are no tensor of floating point, the binning is none, or an offset leaves no
+        pair inside a patch.
 
     Examples
     --------
@@ -75,6 +76,9 @@ def soft_glcm(
             f"patches are {patches.dtype}: bring them to floating point, on the scale of "
             "value_range."
         )
+    check_ndim(2, patches=patches)
+    if not isinstance(binning, Binning):
+        raise TypeError(f"binning is {binning!r}: give a Binning, such as Binning(levels=8).")
     pairs = check_offsets(offsets, *patches.shape[-2:])
     patches = patches if patches.dtype == torch.float64 else patches.float()
     with torch.autocast(patches.device.type, enabled=False):

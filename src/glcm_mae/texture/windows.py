@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .inputs import check_tensors
+from .inputs import check_ndim, check_tensors
 
 
 def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
@@ -45,6 +45,7 @@ def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
     stride = size if stride is None else stride
     if size < 1 or stride < 1:
         raise ValueError(f"size is {size} and stride {stride}: both must be 1 pixel or more.")
+    check_ndim(2, images=images)
     height, width = images.shape[-2:]
     if size > min(height, width):
         raise ValueError(
