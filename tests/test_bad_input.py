@@ -366,7 +366,8 @@ def test_reconstruct_what_is_no_run(run, phantom, tmp_path, capsys):
 
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "nowhere", tmp_path / "empty"):
-        assert sentence(folder).startswith(f"{folder} holds no config.json: give the folder of")
+        what = "does not exist" if folder.name == "nowhere" else "holds no config.json"
+        assert sentence(folder).startswith(f"{folder} {what}: give the folder of a finished")
     shutil.copytree(run, tmp_path / "half")
     (tmp_path / "half" / "decoder.safetensors").unlink()
     assert sentence(tmp_path / "half").startswith(f"{tmp_path / 'half'} holds no decoder: ")

@@ -1,10 +1,12 @@
 """Feature vectors as a table: those that a probe judges, and who has seen which image."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from glcm_mae.cli import main
@@ -12,7 +14,7 @@ from glcm_mae.data import read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.settings import EmbedSettings, HardwareSettings
-from glcm_mae.training.embed import embed
+from glcm_mae.training.embed import embed, write_embedding
 from glcm_mae.training.inputs import read_images
 from glcm_mae.training.probe import extract
 
@@ -44,7 +46,7 @@ def test_the_features_are_those_that_a_probe_judges(
     assert [row["path"] for row in rows] == [str(record.path) for record in records]
     assert [row["label"] for row in rows] == [record.label for record in records]
     assert [row["patient"] for row in rows] == [record.patient for record in records]
-    assert {(row["run"], row["pooling"]) for row in rows} == {("run", pooling)}
+    assert {(row["run"], row["pooling"]) for row in rows} == {(str(encoder), pooling)}
 
 
 def test_it_says_which_images_the_run_was_trained_on(
@@ -54,15 +56,56 @@ def test_it_says_which_images_the_run_was_trained_on(
     assert main(["embed", *map(str, words)]) == 0
     told = capsys.readouterr().out
     # Fold 0 of 3 is held out and fold 1 validates: of 36 images 12 are trained on.
-    assert told.startswith("36 images, 16 features each, lie in ")
-    assert " 12 of the images, or others of their patients, were used in the training of " in told
+    assert told.startswith("Of 36 images, 16 features each lie in ")
+    assert " 12 were used in the training of " in told
+    assert told.strip().endswith("Test on those alone whose seen_in_training is FALSE.")
     rows = _table(tmp_path / "a.csv")
     patients = {
-        told: {row["patient"] for row in rows if row["seen_in_training"] == told}
-        for told in ("true", "false")
+        cell: {row["patient"] for row in rows if row["seen_in_training"] == cell}
+        for cell in ("TRUE", "FALSE")  # so that R reads a logical
     }
-    assert sum(row["seen_in_training"] == "true" for row in rows) == 12
-    assert not patients["true"] & patients["false"]
+    assert sum(row["seen_in_training"] == "TRUE" for row in rows) == 12
+    assert not patients["TRUE"] & patients["FALSE"]
+
+
+def test_patients_of_one_side_alone_leave_it_open(
+    encoder: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [record.path for record in read_manifest(manifest).records]
+    lines = {
+        "none": [str(path) for path in paths],
+        "renamed": [f"{path},{n}-{n}" for n, path in enumerate(paths)],
+    }
+    for name, header in (("none", "path"), ("renamed", "path,patient")):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines[name]]))
+        images = str(tmp_path / f"{name}.csv")
+        found = embed(EmbedSettings(run=str(encoder), images=images, out="a.csv"))
+        assert found.seen.count(True) == 12
+        assert found.seen.count(None) == 24
+    words = ("--run", encoder, "--images", images, "--out", tmp_path / "a.csv")
+    assert main(["embed", *map(str, words)]) == 0
+    told = capsys.readouterr().out
+    assert " 12 were used" in told
+    assert " Of 24 it is unknown whether " in told
+
+
+def test_patients_that_are_others_are_unseen(encoder: Path, tmp_path: Path) -> None:
+    Image.new("L", (16, 16)).save(tmp_path / "new.png")
+    (tmp_path / "new.csv").write_text("path,patient,split\nnew.png,somebody,test\n")
+    settings = EmbedSettings(
+        run=str(encoder), images=str(tmp_path / "new.csv"), out=str(tmp_path / "a.csv")
+    )
+    found = embed(settings)
+    assert found.seen == [False]
+    write_embedding(found, settings)
+    [row] = _table(tmp_path / "a.csv")
+    assert (row["split"], row["run"]) == ("test", str(encoder))
+
+
+def test_a_fine_tuned_run_pools_as_it_did(finetuned: Path, manifest: Path) -> None:
+    settings = EmbedSettings(run=str(finetuned), images=str(manifest), out="a.csv")
+    assert embed(settings).features.shape == (36, 32)  # of moments
+    assert embed(replace(settings, pooling="mean")).features.shape == (36, 16)
 
 
 def test_another_image_of_a_patient_counts_as_seen(
@@ -88,7 +131,7 @@ def test_what_is_not_on_record_is_left_open(
     Image.new("L", (16, 16)).save(tmp_path / "new" / "a.png")
     words = ("--run", copy, "--images", tmp_path / "new", "--out", tmp_path / "a.csv")
     assert main(["embed", *map(str, words)]) == 0
-    assert capsys.readouterr().out.strip().endswith(" was trained on them is not on record.")
+    assert " Of 1 it is unknown whether " in capsys.readouterr().out
     [row] = _table(tmp_path / "a.csv")
     assert list(row)[:5] == ["path", "seen_in_training", "run", "pooling", "glcm_mae"]
     assert row["seen_in_training"] == ""
@@ -105,6 +148,7 @@ def test_unreadable_images_are_skipped_if_asked_for(
     assert main([*map(str, words), "--on_error", "skip"]) == 0
     told = capsys.readouterr()
     assert f"skipped {tmp_path / 'b.png'}: " in told.err
+    assert "1 could not be read and have none." in told.out
     assert len(_table(tmp_path / "a.csv")) == 1
 
 
@@ -115,15 +159,30 @@ def test_mistakes(
     words = ("embed", "--run", encoder, *images, "--out")
     assert "ends in .csv" in complaint(capsys, *words, tmp_path / "a.npy")
     assert "which is read" in complaint(capsys, *words, manifest)
-    assert "which is read" in complaint(capsys, *words, encoder / "seen.csv")
+    for file in ("seen.csv", "predictions.csv"):
+        assert f"in the run folder {encoder}" in complaint(capsys, *words, encoder / file)
     out = ("--out", tmp_path / "a.csv")
-    said = complaint(capsys, "embed", "--run", tmp_path / "none", *images, *out)
-    assert str(tmp_path / "none") in said
+    stopped, several_runs = tmp_path / "stopped", tmp_path / "runs"
+    for folder in (stopped, several_runs / "a", tmp_path / "empty"):
+        folder.mkdir(parents=True)
+    (stopped / "checkpoint.pt").touch()
+    (several_runs / "a" / "config.json").touch()
+    for place, message in (
+        (tmp_path / "none", "does not exist: give the folder of a finished pretrain or finetune"),
+        (encoder / "encoder.safetensors", "is a file: give the folder"),
+        (stopped, "holds a run that is not finished: go on with it by --resume true."),
+        (several_runs, "holds runs (a) and is none: give the folder of one."),
+        (tmp_path / "empty", "holds no config.json: give the folder"),
+    ):
+        said = complaint(capsys, "embed", "--run", place, *images, *out)
+        assert said.startswith(f"{place} {message}")
     (tmp_path / "large").mkdir()
     Image.new("L", (20, 20)).save(tmp_path / "large" / "a.png")
     said = complaint(capsys, *words[:3], "--images", tmp_path / "large", *out)
     assert "20 x 20 pixels" in said
-    assert said.endswith(f"(Here the settings are those of {encoder}: convert these.)")
+    assert said.endswith(
+        f"(Here all settings of reading are those of {encoder}: convert the images.)"
+    )
     several = HardwareSettings(accelerator="cpu", devices=2)
     with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
         embed(EmbedSettings(run=str(encoder), images="x", out="a.csv", hardware=several))
@@ -137,6 +196,15 @@ def test_a_run_must_tell_how_its_images_were_read(
     copy.mkdir()
     for file in encoder.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    (copy / "settings.yaml").write_text("seed: 0\n")
-    with pytest.raises(UserError, match=r"settings\.yaml does not tell how .* copy it anew"):
-        embed(EmbedSettings(run=str(copy), images=str(manifest), out="a.csv"))
+    written = yaml.safe_load((encoder / "settings.yaml").read_text())
+    for changes, message in (
+        (None, "holds no settings"),
+        ({"data": None}, r"settings\.yaml does not tell how .* copy it anew"),
+        ({"data": {}}, r"settings\.yaml does not tell how"),
+        ({"data": written["data"] | {"image_size": "big"}}, r"has data\.image_size .*config\.json"),
+        ({"data": written["data"] | {"color": "rgb"}}, r"has data\.color rgb, and config\.json"),
+    ):
+        text = "" if changes is None else yaml.safe_dump(written | changes)
+        (copy / "settings.yaml").write_text(text)
+        with pytest.raises(UserError, match=message):
+            embed(EmbedSettings(run=str(copy), images=str(manifest), out="a.csv"))

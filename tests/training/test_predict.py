@@ -67,6 +67,7 @@ def test_another_hospital_may_name_its_patients_and_files_alike(
     told = capsys.readouterr()
     assert "used in training" not in told.out
     assert "were used in the training" not in told.err
+    assert "24 images are of patients that are named as some of those that " in told.err
     metrics = json.loads((Path(settings.out) / "metrics.json").read_text())
     assert metrics["by_image"]["at_threshold"] is not None
 
@@ -128,10 +129,14 @@ def test_mistakes(
     large = _others(tmp_path / "large", ["dense/a.png"], size=20)
     said = complaint(capsys, *words[:4], large, "--run", finetuned)
     assert "20 x 20 pixels" in said
-    assert said.endswith(f"(Here the settings are those of {finetuned}: convert these.)")
+    assert said.endswith(
+        f"(Here all settings of reading are those of {finetuned}: convert the images.)"
+    )
     assert not Path(settings.out).exists()
     with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
         predict(replace(settings, hardware=HardwareSettings(accelerator="cpu", devices=2)))
+    said = complaint(capsys, "predict", "--out", images, "--images", images, "--run", finetuned)
+    assert f"in the folder of images {images}" in said
     with pytest.raises(UserError, match="holds a run already: choose another"):
         predict(replace(settings, out=str(finetuned)))
 
@@ -149,5 +154,5 @@ def test_a_head_of_another_network_is_refused(
     with pytest.raises(UserError, match=r"head\.safetensors is not of this encoder"):
         predict(replace(settings, run=str(other), images=str(unlabelled)))
     (other / "finished.json").write_text("{}")
-    with pytest.raises(UserError, match="does not tell its classes and settings"):
+    with pytest.raises(UserError, match="does not tell its classes and pooling"):
         predict(replace(settings, run=str(other), images=str(unlabelled)))

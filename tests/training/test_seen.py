@@ -99,7 +99,7 @@ def test_where_nothing_is_told_nothing_is_claimed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refuse_seen(str(tmp_path), _images("A", "x"), [0], allow=False) is None
-    assert "has seen test images is unknown" in capsys.readouterr().err
+    assert "has seen 1 of 1 test images is unknown" in capsys.readouterr().err
 
 
 def test_a_resumed_run_on_other_images_is_refused(run: Path) -> None:
@@ -110,9 +110,21 @@ def test_a_resumed_run_on_other_images_is_refused(run: Path) -> None:
 
 
 def test_a_broken_table_is_refused(run: Path) -> None:
-    (run / "seen.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"seen\.csv is not a table of fingerprints"):
-        refuse_seen(str(run), _images("A", "x"), [0], allow=True)
+    whole = (run / "seen.csv").read_text()
+    tables = ("a,b\n1,2\n", "a,b\n", "", "pixels,patient\n", whole[:-1], whole[:-9])
+    for table in tables:
+        (run / "seen.csv").write_text(table)
+        with pytest.raises(UserError, match=r"seen\.csv is not a whole table of fingerprints"):
+            refuse_seen(str(run), _images("A", "x"), [0], allow=True)
+
+
+def test_what_is_unknown_is_told_beside_what_is_known(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (run / "seen.csv").open("a") as file:
+        file.write("unknown,\n")
+    assert _count(run, _images("DE", "xu"), [0, 1]) == 1
+    assert "has seen 1 of 2 test images is unknown" in capsys.readouterr().err
 
 
 def test_frames_of_one_file_are_one_patient_where_none_is_known(tmp_path):

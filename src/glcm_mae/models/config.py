@@ -85,9 +85,7 @@ def read_config(folder: Path) -> EncoderConfig:
     """
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(
-            f"{folder} holds no config.json: give the folder of a finished pretrain run."
-        )
+        raise UserError(f"{folder} {_no_run(folder)}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -104,6 +102,21 @@ def read_config(folder: Path) -> EncoderConfig:
         for name in EncoderConfig.__dataclass_fields__
     }
     return EncoderConfig(**fields)
+
+
+def _no_run(folder: Path) -> str:
+    """Say what stands in the place of a run folder, and what to do."""
+    wanted = "give the folder of a finished pretrain or finetune run."
+    if not folder.exists():
+        return f"does not exist: {wanted}"
+    if not folder.is_dir():
+        return f"is a file: {wanted}"
+    if (folder / "checkpoint.pt").is_file():
+        return "holds a run that is not finished: go on with it by --resume true."
+    within = sorted(file.parent.name for file in folder.glob("*/config.json"))
+    if within:
+        return f"holds runs ({', '.join(within[:3])}) and is none: give the folder of one."
+    return f"holds no config.json: {wanted}"
 
 
 def _misfits(values: dict[str, Any]) -> list[str]:

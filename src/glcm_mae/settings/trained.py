@@ -16,7 +16,7 @@ class OthersSettings:
     Parameters
     ----------
     run : str
-        The run folder of a fine-tuning. It tells how images are read.
+        The run folder. It tells how images are read.
     images : str
         A folder or manifest, as for data.images of the other commands; with or without labels, and
         whatever side of a split they stand on.
@@ -41,6 +41,8 @@ class PredictSettings(OthersSettings):
 
     Parameters
     ----------
+    run : str
+        The run folder of a fine-tuning. It tells how images are read.
     out : str
         Folder for predictions.csv and, if all images have labels, metrics.json.
     """
@@ -54,6 +56,8 @@ class ExplainSettings(OthersSettings):
 
     Parameters
     ----------
+    run : str
+        The run folder of a fine-tuning. It tells how images are read.
     out : str
         Folder for explanations.png, explanations.csv and finished.json.
     n_images : int
@@ -81,12 +85,13 @@ class EmbedSettings(OthersSettings):
         The run folder of a pre-training or a fine-tuning. It tells how images are read.
     out : str
         The table to write (CSV).
-    pooling : str
+    pooling : str, optional
         mean (of the patches), moments (their mean and deviation) or token (the class token).
+        Default: as in the run's fine-tuning; of a pre-training, mean.
     """
 
     out: str
-    pooling: Literal["mean", "moments", "token"] = "mean"
+    pooling: Literal["mean", "moments", "token"] | None = None
 
 
 @dataclass

@@ -14,11 +14,11 @@ def check_folder(out: str) -> None:
         raise UserError(f"{out} is a file: choose a folder with --out.")
 
 
-def check_apart(out: str, images: str) -> None:
-    """Refuse to draw into a folder of images, where pictures would be taken for images."""
-    folder = Path(images).resolve()
+def check_apart(out: str, read: str, what: str = "the folder of images") -> None:
+    """Refuse to write into a folder that is read, where results would be taken for its content."""
+    folder = Path(read).resolve()
     if folder.is_dir() and folder in (Path(out).resolve(), *Path(out).resolve().parents):
-        raise UserError(f"out is {out}, in the folder of images {images}: choose another.")
+        raise UserError(f"out is {out}, in {what} {read}: choose another.")
 
 
 def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:

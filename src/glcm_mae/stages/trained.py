@@ -18,6 +18,7 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
     from glcm_mae.training.predict import predict
 
     check_folder(s.out)
+    check_apart(s.out, s.images)
     run = predict(s)
     if not leads():
         return ""
@@ -65,18 +66,25 @@ def embed(s: settings.EmbedSettings, recipe: str) -> str:
     from glcm_mae.training.embed import embed, write_embedding
 
     check_out(s.out, (".csv",))
-    keep_inputs(s.out, [s.images, Path(s.run) / "seen.csv"])
+    check_apart(s.out, s.run, "the run folder")
+    keep_inputs(s.out, [s.images])
     found = embed(s)
     write_embedding(found, s)
-    seen = found.seen.count(True)
-    trained_on = (
-        f" {seen} of the images, or others of their patients, were used in the training of {s.run}:"
-        " what is fitted and tested on their features is not tested on new images."
-    )
-    unknown = f" Whether {s.run} was trained on them is not on record."
     n, width = found.features.shape
-    told = trained_on * (seen > 0) or unknown * (None in found.seen)
-    return f"{n} images, {width} features each, lie in {s.out}.{told}"
+    seen, unknown = found.seen.count(True), found.seen.count(None)
+    told = [f"Of {n} images, {width} features each lie in {s.out}."]
+    if found.skipped:
+        told.append(f"{found.skipped} could not be read and have none.")
+    if seen:
+        told.append(f"{seen} were used in the training of {s.run}, or are of patients that were.")
+    if unknown:
+        told.append(
+            f"Of {unknown} it is unknown whether {s.run} was trained on them, or on others of "
+            "their patients (--patient_regex as in training may tell)."
+        )
+    if seen or unknown:
+        told.append("Test on those alone whose seen_in_training is FALSE.")
+    return " ".join(told)
 
 
 def export(s: settings.ExportSettings, recipe: str) -> str:

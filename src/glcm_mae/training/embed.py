@@ -12,14 +12,15 @@ from glcm_mae import __version__
 from glcm_mae.data import Manifest
 from glcm_mae.files import csv_text, write_atomically
 from glcm_mae.models import load_encoder
+from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import EmbedSettings
 
 from .fabric import launch
-from .others import check_hardware, list_others, read_listed, reading_of
+from .others import check_hardware, list_others, read_listed, reading_of, settings_of
 from .probe import extract
-from .seen import seen_before
+from .seen import can_compare_patients, seen_before
 
-_WORDS = {True: "true", False: "false", None: ""}
+_CELLS = {True: "TRUE", False: "FALSE", None: ""}  # as R spells them; pandas takes them, too
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class Embedding:
     features : ndarray of float32, (N, D), or (N, 2 D) of moments
         Theirs, in the same order.
     seen : list of bool or None
-        Whether the run, or what it started from, was trained on the image or on another of its
-        patient; None where that is unknown.
+        Whether the run, or what it started from, was trained on the same pixels, or on an image of
+        the same patient; None where that is unknown.
+    pooling : {"mean", "moments", "token"}
+        How tokens became one vector.
     skipped : int
         How many images could not be read.
     """
@@ -42,6 +45,7 @@ class Embedding:
     manifest: Manifest
     features: NDArray[np.float32]
     seen: list[bool | None]
+    pooling: Pooling
     skipped: int
 
 
@@ -65,20 +69,25 @@ def embed(settings: EmbedSettings) -> Embedding:
     check_hardware(settings)
     folder = Path(settings.run)
     encoder, config = load_encoder(folder)
-    reading = reading_of(folder, config.in_chans)
-    images = read_listed(settings, reading, list_others(settings, reading))
+    reading = reading_of(folder, config)
+    pooling = settings.pooling or settings_of(folder).get("pooling", "mean")
     fabric = launch(settings.hardware)
+    images = read_listed(settings, reading, list_others(settings, reading))
+    seen = seen_before(settings.run, images)
+    if not can_compare_patients(settings.run, images):
+        seen = [known or None for known in seen]
     with fabric.autocast():
-        features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
-    return Embedding(images.manifest, features, seen_before(settings.run, images), images.skipped)
+        features = extract(encoder.to(fabric.device), config, images.pixels, pooling)
+    return Embedding(images.manifest, features, seen, pooling, images.skipped)
 
 
 def write_embedding(found: Embedding, settings: EmbedSettings) -> None:
     """Write feature vectors as a CSV that pandas and R read as it is.
 
-    The columns: path, and frame, label and patient where there are any; ``seen_in_training``
-    (true, false, or nothing where it is unknown); run, pooling and version; and the features
-    ``f0``, ``f1`` and so on, with all the digits of a float32.
+    The columns: path, and frame, label, patient and split where there are any;
+    ``seen_in_training`` (TRUE, FALSE, or nothing where it is unknown); run, pooling and
+    ``glcm_mae``, the version; and the features ``f0``, ``f1`` and so on, with all the digits of a
+    float32.
 
     Parameters
     ----------
@@ -99,12 +108,13 @@ def write_embedding(found: Embedding, settings: EmbedSettings) -> None:
             "frame": record.frame,
             "label": record.label,
             "patient": record.patient if known else None,
-            "seen_in_training": _WORDS[seen],
+            "split": record.split,
+            "seen_in_training": _CELLS[seen],
         }
         for record, seen in zip(found.manifest.records, found.seen, strict=True)
     ]
     shown = [name for name in facts[0] if any(row[name] is not None for row in facts)]
-    how = {"run": Path(settings.run).name, "pooling": settings.pooling, "glcm_mae": __version__}
+    how = {"run": settings.run, "pooling": found.pooling, "glcm_mae": __version__}
     names = [f"f{number}" for number in range(found.features.shape[1])]
     rows = (
         (*(row[name] for name in shown), *how.values(), *features)

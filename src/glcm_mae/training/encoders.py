@@ -198,6 +198,28 @@ def check_fits(config: EncoderConfig, data: DataSettings, images: Images, folder
 
 
 def _check_reading(config: EncoderConfig, data: DataSettings, folder: str) -> None:
+    for name, (before, now) in differing(config, data).items():
+        raise UserError(
+            f"{folder} was pre-trained with data.{name} {before}, not {now}: set it as in "
+            "pre-training."
+        )
+
+
+def differing(config: EncoderConfig, data: DataSettings) -> dict[str, tuple[object, object]]:
+    """List the settings of reading that are not as an encoder's: there, and here.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        The encoder's.
+    data : DataSettings
+        How images are read here.
+
+    Returns
+    -------
+    dict
+        Of each name, both values.
+    """
     wanted: dict[str, tuple[object, object]] = {
         "image_size": (config.image_size, height_and_width(data.image_size)),
         "window": (config.window, _window(data)),
@@ -206,12 +228,7 @@ def _check_reading(config: EncoderConfig, data: DataSettings, folder: str) -> No
     # the number of channels tells all: gray and rgb differ in it, and auto is one of the two.
     if "none" not in (config.resize, data.resize):
         wanted["resize"] = (config.resize, data.resize)
-    for name, (before, now) in wanted.items():
-        if before != now:
-            raise UserError(
-                f"{folder} was pre-trained with data.{name} {before}, not {now}: set it as in "
-                "pre-training."
-            )
+    return {name: (before, now) for name, (before, now) in wanted.items() if before != now}
 
 
 def encoder_or_random(

@@ -95,10 +95,10 @@ def explain(settings: ExplainSettings) -> Explanations:
         raise UserError(f"seed is {settings.seed}: set it from 0 to {2**32 - 1}.")
     run = read_finetuned(Path(settings.run))
     _check_window(settings.window, run.grid)
+    fabric = launch(settings.hardware)
     images, seen = read_others(run, settings, settings.n_images)
     drawn = Path(settings.out) / "explanations.png"
     keep_inputs(drawn, [record.path for record in images.manifest.records])
-    fabric = launch(settings.hardware)
     run.model.to(fabric.device).eval()
     generator = torch.Generator().manual_seed(settings.seed)
     chances = torch.rand(len(images), _ORDERS, run.grid[0] * run.grid[1], generator=generator)

@@ -6,19 +6,18 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, get_args
 
 from glcm_mae.errors import UserError
-from glcm_mae.models import Classifier, fill_head, load_encoder
+from glcm_mae.models import Classifier, fill_head, load_encoder, read_config
+from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import ExplainSettings, PredictSettings
 
 from .finetune import NormalizedClassifier
 from .inputs import Images
-from .others import check_hardware, list_others, read_listed, reading_of
+from .others import check_hardware, list_others, read_listed, reading_of, settings_of
 from .run import Run
-from .seen import refuse_seen
+from .seen import refuse_seen, seen_before
 
 
 @dataclass(frozen=True)
@@ -65,24 +64,34 @@ def read_finetuned(folder: Path) -> Finetuned:
     UserError
         If it is no finished fine-tuning.
     """
+    read_config(folder)  # refuses what is no run at all, or not finished
     if not (folder / "head.safetensors").is_file():
         raise UserError(
             f"{folder} is no finished fine-tuning, for it has no head.safetensors: give the folder "
             "of glcm-mae finetune."
         )
-    try:
-        classes = json.loads((folder / "finished.json").read_text(encoding="utf-8"))["classes"]
-        pooling = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))["pooling"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{folder} does not tell its classes and settings ({error}): copy finished.json and "
-            "settings.yaml anew."
-        ) from error
     encoder, config = load_encoder(folder)
-    reading = reading_of(folder, config.in_chans)
+    reading = reading_of(folder, config)
+    pooling: Any = settings_of(folder).get("pooling")
+    classes = _classes(folder)
+    if not classes or pooling not in get_args(Pooling):
+        raise UserError(
+            f"{folder} does not tell its classes and pooling: copy finished.json and settings.yaml "
+            "anew."
+        )
     classifier = Classifier(encoder, len(classes), pooling)
     fill_head(classifier, folder)
     return Finetuned(folder, NormalizedClassifier(classifier, config), tuple(classes), reading)
+
+
+def _classes(run: Path) -> list[str]:
+    """Read a run's classes; none where it does not tell them."""
+    try:
+        classes = json.loads((run / "finished.json").read_text(encoding="utf-8"))["classes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    are_names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return classes if are_names else []
 
 
 def new_run(s: PredictSettings | ExplainSettings) -> Run:
@@ -146,6 +155,13 @@ def read_others(
     if seen:
         print(
             f"{seen} of {len(images)} images were used in the training of {run.folder}",
+            file=sys.stderr,
+        )
+    alike = seen_before(str(run.folder), images).count(True) - (seen or 0)
+    if alike:
+        print(
+            f"{alike} images are of patients that are named as some of those that {run.folder} was "
+            "trained on: if they are the same people, this is no external validation",
             file=sys.stderr,
         )
     return images, seen

@@ -9,23 +9,53 @@ import yaml
 
 from glcm_mae.data import Manifest, UnreadableImage, read_manifest
 from glcm_mae.errors import UserError
+from glcm_mae.models import EncoderConfig
 from glcm_mae.settings import DataSettings, OthersSettings
 
+from .encoders import differing
 from .inputs import Images, read_images
 
 # How a run's images are read, of which nothing may differ in others.
 _READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "plane")
 
 
-def reading_of(run: Path, in_chans: int) -> dict[str, Any]:
+def settings_of(run: Path) -> dict[str, Any]:
+    """Read the settings that a run was made with.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    dict
+        What ``settings.yaml`` holds.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    file = run / "settings.yaml"
+    try:
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read ({error}): copy it anew.") from error
+    if not isinstance(written, dict):
+        raise UserError(f"{file} holds no settings: copy it anew.")
+    return written
+
+
+def reading_of(run: Path, config: EncoderConfig) -> dict[str, Any]:
     """Find out how a run's images were read.
 
     Parameters
     ----------
     run : Path
         Its folder.
-    in_chans : int
-        Channels of its encoder.
+    config : EncoderConfig
+        Of its encoder.
 
     Returns
     -------
@@ -35,20 +65,23 @@ def reading_of(run: Path, in_chans: int) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it does not tell.
+        If it does not tell, or its files contradict each other.
     """
-    file = run / "settings.yaml"
-    try:
-        written = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
-        told = {name: written[name] for name in _READING if name in written}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    file, written = run / "settings.yaml", settings_of(run).get("data")
+    if not isinstance(written, dict) or not {"image_size", "resize", "color"} <= written.keys():
+        raise UserError(f"{file} does not tell how the run's images were read: copy it anew.")
+    told = {name: written[name] for name in _READING if name in written}
+    reading: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told.items()}
+    contradiction = differing(config, DataSettings("", **reading))
+    # All images alike: as the run's were.
+    own_color = "gray" if config.in_chans == 1 else "rgb"
+    if reading["color"] not in ("auto", own_color):
+        contradiction["color"] = (own_color, reading["color"])
+    for name, (there, here) in contradiction.items():
         raise UserError(
-            f"{file} does not tell how the run's images were read ({error}): copy it anew."
-        ) from error
-    reading = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
-    if reading.get("color", "auto") == "auto":  # all alike: as the run's were
-        reading["color"] = "gray" if in_chans == 1 else "rgb"
-    return reading
+            f"{file} has data.{name} {here}, and config.json beside it {there}: copy the run anew."
+        )
+    return reading | {"color": own_color}
 
 
 def list_others(s: OthersSettings, reading: dict[str, Any]) -> Manifest:
@@ -101,7 +134,7 @@ def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) 
         raise
     except UserError as error:
         raise UserError(
-            f"{error} (Here the settings are those of {s.run}: convert these.)"
+            f"{error} (Here all settings of reading are those of {s.run}: convert the images.)"
         ) from None
 
 

@@ -45,8 +45,8 @@ def predict(settings: PredictSettings) -> Path:
     """
     source, out = read_finetuned(Path(settings.run)), Path(settings.out)
     run = new_run(settings)
-    images, seen = read_others(source, settings)
     fabric = launch(settings.hardware)
+    images, seen = read_others(source, settings)
     model = source.model.to(fabric.device)
     with fabric.autocast():
         chances = probabilities(model, images.pixels, fabric.device)

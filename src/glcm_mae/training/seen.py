@@ -112,14 +112,14 @@ def refuse_seen(
             "test on the fold that it left out (the same data.fold, folds, split_seed and "
             "patient_regex in both stages), or set --allow_seen true."
         )
-    if not seen and None in known:
+    unknown = sum(known[int(i)] is None for i in test)
+    if unknown:
         print(
-            f"whether {weights} has seen test images is unknown: not all that it was trained on is "
-            "on record",
+            f"whether {weights} has seen {unknown} of {len(test)} test images is unknown: not all "
+            "that it was trained on is on record",
             file=sys.stderr,
         )
-        return None
-    return len(seen)
+    return None if unknown and not seen else len(seen)
 
 
 def seen_before(weights: str, images: Images) -> list[bool | None]:
@@ -137,16 +137,39 @@ def seen_before(weights: str, images: Images) -> list[bool | None]:
     list of bool or None
         None where nothing of the image was found and not all that they were trained on is known.
     """
-    rows = _read(weights)
-    if rows is None:
-        rows = [_UNKNOWN]
+    rows = _record(weights)
     pixels = {row.pixels for row in rows}
-    patients = {row.patient for row in rows} - {""}
+    patients = _patients(rows)
     otherwise = None if _UNKNOWN in rows else False
     return [
-        own.pixels in pixels or own.patient in patients or otherwise
+        True if own.pixels in pixels or own.patient in patients else otherwise
         for own in _fingerprints(images)
     ]
+
+
+def can_compare_patients(weights: str, images: Images) -> bool:
+    """Whether patients can be told apart from those that weights were trained on.
+
+    They cannot where one side knows patients and the other none, or where the same images are of
+    patients of other names.
+
+    Parameters
+    ----------
+    weights : str
+        The run folder of a training, or a file of weights.
+    images : Images
+        The images.
+
+    Returns
+    -------
+    bool
+    """
+    rows, own = _record(weights), _fingerprints(images)
+    theirs, ours = _patients(rows), _patients(own)
+    if not (theirs and ours):
+        return not (theirs or ours)
+    same_images = {row.pixels for row in rows} & {row.pixels for row in own}
+    return bool(theirs & ours) or not same_images
 
 
 def _fingerprints(images: Images) -> list[Fingerprint]:
@@ -166,6 +189,15 @@ def _patient_digest(record: Record, known: bool) -> str:
     return hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
+def _patients(rows: list[Fingerprint]) -> set[str]:
+    return {row.patient for row in rows} - {""}
+
+
+def _record(weights: str) -> list[Fingerprint]:
+    rows = _read(weights)
+    return [_UNKNOWN] if rows is None else rows
+
+
 def _read(weights: str | None) -> list[Fingerprint] | None:
     """Read the table beside the weights of a run folder, or beside a file of them."""
     if weights is None:
@@ -174,9 +206,13 @@ def _read(weights: str | None) -> list[Fingerprint] | None:
     if not (folder / _FILE).is_file():
         return None
     try:
-        with (folder / _FILE).open(encoding="utf-8", newline="") as file:
-            return [Fingerprint(row["pixels"], row["patient"]) for row in csv.DictReader(file)]
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        text = (folder / _FILE).read_text(encoding="utf-8")
+        header, *rows = csv.reader(text.splitlines())
+    except (ValueError, csv.Error):  # bytes that are no text, no line at all
+        header, rows = [], []
+    whole = rows and text.endswith("\n") and all(len(row) == 2 for row in rows)
+    if header != list(Fingerprint._fields) or not whole:
         raise UserError(
-            f"{folder / _FILE} is not a table of fingerprints ({error}): copy the run anew."
-        ) from error
+            f"{folder / _FILE} is not a whole table of fingerprints: copy the run anew."
+        )
+    return [Fingerprint(*row) for row in rows]
