@@ -381,7 +381,7 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
     if unknown or len(set(header)) < len(header):
         # A misspelt patient column, left out in silence, would let patients cross the split.
         raise UserError(
-            f"{source} has unknown or repeated columns ({', '.join(unknown or header)}): only "
+            f"{source} has unknown or repeated columns ({_first(unknown or header)}): only "
             f"{', '.join(_COLUMNS)} are read, each once; remove or rename the others."
         )
     for number, line in enumerate(body, start=1):
@@ -442,7 +442,7 @@ def _patient(path: Path, pattern: re.Pattern[str]) -> str:
     if not patient:
         raise UserError(
             f"{one_line(path)} has no patient in its name by patient_regex "
-            f"{pattern.pattern!r}: mend the expression, or give a CSV with a patient column."
+            f"'{pattern.pattern}': mend the expression, or give a CSV with a patient column."
         )
     return patient
 
