@@ -154,5 +154,5 @@ def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     said = complaint(capsys, *words, "onnx", "--out", tmp_path / "out")
     assert "--to takes transformers | timm" in said
     said = complaint(capsys, "export", "--run", tmp_path, "--to", "timm", "--out", tmp_path / "out")
-    assert "holds no config.json" in said
+    assert "holds runs (run) and is none: give the folder of one" in said
     assert not (tmp_path / "out").exists()
