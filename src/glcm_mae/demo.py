@@ -20,6 +20,7 @@ from glcm_mae.evaluation import evaluate, paired_difference, with_interval
 from glcm_mae.files import write_atomically
 from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
 from glcm_mae.settings import DemoSettings
+from glcm_mae.stages.checks import check_empty
 from glcm_mae.texture import image_features, quantize
 from glcm_mae.training.pretraining import load_run
 from glcm_mae.training.probe import grouped_parts, linear_probe, out_of_fold
@@ -51,8 +52,7 @@ def demo(settings: DemoSettings) -> str:
     """
     start = time.monotonic()
     out = Path(settings.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty: remove it, or choose another folder with --out.")
+    check_empty(out)
     unlabelled, labelled = _write_data(settings, out)
 
     seed = ["--seed", str(settings.seed)]

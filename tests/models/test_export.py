@@ -25,7 +25,7 @@ def _config(
     rest = {"resize": "none", "color": "gray", "window": None}
     shape = {"patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
     facts = {"image_size": size, "in_chans": in_chans} | shape | own | rest | changes
-    return EncoderConfig(**facts)  # type: ignore[arg-type]
+    return EncoderConfig(**facts)
 
 
 def _encoder(config: EncoderConfig) -> Encoder:

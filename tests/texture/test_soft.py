@@ -123,4 +123,4 @@ def test_what_is_no_image_or_no_binning_is_named():
     with pytest.raises(ValueError, match=r"patches are \(9,\): they must be \(\.\.\., H, W\)"):
         soft_glcm(torch.rand(9), Binning(8))
     with pytest.raises(TypeError, match=r"binning is 8: give a Binning"):
-        soft_glcm(torch.rand(9, 9), 8)  # type: ignore[arg-type]
+        soft_glcm(torch.rand(9, 9), 8)

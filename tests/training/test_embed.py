@@ -40,7 +40,7 @@ def test_the_features_are_those_that_a_probe_judges(
     assert main(["embed", *map(str, words), "--pooling", pooling]) == 0
     rows = _table(tmp_path / "a.csv")
     images = read_images(small.data(manifest), quiet=True)
-    expected = extract(*load_encoder(encoder), images.pixels, pooling)  # type: ignore[arg-type]
+    expected = extract(*load_encoder(encoder), images.pixels, pooling)
     np.testing.assert_array_equal(_vectors(rows), expected)
     records = images.manifest.records
     assert [row["path"] for row in rows] == [str(record.path) for record in records]

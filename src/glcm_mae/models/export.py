@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from .config import EncoderConfig
 from .names import to_transformers
 from .vit import Encoder
+from .weights import packed
 
 Files = dict[str, bytes]
 
@@ -142,8 +142,7 @@ def _size(config: EncoderConfig) -> int | list[int]:
 
 
 def _weights(tensors: dict[str, Tensor]) -> bytes:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(plain, metadata={"format": "pt"})  # which transformers asks for
+    return packed(tensors, {"format": "pt"})  # which transformers asks for
 
 
 def _json(values: dict[str, Any]) -> bytes:

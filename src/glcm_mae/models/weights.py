@@ -77,9 +77,25 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     UserError
         If it cannot be written.
     """
-    write_atomically(
-        path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    )
+    write_atomically(path, packed(tensors))
+
+
+def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Pack tensors as the content of a safetensors file.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        On any device.
+    metadata : dict, optional
+        What the file's header tells beside.
+
+    Returns
+    -------
+    bytes
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(plain, metadata)
 
 
 def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, EncoderConfig]:

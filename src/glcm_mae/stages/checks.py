@@ -14,6 +14,12 @@ def check_folder(out: str) -> None:
         raise UserError(f"{out} is a file: choose a folder with --out.")
 
 
+def check_empty(out: Path) -> None:
+    """Refuse a place where something lies already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty: remove it, or choose another folder with --out.")
+
+
 def check_apart(out: str, read: str, what: str = "the folder of images") -> None:
     """Refuse to write into a folder that is read, where results would be taken for its content."""
     folder = Path(read).resolve()

@@ -8,7 +8,7 @@ from pathlib import Path
 from glcm_mae import settings
 from glcm_mae.errors import UserError
 from glcm_mae.files import keep_inputs, write_atomically
-from glcm_mae.stages.checks import check_apart, check_folder, check_shared
+from glcm_mae.stages.checks import check_apart, check_empty, check_folder, check_shared
 from glcm_mae.stages.evaluation import evaluated
 from glcm_mae.stages.process import leads
 
@@ -96,8 +96,7 @@ def export(s: settings.ExportSettings, recipe: str) -> str:
 
     check_folder(s.out)
     out = Path(s.out)
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty: remove it, or choose another folder with --out.")
+    check_empty(out)
     encoder, config = load_encoder(Path(s.run))
     files = EXPORTS[s.to](encoder, config)
     card = model_card(s.to, config, own_weights=tells_what_it_saw(s.run))

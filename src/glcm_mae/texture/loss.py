@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .binning import Binning, KernelName
-from .comparison import Comparison, offset_weights
+from .comparison import Comparison
 from .distance import glcm_distance
 from .offsets import Offset
 from .patch_loss import Channels, Distance, PatchLoss, Reduction
@@ -116,14 +116,14 @@ class GLCMLoss(PatchLoss):
             raise ValueError(f"levels is {levels!r}: give a number of gray levels, or several.")
         if len(scales) > 1 and bandwidth is not None:
             raise ValueError("bandwidth goes with one number of levels: leave one of them out.")
-        shares = offset_weights(weights, len(self.offsets))
+        given = () if weights is None else tuple(weights)
         self.comparisons = tuple(
             Comparison(
                 Binning(int(n), kernel, bandwidth, value_range),
                 self.offsets,
                 scaled,
                 normalized,
-                shares,
+                given,
             )
             for n in scales
         )

@@ -69,17 +69,20 @@ def quantize(
             f"value_range is {value_range}: give two finite numbers, the end above the start."
         )
     check_levels(levels)
-    x, inside = images.double(), _inside(images, mask)
-    if (x.isnan() & inside).any():
+    x, counted = images.double(), images.numel()
+    if mask is not None:
+        inside = region_of(mask, images)
+        x, counted = x.masked_fill(~inside, low), int(inside.sum())
+    if x.isnan().any():
         raise ValueError("images hold NaN, which has no gray level: replace it, or mask it out.")
-    if value_range is None and 2 * ((x < low) | (x > high))[inside].sum() > inside.sum():
+    if value_range is None and 2 * int(((x < low) | (x > high)).sum()) > counted:
         warnings.warn(
             "most of the images lies beyond 0 to 1 and falls into the outermost bins: give their "
             "value_range.",
             stacklevel=2,
         )
     # Multiplied first: a whole number divided by a whole number falls on the right side of an edge.
-    codes = (x.masked_fill(~inside, low) - low) * levels / (high - low)
+    codes = (x - low) * levels / (high - low)
     return codes.floor().clamp(0, levels - 1).int()
 
 
@@ -203,13 +206,8 @@ def fixed_bin_size(
 def _region(images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Give intensities in float64, zero outside the region, and the region itself."""
     check_tensors(images=images, mask=mask)
-    x, inside = images.double(), _inside(images, mask)
+    x = images.double()
+    inside = torch.ones_like(x, dtype=torch.bool) if mask is None else region_of(mask, images)
     if not (x.isfinite() | ~inside).all():
         raise ValueError("images hold NaN or infinity, which has no gray level: mask it out.")
     return x.masked_fill(~inside, 0.0), inside
-
-
-def _inside(images: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return torch.ones_like(images, dtype=torch.bool)
-    return region_of(mask, images)

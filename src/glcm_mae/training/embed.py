@@ -18,7 +18,7 @@ from glcm_mae.settings import EmbedSettings
 from .fabric import launch
 from .others import check_hardware, list_others, read_listed, reading_of, settings_of
 from .probe import extract
-from .seen import can_compare_patients, seen_before
+from .seen import seen_before
 
 _CELLS = {True: "TRUE", False: "FALSE", None: ""}  # as R spells them; pandas takes them, too
 
@@ -73,9 +73,7 @@ def embed(settings: EmbedSettings) -> Embedding:
     pooling = settings.pooling or settings_of(folder).get("pooling", "mean")
     fabric = launch(settings.hardware)
     images = read_listed(settings, reading, list_others(settings, reading))
-    seen = seen_before(settings.run, images)
-    if not can_compare_patients(settings.run, images):
-        seen = [known or None for known in seen]
+    seen = seen_before(settings.run, images, same_patients=True)
     with fabric.autocast():
         features = extract(encoder.to(fabric.device), config, images.pixels, pooling)
     return Embedding(images.manifest, features, seen, pooling, images.skipped)

@@ -122,7 +122,7 @@ def refuse_seen(
     return None if unknown and not seen else len(seen)
 
 
-def seen_before(weights: str, images: Images) -> list[bool | None]:
+def seen_before(weights: str, images: Images, *, same_patients: bool = False) -> list[bool | None]:
     """Say of each image whether weights were trained on it, or on another of its patient.
 
     Parameters
@@ -131,40 +131,25 @@ def seen_before(weights: str, images: Images) -> list[bool | None]:
         The run folder of a training, or a file of weights.
     images : Images
         The images.
+    same_patients : bool
+        Whether they may be of the same patients: what cannot be compared by patient is then open.
 
     Returns
     -------
     list of bool or None
         None where nothing of the image was found and not all that they were trained on is known.
     """
-    rows = _record(weights)
-    pixels = {row.pixels for row in rows}
-    patients = _patients(rows)
-    otherwise = None if _UNKNOWN in rows else False
-    return [
-        True if own.pixels in pixels or own.patient in patients else otherwise
-        for own in _fingerprints(images)
-    ]
+    rows = _read(weights)
+    if rows is None:
+        rows = [_UNKNOWN]
+    pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
+    is_open = _UNKNOWN in rows or (same_patients and not _can_compare_patients(rows, own))
+    otherwise = None if is_open else False
+    return [True if o.pixels in pixels or o.patient in patients else otherwise for o in own]
 
 
-def can_compare_patients(weights: str, images: Images) -> bool:
-    """Whether patients can be told apart from those that weights were trained on.
-
-    They cannot where one side knows patients and the other none, or where the same images are of
-    patients of other names.
-
-    Parameters
-    ----------
-    weights : str
-        The run folder of a training, or a file of weights.
-    images : Images
-        The images.
-
-    Returns
-    -------
-    bool
-    """
-    rows, own = _record(weights), _fingerprints(images)
+def _can_compare_patients(rows: list[Fingerprint], own: list[Fingerprint]) -> bool:
+    """Whether both sides know patients or neither, and the same images are of the same ones."""
     theirs, ours = _patients(rows), _patients(own)
     if not (theirs and ours):
         return not (theirs or ours)
@@ -191,11 +176,6 @@ def _patient_digest(record: Record, known: bool) -> str:
 
 def _patients(rows: list[Fingerprint]) -> set[str]:
     return {row.patient for row in rows} - {""}
-
-
-def _record(weights: str) -> list[Fingerprint]:
-    rows = _read(weights)
-    return [_UNKNOWN] if rows is None else rows
 
 
 def _read(weights: str | None) -> list[Fingerprint] | None:
