@@ -6,6 +6,9 @@ Images that the finder itself takes for copies of others are set aside first, an
 them with --montage. Of the rest, a sample is changed in one way after the other. Each time the
 finder is given all images and their changed copies. A pair of an image and its own copy is right;
 a pair of different images, or of an image and another's copy, is wrong.
+
+The last two columns are of the perceptual hash, by which a run knows images again without keeping
+them: the share of copies that are known again, and how far the nearest other image is (0 to 1).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from PIL import Image, ImageDraw
 
 from glcm_mae.data import read_image, read_manifest
 from glcm_mae.data.duplicates import near_duplicates
+from glcm_mae.data.perceptual import APART, hash_distances, perceptual_hashes
 from glcm_mae.data.thumbnails import luminance, thumbnail
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -139,15 +143,21 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     kept = np.array([n for n in range(len(images)) if n not in copies])
     chosen = rng.choice(kept, min(args.copies, len(kept)), replace=False)
-    print(f"{'change':22}{'made':>6}{'found':>7}{'wrong':>7}{'recall':>9}{'precision':>11}")
+    print(f"{'change':22}{'made':>6}{'found':>7}{'wrong':>7}{'recall':>9}{'precision':>11}"
+          f"{'by hash':>10}{'others':>8}")  # fmt: skip
+    hashes = perceptual_hashes(small[kept])
     for name, change in CHANGES.items():
         changed = torch.stack([_small(change(images[n], rng)) for n in chosen])
         made = {(int(np.searchsorted(kept, n)), len(kept) + k) for k, n in enumerate(chosen)}
         found = near_duplicates(torch.cat([small[kept], changed]))
         right = sum((pair.first, pair.second) in made for pair in found)
         wrong = len(found) - right
+        apart = hash_distances(perceptual_hashes(changed), hashes)
+        own = np.arange(len(chosen)), np.searchsorted(kept, chosen)
+        known = float((apart[own] <= APART).float().mean())
+        apart[own] = 1.0
         print(f"{name:22}{len(made):>6}{right:>7}{wrong:>7}{right / len(made):>9.3f}"
-              f"{right / max(1, len(found)):>11.3f}")  # fmt: skip
+              f"{right / max(1, len(found)):>11.3f}{known:>10.3f}{apart.min():>8.3f}")  # fmt: skip
 
 
 def draw_pairs(pairs: list[tuple[Image.Image, Image.Image]], names: list[str], path: str) -> None:

@@ -46,7 +46,9 @@ def images(channels: int = 1) -> Images:
     """Four images of two classes, each of a patient of its own."""
     records = tuple(Record(Path(f"{i}.png"), "ab"[i % 2], f"p{i}", None) for i in range(4))
     pixels = torch.rand(4, channels, 16, 16)
-    return Images(pixels, Manifest(records, ("a", "b"), True), [f"h{i}" for i in range(4)])
+    return Images(
+        pixels, Manifest(records, ("a", "b"), True), [f"h{i}" for i in range(4)], [""] * 4
+    )
 
 
 def pretraining(images: DataSettings, out: Path, **changes: Any) -> PretrainSettings:

@@ -44,7 +44,10 @@ def test_the_runs_own_test_part_is_predicted_as_before(
     assert len(table.paths) == 36
     assert table.classes == before.classes
     # The other images are those that the run was trained on.
-    assert "24 of 36 images were used in the training of" in capsys.readouterr().err
+    assert (
+        "24 of 36 images, or copies of them, were used in the training of"
+        in capsys.readouterr().err
+    )
     assert small.facts(out)["images_seen_in_training"] == 24
     words = ("--run", finetuned, "--images", settings.images, "--out", f"{settings.out}-measured")
     assert main(["predict", *map(str, words)]) == 0

@@ -1,24 +1,32 @@
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from glcm_mae.data import Manifest, Record
+from glcm_mae.data import Manifest, Record, Split
+from glcm_mae.data.perceptual import perceptual_hashes
 from glcm_mae.errors import UserError
 from glcm_mae.training.inputs import Images
-from glcm_mae.training.seen import refuse_seen, tells_what_it_saw, write_seen
+from glcm_mae.training.seen import refuse_seen, tell_copies, tells_what_it_saw, write_seen
 
 
-def _images(patients: str, hashes: str, has_patients: bool = True) -> Images:
+def _images(
+    patients: str, hashes: str, has_patients: bool = True, perceptual: Sequence[str] = ()
+) -> Images:
     """One image for each letter."""
     records = tuple(
         Record(Path(f"{h}.png"), "a", p if has_patients else f"{h}.png", None)
         for p, h in zip(patients, hashes, strict=True)
     )
     return Images(
-        torch.zeros(len(hashes), 1, 2, 2), Manifest(records, ("a",), has_patients), list(hashes)
+        torch.zeros(len(hashes), 1, 2, 2),
+        Manifest(records, ("a",), has_patients),
+        list(hashes),
+        list(perceptual) or [""] * len(hashes),
     )
 
 
@@ -49,6 +57,40 @@ def test_a_planted_leak_is_refused(run: Path, patients: str, hashes: str) -> Non
         refuse_seen(str(run), images, [0, 1], allow=False)
     assert _count(run, images, [0, 1]) == 1
     assert refuse_seen(str(run), images, [0], allow=False) == 0  # only what is tested counts
+
+
+def test_a_copy_of_a_training_image_is_refused(tmp_path: Path) -> None:
+    scenes = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    write_seen(
+        tmp_path,
+        _images("AB", "xy", perceptual=perceptual_hashes(scenes[:2])),
+        np.array([0]),
+        None,
+    )
+    mirrored = perceptual_hashes(torch.cat([scenes[:1].flip(2), scenes[1:]]))
+    others = _images("CDE", "uvw", perceptual=mirrored)
+    with pytest.raises(UserError, match=r"^1 of 3 test images, copies of them.*u\.png.*data split"):
+        refuse_seen(str(tmp_path), others, [0, 1, 2], allow=False)
+    assert refuse_seen(str(tmp_path), others, [1, 2], allow=False) == 0
+
+
+def test_copies_on_two_sides_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    scenes = torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(0))
+    hashes = perceptual_hashes(torch.cat([scenes, 2 * scenes[1:2].flip(1)]))
+    images = _images("ABCDE", "xyzuv", perceptual=hashes)
+    parts = [Split(np.array([0, 1, 2]), np.array([3]), np.array([4]))]
+    tell_copies(images, parts)
+    assert re.match(r"1 of 1 test images have a copy .*v\.png.*data split", capsys.readouterr().err)
+    tell_copies(images, [Split(np.array([0, 2]), np.array([3]), np.array([1, 4]))])
+    assert capsys.readouterr().err == ""
+
+
+def test_tables_of_earlier_runs_are_read(run: Path) -> None:
+    lines = (run / "seen.csv").read_text().splitlines()
+    (run / "seen.csv").write_text("".join(f"{line.rpartition(',')[0]}\n" for line in lines))
+    assert _count(run, _images("AC", "xz"), [0, 1]) == 1
+    write_seen(run, _images("ABC", "xyz"), np.array([0, 1]), None)  # resumed: completed
+    assert (run / "seen.csv").read_text().splitlines() == lines
 
 
 def test_an_image_counts_once_even_if_its_patient_is_known_too(run: Path) -> None:
@@ -111,7 +153,15 @@ def test_a_resumed_run_on_other_images_is_refused(run: Path) -> None:
 
 def test_a_broken_table_is_refused(run: Path) -> None:
     whole = (run / "seen.csv").read_text()
-    tables = ("a,b\n1,2\n", "a,b\n", "", "pixels,patient\n", whole[:-1], whole[:-9])
+    tables = (
+        "a,b\n1,2\n",
+        "a,b\n",
+        "",
+        "pixels,patient\n",
+        whole[:-1],
+        whole[:-9],
+        f"{whole}x,y,zz\n",
+    )
     for table in tables:
         (run / "seen.csv").write_text(table)
         with pytest.raises(UserError, match=r"seen\.csv is not a whole table of fingerprints"):
@@ -122,7 +172,7 @@ def test_what_is_unknown_is_told_beside_what_is_known(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (run / "seen.csv").open("a") as file:
-        file.write("unknown,\n")
+        file.write("unknown,,\n")
     assert _count(run, _images("DE", "xu"), [0, 1]) == 1
     assert "has seen 1 of 2 test images is unknown" in capsys.readouterr().err
 
@@ -132,7 +182,8 @@ def test_frames_of_one_file_are_one_patient_where_none_is_known(tmp_path):
         path = Path("ct.nii")
         records = tuple(Record(path, "a", str(path), None, frame) for frame in frames)
         hashes = [f"hash {frame}" for frame in frames]
-        return Images(torch.zeros(len(frames), 1, 2, 2), Manifest(records, ("a",), False), hashes)
+        manifest = Manifest(records, ("a",), False)
+        return Images(torch.zeros(len(frames), 1, 2, 2), manifest, hashes, [""] * len(frames))
 
     write_seen(tmp_path, slices(0, 1), np.array([0, 1]), None)
     assert _count(tmp_path, slices(2, 3), [0, 1]) == 2

@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glcm_mae.data.manifest import Record
+from glcm_mae.data.perceptual import perceptual_hashes
 from glcm_mae.data.readers import Facts, Plane, UnreadableImage, one_line, read_image
+from glcm_mae.data.thumbnails import LUMINANCE, luminance, thumbnail
 from glcm_mae.data.windows import Unscalable, unit_range
 from glcm_mae.errors import UserError
 
@@ -31,8 +33,6 @@ _T = TypeVar("_T")
 # Decoding holds no lock, so two threads keep two cores busy; an error is met within one chunk.
 _THREADS = 2
 _CHUNK = 32
-
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,13 @@ class LoadedImages:
         The names (`Record.name`) of the images that could not be read, and why.
     hashes : list of str
         For each image, the `content_hash` of its stored pixels.
+    perceptual : list of str
+        For each image, its perceptual hash (`perceptual_hashes`).
 
     Examples
     --------
     >>> skipped = [("a.png", "is empty")]
-    >>> loaded = LoadedImages(torch.zeros(1, 1, 4, 4), np.array([1]), skipped, hashes=["e3"])
+    >>> loaded = LoadedImages(torch.zeros(1, 1, 4, 4), np.array([1]), skipped, ["e3"], [""])
     >>> len(loaded.pixels), len(loaded.skipped)
     (1, 1)
     """
@@ -62,6 +64,7 @@ class LoadedImages:
     kept: np.ndarray
     skipped: list[tuple[str, str]]
     hashes: list[str]
+    perceptual: list[str]
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class _Loaded:
     pixels: Tensor
     facts: Facts
     digest: str
+    perceptual: str
 
 
 def load_images(
@@ -165,6 +169,7 @@ def load_images(
     images: Tensor | None = None
     kept: list[int] = []
     hashes: list[str] = []
+    perceptual: list[str] = []
     skipped: list[tuple[str, str]] = []
     names_by_channels: dict[int, list[str]] = defaultdict(list)
     names_by_range: dict[str, list[str]] = defaultdict(list)
@@ -183,6 +188,7 @@ def load_images(
                 images[len(kept)] = loaded.pixels
             kept.append(index)
             hashes.append(loaded.digest)
+            perceptual.append(loaded.perceptual)
         if progress is not None:
             progress(index + 1)
     if images is None:
@@ -191,7 +197,8 @@ def load_images(
             f"{skipped[0][1]}"
         )
     _check_alike(names_by_channels, names_by_range, window)
-    return LoadedImages(images[: len(kept)], np.array(kept, dtype=np.int64), skipped, hashes)
+    positions = np.array(kept, dtype=np.int64)
+    return LoadedImages(images[: len(kept)], positions, skipped, hashes, perceptual)
 
 
 def content_hash(pixels: np.ndarray) -> str:
@@ -287,7 +294,9 @@ def _load(
         ) from None
     pixels = _resized(_colored(scaled, color), image_size, resize)
     # The weights of luminance and of resizing add up to 1 only up to rounding.
-    return _Loaded(pixels.clamp(0, 1), facts, content_hash(stored))
+    pixels = pixels.clamp(0, 1)
+    small = thumbnail(luminance(stored), facts.white_is_zero)
+    return _Loaded(pixels, facts, content_hash(stored), perceptual_hashes(small[None])[0])
 
 
 def _colored(pixels: Tensor, color: Color) -> Tensor:

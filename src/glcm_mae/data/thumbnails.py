@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glcm_mae.data.images import LUMINANCE
+__all__ = ["LUMINANCE", "SIDE", "band", "luminance", "thumbnail"]
 
-__all__ = ["SIDE", "band", "luminance", "thumbnail"]
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue (ITU-R BT.601)."""
 
 SIDE = 64
 """Height and width of a thumbnail in pixels."""

@@ -76,7 +76,10 @@ def embed(s: settings.EmbedSettings, recipe: str) -> str:
     if found.skipped:
         told.append(f"{found.skipped} could not be read and have none.")
     if seen:
-        told.append(f"{seen} were used in the training of {s.run}, or are of patients that were.")
+        told.append(
+            f"{seen} were used in the training of {s.run}, or are copies of such images, or of the "
+            "same patients."
+        )
     if unknown:
         told.append(
             f"Of {unknown} it is unknown whether {s.run} was trained on them, or on others of "

@@ -23,7 +23,7 @@ from .inputs import Images, check_classes, check_sides, labelled, read_images
 from .means import Means
 from .progress import Meter
 from .run import Run
-from .seen import refuse_seen, write_seen
+from .seen import refuse_seen, tell_copies, write_seen
 from .state import set_up, snapshot
 from .step import Plan, augmentation, check_optimizer, make_step
 from .tables import prediction_tables
@@ -100,6 +100,8 @@ def finetune(settings: FinetuneSettings) -> Path:
         split = split.of(images.kept)
         check_classes(images.manifest, split.train)
         check_sides(split, ("val", "test"))
+    if fabric.is_global_zero:
+        tell_copies(images, [split])
     seen = refuse_seen(settings.encoder, images, split.test, allow=settings.allow_seen)
     parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
     if fabric.is_global_zero:

@@ -154,7 +154,8 @@ def read_others(
     seen = refuse_seen(str(run.folder), _of_strangers(images), range(len(images)), allow=True)
     if seen:
         print(
-            f"{seen} of {len(images)} images were used in the training of {run.folder}",
+            f"{seen} of {len(images)} images, or copies of them, were used in the training of "
+            f"{run.folder}",
             file=sys.stderr,
         )
     alike = seen_before(str(run.folder), images).count(True) - (seen or 0)

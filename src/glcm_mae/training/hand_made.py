@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data.images import LUMINANCE
+from glcm_mae.data.thumbnails import LUMINANCE
 from glcm_mae.models.patches import patchify
 from glcm_mae.texture import Binning, soft_glcm
 

@@ -30,6 +30,8 @@ class Images:
         What they are, in the same order.
     hashes : list of str
         Fingerprint of each image's stored pixels.
+    perceptual : list of str
+        Fingerprint that copies of it share.
     kept : ndarray of int, optional
         Their positions among those that were asked for, where some were skipped.
     skipped : int
@@ -39,6 +41,7 @@ class Images:
     pixels: Tensor
     manifest: Manifest
     hashes: list[str]
+    perceptual: list[str]
     kept: np.ndarray | None = None
     skipped: int = 0
 
@@ -77,7 +80,12 @@ def read_images(
     if isinstance(data.window, tuple | list) and not quiet:
         _tell_dark(loaded.pixels, manifest.subset(loaded.kept), data.window)
     return Images(
-        loaded.pixels, manifest.subset(loaded.kept), loaded.hashes, kept, len(loaded.skipped)
+        loaded.pixels,
+        manifest.subset(loaded.kept),
+        loaded.hashes,
+        loaded.perceptual,
+        kept,
+        len(loaded.skipped),
     )
 
 

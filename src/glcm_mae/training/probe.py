@@ -23,7 +23,7 @@ from .hand_made import REACH, local_glcms, measured
 from .inputs import Images, check_classes, check_sides, labelled, read_images
 from .progress import Meter
 from .run import Run
-from .seen import refuse_seen
+from .seen import refuse_seen, tell_copies
 from .tables import Tables, prediction_tables
 
 # Fits on (n, D) features and (n,) labels, given the training groups, and predicts (m, K).
@@ -290,6 +290,7 @@ def images_and_parts(data: DataSettings) -> tuple[Images, list[Split], int]:
         _check_parts(images.manifest, parts)
         for part in parts:
             check_sides(part, ("test",))
+    tell_copies(images, parts)
     return images, parts, (data.fold or 0) if len(parts) == 1 else 0
 
 

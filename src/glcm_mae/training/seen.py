@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glcm_mae.data import Record
+from glcm_mae.data import Record, Split
+from glcm_mae.data.perceptual import have_copies, is_perceptual_hash
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
@@ -21,10 +22,14 @@ _FILE = "seen.csv"
 
 
 class Fingerprint(NamedTuple):
-    """An image in ``seen.csv``: digests of its pixels and of its patient ('' where unknown)."""
+    """An image in ``seen.csv``: digests of its pixels and of its patient, and its perceptual hash.
+
+    The latter two are '' where unknown: the first runs did not write the last.
+    """
 
     pixels: str
     patient: str
+    perceptual: str = ""
 
 
 _UNKNOWN = Fingerprint("unknown", "")
@@ -65,20 +70,19 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     if before is not None:
         known = _read(before)
         rows += [_UNKNOWN] if known is None else known
-    table = csv_text(Fingerprint._fields, rows)
     path = folder / _FILE
-    if path.exists() and path.read_text(encoding="utf-8") != table:
+    if path.exists() and [row[:2] for row in _read(str(folder)) or ()] != [row[:2] for row in rows]:
         raise UserError(
             f"{folder} was begun on other images than those that the settings name now ({path} "
             "tells): restore them, or choose another folder with --out."
         )
-    write_atomically(path, table)
+    write_atomically(path, csv_text(Fingerprint._fields, rows))
 
 
 def refuse_seen(
     weights: str | None, images: Images, test: Sequence[int] | np.ndarray, *, allow: bool
 ) -> int | None:
-    """Count the test images that pre-training has seen, themselves or another of the patient.
+    """Count the test images that pre-training has seen: them, a copy, or another of the patient.
 
     Parameters
     ----------
@@ -107,10 +111,11 @@ def refuse_seen(
     seen = [int(i) for i in test if known[int(i)]]
     if seen and not allow:
         raise UserError(
-            f"{len(seen)} of {len(test)} test images, or other images of their patients, were "
-            f"used in the training of {weights} (such as {images.manifest.records[seen[0]].name}): "
-            "test on the fold that it left out (the same data.fold, folds, split_seed and "
-            "patient_regex in both stages), or set --allow_seen true."
+            f"{len(seen)} of {len(test)} test images, copies of them, or other images of their "
+            f"patients were used in the training of {weights} (such as "
+            f"{images.manifest.records[seen[0]].name}): test on the fold that it left out (the "
+            "same data.fold, folds, split_seed and patient_regex in both stages), deal copies to "
+            "one side by glcm-mae data split, or set --allow_seen true."
         )
     unknown = sum(known[int(i)] is None for i in test)
     if unknown:
@@ -122,8 +127,34 @@ def refuse_seen(
     return None if unknown and not seen else len(seen)
 
 
+def tell_copies(images: Images, parts: Sequence[Split]) -> None:
+    """Say on stderr if test images have copies among those that they are told apart by.
+
+    Parameters
+    ----------
+    images : Images
+        The stage's images.
+    parts : sequence of Split
+        Of them: one, or a fold each.
+    """
+    hashes = np.array(images.perceptual, dtype=object)
+    copied = [
+        part.test[have_copies(hashes[part.test], hashes[np.concatenate([part.train, part.val])])]
+        for part in parts
+    ]
+    found = np.concatenate(copied)
+    if len(found):
+        print(
+            f"{len(found)} of {sum(len(part.test) for part in parts)} test images have a copy in "
+            f"the training or validation part (such as {images.manifest.records[found[0]].name}), "
+            "which makes results look better than they are: deal copies to one side by glcm-mae "
+            "data split",
+            file=sys.stderr,
+        )
+
+
 def seen_before(weights: str, images: Images, *, same_patients: bool = False) -> list[bool | None]:
-    """Say of each image whether weights were trained on it, or on another of its patient.
+    """Say of each image whether weights were trained on it, a copy, or another of its patient.
 
     Parameters
     ----------
@@ -143,9 +174,13 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
     if rows is None:
         rows = [_UNKNOWN]
     pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
+    copied = have_copies(images.perceptual, [row.perceptual for row in rows])
     is_open = _UNKNOWN in rows or (same_patients and not _can_compare_patients(rows, own))
     otherwise = None if is_open else False
-    return [True if o.pixels in pixels or o.patient in patients else otherwise for o in own]
+    return [
+        True if is_copy or o.pixels in pixels or o.patient in patients else otherwise
+        for o, is_copy in zip(own, copied, strict=True)
+    ]
 
 
 def _can_compare_patients(rows: list[Fingerprint], own: list[Fingerprint]) -> bool:
@@ -159,10 +194,8 @@ def _can_compare_patients(rows: list[Fingerprint], own: list[Fingerprint]) -> bo
 
 def _fingerprints(images: Images) -> list[Fingerprint]:
     known = images.manifest.has_patients
-    return [
-        Fingerprint(digest, _patient_digest(record, known))
-        for digest, record in zip(images.hashes, images.manifest.records, strict=True)
-    ]
+    patients = [_patient_digest(record, known) for record in images.manifest.records]
+    return list(map(Fingerprint, images.hashes, patients, images.perceptual))
 
 
 def _patient_digest(record: Record, known: bool) -> str:
@@ -190,9 +223,11 @@ def _read(weights: str | None) -> list[Fingerprint] | None:
         header, *rows = csv.reader(text.splitlines())
     except (ValueError, csv.Error):  # bytes that are no text, no line at all
         header, rows = [], []
-    whole = rows and text.endswith("\n") and all(len(row) == 2 for row in rows)
-    if header != list(Fingerprint._fields) or not whole:
+    whole = rows and text.endswith("\n") and all(len(row) == len(header) for row in rows)
+    known = header in (list(Fingerprint._fields), list(Fingerprint._fields[:2]))
+    found = [Fingerprint(*row) for row in rows] if known and whole else []
+    if not found or not all(is_perceptual_hash(row.perceptual) for row in found):
         raise UserError(
             f"{folder / _FILE} is not a whole table of fingerprints: copy the run anew."
         )
-    return [Fingerprint(*row) for row in rows]
+    return found

@@ -1,0 +1,97 @@
+"""An image is known again from its hash, and no other image is taken for it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glcm_mae.data.perceptual import (
+    APART,
+    hash_distances,
+    have_copies,
+    is_perceptual_hash,
+    perceptual_hashes,
+)
+from glcm_mae.data.symmetries import SYMMETRIES, Symmetry
+from glcm_mae.data.thumbnails import thumbnail
+
+from .scenes import make_scenes
+from .test_duplicates import CHANGES, Picture
+
+_CROPPED = {name for name in CHANGES if "cropped" in name} | {"everything"}
+
+
+def _hashes(pictures: list[Picture]) -> list[str]:
+    return perceptual_hashes(torch.stack([thumbnail(np.asarray(picture)) for picture in pictures]))
+
+
+@pytest.mark.parametrize("change", sorted(set(CHANGES) - _CROPPED))
+def test_copies_are_known_again(change: str) -> None:
+    scenes = make_scenes(4)
+    changed = _hashes([CHANGES[change](scene) for scene in scenes[:2]])
+    assert have_copies(_hashes(scenes), changed).tolist() == [True, True, False, False]
+
+
+def test_other_images_of_the_same_kind_are_none() -> None:
+    first, *others = [_hashes(make_scenes(60, seed=seed)) for seed in range(3)]
+    for other in others:
+        assert float(hash_distances(first, other).min()) > 1.5 * APART
+
+
+@pytest.mark.parametrize(("size", "told"), [(10, False), (34, True)])
+def test_bodies_on_black_are_told_apart_or_not_told_of(size: int, told: bool) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:128, :128]
+
+    def slice_of_a_body() -> np.ndarray:
+        (row, column), (height, width) = rng.uniform(50, 78, 2), rng.uniform(size, size + 10, 2)
+        inside = ((y - row) / height) ** 2 + ((x - column) / width) ** 2 < 1
+        return inside * (120 + 30 * np.kron(rng.standard_normal((32, 32)), np.ones((4, 4))))
+
+    bodies = [slice_of_a_body() for _ in range(40)]
+    noisy = [body + rng.normal(0, 1, body.shape) for body in bodies]
+    first, second = (
+        perceptual_hashes(torch.stack([thumbnail(b) for b in bs])) for bs in (bodies, noisy)
+    )
+    assert all(first) is told
+    assert any(first) is told
+    if not told:
+        return
+    apart = hash_distances(first, second)
+    assert float(apart.diagonal().max()) <= APART
+    assert float(apart.fill_diagonal_(1).min()) > APART
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SYMMETRIES))
+@settings(max_examples=25, deadline=None)
+def test_a_turned_image_has_the_turned_hash(seed: int, symmetry: Symmetry) -> None:
+    scene = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(seed))
+    turned = perceptual_hashes(symmetry(scene).contiguous())
+    assert float(hash_distances(perceptual_hashes(scene), turned)) < 0.01  # rounding at the edge
+
+
+def test_flat_images_are_copies_of_nothing() -> None:
+    edge = torch.zeros(64, 64)
+    edge[:, 32:] = 1.0
+    hashes = perceptual_hashes(torch.stack([torch.zeros(64, 64), edge]))
+    assert hashes[0] == ""
+    assert not have_copies(["", hashes[0]], hashes).any()
+    assert not have_copies(hashes, [""]).any()
+    assert have_copies([], []).shape == (0,)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = _hashes(make_scenes(7))
+    hashes = [scenes[0], "", *scenes[1:], ""]
+    expected = have_copies(hashes, scenes[3:5]).tolist()
+    assert sum(expected) == 2
+    monkeypatch.setattr("glcm_mae.data.perceptual._ROWS", 2)
+    assert have_copies(hashes, scenes[3:5]).tolist() == expected
+
+
+def test_what_is_a_hash() -> None:
+    (one,) = _hashes(make_scenes(1))
+    assert is_perceptual_hash(one)
+    for text in (one[:-1], one.upper() if one.upper() != one else "x", one + "0", "g" * len(one)):
+        assert not is_perceptual_hash(text)
