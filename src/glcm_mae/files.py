@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and not where it must not lie."""
 
 import csv
 import io
@@ -152,6 +152,37 @@ def keep_inputs(out: str | Path, inputs: Iterable[str | Path]) -> None:
     """
     if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
         raise UserError(f"out is {out}, which is read: give another name.")
+
+
+def check_out(out: str, endings: tuple[str, ...]) -> None:
+    """Refuse a file that could not be written in the end.
+
+    Parameters
+    ----------
+    out : str
+        The file to write.
+    endings : tuple of str
+        Those that say a format.
+
+    Raises
+    ------
+    UserError
+        It has another ending, is a folder, or lies in none.
+
+    Examples
+    --------
+    >>> check_out("features.xlsx", (".csv",))
+    Traceback (most recent call last):
+    ...
+    glcm_mae.errors.UserError: out is features.xlsx: give it a name that ends in .csv.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in endings:
+        raise UserError(f"out is {out}: give it a name that ends in {' or '.join(endings)}.")
+    if path.is_dir():
+        raise UserError(f"out is {out}, which is a folder: give the name of a file.")
+    if not path.parent.is_dir():
+        raise UserError(f"out is {out}, but there is no folder {path.parent}: make it first.")
 
 
 def _remove(temporary: Path) -> None:

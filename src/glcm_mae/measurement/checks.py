@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from math import isfinite
-from pathlib import Path
 
 from glcm_mae.errors import UserError
 from glcm_mae.settings import MeasurementSettings
+from glcm_mae.texture.inputs import MAX_LEVELS
 
-__all__ = ["MAX_LEVELS", "check_out", "check_settings"]
-
-MAX_LEVELS = 65_536
-"""Most gray levels that `glcm_mae.texture` counts."""
+__all__ = ["check_settings"]
 
 
 def check_settings(settings: MeasurementSettings) -> None:
@@ -71,34 +68,3 @@ def check_settings(settings: MeasurementSettings) -> None:
 
 def _ascend(low: float, high: float) -> bool:
     return isfinite(low) and isfinite(high) and low < high
-
-
-def check_out(out: str, endings: tuple[str, ...]) -> None:
-    """Refuse a file that could not be written in the end.
-
-    Parameters
-    ----------
-    out : str
-        The file to write.
-    endings : tuple of str
-        Those that say a format.
-
-    Raises
-    ------
-    UserError
-        It has another ending, is a folder, or lies in none.
-
-    Examples
-    --------
-    >>> check_out("features.xlsx", (".csv",))
-    Traceback (most recent call last):
-    ...
-    glcm_mae.errors.UserError: out is features.xlsx: give it a name that ends in .csv.
-    """
-    path = Path(out)
-    if path.suffix.lower() not in endings:
-        raise UserError(f"out is {out}: give it a name that ends in {' or '.join(endings)}.")
-    if path.is_dir():
-        raise UserError(f"out is {out}, which is a folder: give the name of a file.")
-    if not path.parent.is_dir():
-        raise UserError(f"out is {out}, but there is no folder {path.parent}: make it first.")

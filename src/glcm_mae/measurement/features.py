@@ -13,7 +13,8 @@ from torch import Tensor
 
 from glcm_mae.data import Manifest, Record, one_line
 from glcm_mae.errors import UserError
-from glcm_mae.measurement.checks import check_out, check_settings
+from glcm_mae.files import check_out
+from glcm_mae.measurement.checks import check_settings
 from glcm_mae.measurement.gray_levels import gray_levels
 from glcm_mae.measurement.listing import list_images
 from glcm_mae.measurement.masks import without_masks

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from glcm_mae.errors import UserError
-from glcm_mae.measurement.checks import MAX_LEVELS
 from glcm_mae.settings import MeasurementSettings
 from glcm_mae.texture import fixed_bin_number, fixed_bin_size, quantize
+from glcm_mae.texture.inputs import MAX_LEVELS
 
 __all__ = ["gray_levels"]
 

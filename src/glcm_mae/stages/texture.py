@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from glcm_mae import settings
-from glcm_mae.files import keep_inputs
+from glcm_mae.files import check_out, keep_inputs
 
 
 def features(s: settings.FeaturesSettings, recipe: str) -> str:
@@ -25,7 +25,7 @@ def features(s: settings.FeaturesSettings, recipe: str) -> str:
 
 def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:
     """Draw a map of texture; see `glcm_mae.report.texture_map`."""
-    from glcm_mae.measurement import check_out, feature_map
+    from glcm_mae.measurement import feature_map
     from glcm_mae.report.texture_map import MAP_ENDINGS, write_map
 
     check_out(s.out, MAP_ENDINGS)

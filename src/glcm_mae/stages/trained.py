@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
-from glcm_mae.files import keep_inputs, write_atomically
+from glcm_mae.files import check_out, keep_inputs, write_atomically
 from glcm_mae.stages.checks import check_apart, check_empty, check_folder, check_shared
 from glcm_mae.stages.evaluation import evaluated
 from glcm_mae.stages.process import leads
@@ -62,7 +62,6 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
 
 def embed(s: settings.EmbedSettings, recipe: str) -> str:
     """Write what an encoder makes of images; see `glcm_mae.training.embed`."""
-    from glcm_mae.measurement import check_out
     from glcm_mae.training.embed import embed, write_embedding
 
     check_out(s.out, (".csv",))
