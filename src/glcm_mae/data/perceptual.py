@@ -26,7 +26,7 @@ _ROWS = 256  # bounds the memory and changes no result
 
 
 def perceptual_hashes(thumbnails: Tensor) -> list[str]:
-    """Write down where images become brighter and darker, after Zauner (2010).
+    """Write down where images become brighter and darker, after Wong, Bern and Goldberg (2002).
 
     Of the `band` of a thumbnail, at 17 x 17 points, each step to the right and down is up, down or
     flat: 1,088 bits. Brightness, contrast and size are gone, and compression changes few of them.
@@ -43,7 +43,7 @@ def perceptual_hashes(thumbnails: Tensor) -> list[str]:
 
     References
     ----------
-    Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010.
+    Wong, Bern, Goldberg, "An image signature for any kind of image", ICIP 2002.
 
     Examples
     --------

@@ -34,8 +34,8 @@ class Embedding:
     features : ndarray of float32, (N, D), or (N, 2 D) of moments
         Theirs, in the same order.
     seen : list of bool or None
-        Whether the run, or what it started from, was trained on the same pixels, or on an image of
-        the same patient; None where that is unknown.
+        Whether the run, or what it started from, was trained on the same image, a copy of it, or
+        an image of the same patient; None where that is unknown.
     pooling : {"mean", "moments", "token"}
         How tokens became one vector.
     skipped : int
