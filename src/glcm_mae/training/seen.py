@@ -174,13 +174,12 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
     if rows is None:
         rows = [_UNKNOWN]
     pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
-    copied = have_copies(images.perceptual, [row.perceptual for row in rows])
+    seen = np.array([o.pixels in pixels or o.patient in patients for o in own], dtype=bool)
+    left = np.flatnonzero(~seen)
+    seen[left] = have_copies([own[n].perceptual for n in left], [row.perceptual for row in rows])
     is_open = _UNKNOWN in rows or (same_patients and not _can_compare_patients(rows, own))
     otherwise = None if is_open else False
-    return [
-        True if is_copy or o.pixels in pixels or o.patient in patients else otherwise
-        for o, is_copy in zip(own, copied, strict=True)
-    ]
+    return [True if known else otherwise for known in seen]
 
 
 def _can_compare_patients(rows: list[Fingerprint], own: list[Fingerprint]) -> bool:
