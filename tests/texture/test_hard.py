@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage.feature import graycomatrix as reference_matrix
 
-from glcm_mae.texture import directions, graycomatrix, windows
+from glcm_mae.texture import directions, graycomatrix, image_features, windows
 from glcm_mae.texture.regions import Regions
 
 DTYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64)
@@ -240,6 +240,8 @@ def test_counts_do_not_overflow():
         (torch.zeros(4, 4, dtype=torch.long), {"levels": 65_537}, "1 to 65,536"),
         (torch.zeros(4, 4, dtype=torch.long), {"levels": [1]}, "right after the images"),
         (torch.zeros(4, 4, dtype=torch.long), {"distances": 1, "angles": [0]}, "such as \\[1\\]"),
+        (torch.zeros(4, 4, dtype=torch.long), {"distances": [1], "angles": [math.nan]}, "finite"),
+        (torch.zeros(4, 4, dtype=torch.long), {"offsets": [(0, math.inf)]}, "whole pixels"),
         (torch.zeros(4, 4, dtype=torch.long), {"mask": torch.ones(3, 4)}, "mask is \\(3, 4\\)"),
     ],
 )
@@ -247,6 +249,30 @@ def test_counts_do_not_overflow():
 def test_bad_input_is_named(images, arguments, message):
     with pytest.raises(ValueError, match=message):
         graycomatrix(images, **{"levels": 4, **arguments})
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(TypeError, match="images is a NoneType: give a"):
+        graycomatrix(None, 4)
+    with pytest.raises(TypeError, match="out is a list"):
+        graycomatrix(torch.zeros(4, 4, dtype=torch.long), 4, out=[])
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("number", [np.uint8, np.int16])
+@pytest.mark.parametrize("measure", [graycomatrix, image_features])
+def test_levels_of_numpy_do_not_overflow(measure, number):
+    codes = torch.randint(0, 100, (3, 40, 40))
+    assert torch.equal(measure(codes, number(100)), measure(codes, 100))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_default_device_changes_nothing(sparse):
+    codes = torch.randint(0, 4, (3, 9, 9))
+    expected = graycomatrix(codes, 4, sparse=sparse)
+    with torch.device("meta"):
+        found = graycomatrix(codes, 4, sparse=sparse)
+    assert torch.equal(found.to_dense(), expected.to_dense())
 
 
 def test_a_negative_level_beside_the_mask_is_not_taken_for_outside():
@@ -291,7 +317,7 @@ def test_out_is_filled_anew():
     for _ in range(2):
         codes = torch.randint(0, 4, (3, 9, 9))
         matrices = graycomatrix(codes, 4, out=out)
-        assert matrices.data_ptr() == out.data_ptr()
+        assert matrices is out
         assert torch.equal(out, graycomatrix(codes, 4, dtype=torch.int16))
 
 
@@ -300,9 +326,10 @@ def test_out_is_filled_anew():
     [
         (torch.zeros(3, 2, 4, 5, dtype=torch.int32), {}, "it must be contiguous, (3, 2, 4, 4)"),
         (torch.zeros(3, 2, 4, 4, dtype=torch.int32).mT, {}, "it must be contiguous"),
-        (torch.zeros(3, 2, 4, 4, dtype=torch.int32), {"sparse": True}, "leave sparse and normed"),
-        (torch.zeros(3, 2, 4, 4, dtype=torch.int8), {}, "int8"),
-        (torch.zeros(3, 2, 4, 4), {}, "float32"),
+        (torch.zeros(3, 2, 4, 4, dtype=torch.int32), {"sparse": True}, "leave sparse, normed"),
+        (torch.zeros(3, 2, 4, 4, dtype=torch.int8), {"dtype": torch.int8}, "in its own type"),
+        (torch.zeros(3, 2, 4, 4, dtype=torch.int8), {}, "out is torch.int8"),
+        (torch.zeros(3, 2, 4, 4), {}, "out is torch.float32"),
     ],
 )
 def test_out_that_does_not_fit_is_refused(out, more, said):

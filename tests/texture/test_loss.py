@@ -202,17 +202,23 @@ def test_a_list_is_a_range_as_well(loss):
     p, t = torch.rand(2, 1, 1, 16, 16)
     as_tuple, as_list = loss(value_range=(0.0, 2.0)), loss(value_range=[0.0, 2.0])
     assert torch.equal(as_list(p, t), as_tuple(p, t))
+    as_tensors = loss(value_range=(torch.tensor(0), torch.tensor(2)), bandwidth=torch.tensor(0.125))
+    assert torch.equal(as_tensors(p, t), loss(value_range=(0.0, 2.0), bandwidth=0.125)(p, t))
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"levels": 1}, "levels is 1"),
+        ({"levels": torch.tensor(8.0)}, "give a number of gray levels"),
         ({"kernel": "box"}, "kernel is 'box'"),
+        ({"kernel": ["linear"]}, "kernel is ['linear']"),
         ({"bandwidth": 0.0}, "bandwidth is 0.0"),
         ({"bandwidth": float("nan")}, "bandwidth is nan"),
         ({"value_range": (1.0, 0.0)}, "value_range"),
+        ({"value_range": 255}, "value_range is 255: give (low, high)"),
         ({"offsets": []}, "offsets is empty"),
+        ({"weights": 1.0}, "weights is (1.0,): give one number for each of the 2 offsets"),
         ({"weights": [1.0]}, "weights is (1.0,): give one number for each of the 2 offsets"),
         ({"weights": [1.0, -1.0]}, "0 or more and not all 0"),
         ({"weights": [0.0, 0.0]}, "0 or more and not all 0"),
@@ -240,6 +246,10 @@ def test_bad_shapes_are_named():
         GLCMLoss()(x, x[:, :, :16])
     with pytest.raises(ValueError, match="do not divide into patches"):
         GLCMLoss(patch_size=12)(x, x)
+    with pytest.raises(ValueError, match="images of 0x32 pixels do not divide"):
+        GLCMLoss()(x[:, :, :0], x[:, :, :0])
+    with pytest.raises(ValueError, match="are on cpu and meta: bring them to one device"):
+        GLCMLoss()(x, x.to("meta"))
     with pytest.raises(ValueError, match="mask is"):
         GLCMLoss()(x, x, torch.ones(1, 3))
     with pytest.raises(ValueError, match="bring both to floating point"):

@@ -31,8 +31,13 @@ def test_pixels_whose_window_holds_no_pair_are_nan():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"feature": "roughness"}, "choose one of joint_maximum"), ({"window": 4}, "must be odd"),
-     ({"window": 1}, "3 or more")],
+     ({"window": 1}, "3 or more"), ({"window": 5.0}, "window is 5.0")],
 )  # fmt: skip
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         texture_map(torch.zeros(9, 9, dtype=torch.uint8), 2, **arguments)
+
+
+def test_a_row_is_no_image():
+    with pytest.raises(ValueError, match=r"images are \(9,\)"):
+        texture_map(torch.zeros(9, dtype=torch.uint8), 2)

@@ -27,6 +27,13 @@ def _measured():
     )
 
 
+def test_nothing_is_compiled_where_numba_may_not(monkeypatch):
+    assert has_numba()
+    has_numba.cache_clear()
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert not has_numba()
+
+
 @pytest.mark.parametrize("state", ["missing", "broken"])
 def test_values_are_the_same(state, monkeypatch, tmp_path):
     expected = _measured()

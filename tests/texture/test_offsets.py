@@ -56,6 +56,8 @@ def test_bad_directions_are_refused():
         directions(2, 1.5)
     with pytest.raises(ValueError, match=r"distance is 0: .* whole pixels"):
         directions(2, 0)
+    with pytest.raises(ValueError, match="distance is nan"):
+        directions(2, math.nan)
 
 
 @settings(max_examples=50, deadline=None)

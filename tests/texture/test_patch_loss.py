@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from glcm_mae.texture import GLCMLoss, PairKernelLoss, TransportLoss
+from glcm_mae.texture import GLCMLoss, PairKernelLoss, TransportLoss, weights_cpu
 from glcm_mae.texture import distance as distance_module
 from glcm_mae.texture.binning import NOISE
 
@@ -148,6 +148,20 @@ def test_arrays_are_refused_by_name(make):
     x = torch.rand(1, 1, 16, 16)
     with pytest.raises(TypeError, match=r"target is a ndarray: give a torch\.Tensor"):
         make()(x, x.numpy())
+
+
+def test_the_default_device_changes_nothing(make):
+    p, t = torch.rand(2, 1, 1, 16, 16)
+    for table in (weights_cpu._table, weights_cpu._pieces, weights_cpu._covering_pieces):
+        table.cache_clear()
+    with torch.device("meta"):
+        found = make()(p, t)
+    assert torch.equal(found, make()(p, t))
+
+
+def test_large_finite_values_are_not_taken_for_infinity(make):
+    huge = torch.full((1, 1, 16, 16), 1e38)
+    assert make()(huge, huge) < 1e-20
 
 
 def test_the_wrong_order_is_refused(make):

@@ -49,6 +49,13 @@ def test_scikit_images_own_order_is_noticed(distances, angles, function):
         function(matrices.movedim((0, 1), (-2, -1)))
 
 
+@pytest.mark.parametrize("function", [graycoprops, glcm_features])
+def test_a_grid_of_windows_is_not_taken_for_levels(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(torch.ones(14, 14, 8, 8))
+
+
 def test_gradcheck():
     m = torch.rand(4, 4, dtype=torch.float64, requires_grad=True)
     for prop in PROPERTIES:

@@ -25,11 +25,27 @@ def test_range_puts_what_lies_beyond_into_the_end_bins():
 def test_range_refuses_nan_and_empty_ranges():
     with pytest.raises(ValueError, match="NaN"):
         quantize(torch.tensor([NAN]), 4)
-    with pytest.raises(ValueError, match="the end above the start"):
+    with pytest.raises(ValueError, match=r"two finite numbers with low < high"):
         quantize(torch.zeros(1), 4, (1, 1))
+    for not_a_range in (255, (0, 1, 2), (0, NAN), (-1.7e308, 1.7e308)):
+        with pytest.raises(ValueError, match=r"two finite numbers with low < high"):
+            quantize(torch.zeros(1), 4, not_a_range)
+    with pytest.raises(ValueError, match="more than float64 can divide"):
+        quantize(torch.zeros(1), 4, (0, 1e308))
     for levels in (0, 4.0):
         with pytest.raises(ValueError, match=rf"levels is {levels}: give a whole number"):
             quantize(torch.zeros(1), levels)
+
+
+def test_range_takes_numbers_of_any_library():
+    x = torch.linspace(3, 9, 50)
+    expected = quantize(x, 7, (3.0, 9.0))
+    assert torch.equal(quantize(x, np.uint8(7), (x.min(), np.float32(9))), expected)
+
+
+def test_values_too_large_to_be_multiplied_fall_into_the_end_bins():
+    x = torch.tensor([-1.7e308, 0.5, 1.7e308], dtype=torch.float64)
+    assert quantize(x, 4, (0, 1)).tolist() == [0, 2, 3]
 
 
 def test_range_is_not_guessed_in_silence():
@@ -59,6 +75,8 @@ def test_shapes_that_do_not_fit_are_named():
         fixed_bin_number(torch.rand(2, 2), 4, mask=torch.ones(3, 2))
     with pytest.raises(ValueError, match=r"images are \(5,\): they must be \(\.\.\., H, W\)"):
         fixed_bin_number(torch.rand(5), 4)
+    with pytest.raises(ValueError, match="ndim is 4: images have 2 dimensions, volumes 3"):
+        fixed_bin_number(torch.rand(2, 2, 2, 2), 4, ndim=4)
     with pytest.raises(ValueError, match=r"\(\.\.\., D, H, W\)"):
         fixed_bin_number(torch.rand(5, 5), 4, ndim=3)
 

@@ -216,7 +216,8 @@ def test_bad_input_is_named():
         (lambda: image_features(image.float(), 4), "quantize them"),
         (lambda: image_features(image, 4, aggregation="mean"), "choose one of averaged"),
         (lambda: volume_features(image[None], 4, "3d"), "choose one of 2d_averaged"),
-        (lambda: volume_features(image, 4), "need 3 dimensions"),
+        (lambda: volume_features(image, 4), "volumes are .4, 4.: they must be .*D, H, W"),
+        (lambda: volume_features(image, 4, "2d_averaged"), "volumes are .4, 4."),
     ):
         with pytest.raises(ValueError, match=message):
             call()

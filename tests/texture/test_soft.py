@@ -1,10 +1,12 @@
 """The soft GLCM."""
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
 
 from glcm_mae.texture import Binning, graycomatrix, soft_glcm
+from glcm_mae.texture.binning import NOISE
 
 
 def test_a_sharp_soft_glcm_is_the_hard_one():
@@ -12,6 +14,14 @@ def test_a_sharp_soft_glcm_is_the_hard_one():
     centres = (codes + 0.5) / 8
     soft = soft_glcm(centres, Binning(8, "sigmoid", 1e-3), normalized=False)
     assert torch.allclose(soft, graycomatrix(codes, 8).float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_symmetric_counts_both_directions(normalized):
+    codes = torch.randint(0, 8, (3, 12, 12))
+    soft = soft_glcm((codes + 0.5) / 8, Binning(8, "linear"), symmetric=True, normalized=normalized)
+    hard = graycomatrix(codes, 8, symmetric=True, normed=normalized)
+    assert torch.allclose(soft.double(), hard.double(), atol=1e-3)
 
 
 def test_soft_glcm_gradcheck():
@@ -60,6 +70,39 @@ def test_nan_is_not_swallowed(way, monkeypatch):
     matrices = soft_glcm(patches.requires_grad_(way == "gradient"), Binning(4))
     assert matrices[:2].isnan().all()
     assert matrices[2:].isfinite().all()
+
+
+@pytest.mark.parametrize("kernel", NOISE)
+def test_nan_reaches_the_gradient_of_its_patch_alone(kernel):
+    patches = torch.rand(2, 8, 8)
+    patches[0, 3, 3] = float("nan")
+    patches.requires_grad_()
+    matrices = soft_glcm(patches, Binning(8, kernel, 0.2))
+    (matrices * torch.rand_like(matrices)).sum().backward()
+    assert patches.grad[0].isnan().sum() >= 63
+    assert patches.grad[1].isfinite().all()
+
+
+def test_large_finite_values_are_not_taken_for_infinity():
+    assert soft_glcm(torch.full((8, 8), 3e38), Binning(4)).isfinite().all()
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("kernel", NOISE)
+def test_levels_of_numpy_do_not_overflow(kernel):
+    patches = torch.rand(3, 8, 8)
+    binning = Binning(np.uint8(200), kernel)
+    assert torch.equal(soft_glcm(patches, binning), soft_glcm(patches, Binning(200, kernel)))
+    with pytest.raises(ValueError, match=r"levels is 8\.5"):
+        Binning(8.5)
+
+
+@pytest.mark.parametrize(("kernel", "bandwidth"), [("gaussian", 3.0), ("bspline", 0.3)])
+def test_double_precision_is_exact_without_a_gradient(kernel, bandwidth):
+    patches = torch.rand(200, 8, 8, dtype=torch.float64)  # so many that weights are looked up
+    binning = Binning(64, kernel, bandwidth)
+    exact = soft_glcm(patches.clone().requires_grad_(), binning)
+    torch.testing.assert_close(soft_glcm(patches, binning), exact.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_parts_that_are_done_at_a_time_do_not_show(monkeypatch):

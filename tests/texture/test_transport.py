@@ -81,5 +81,7 @@ def test_sees_texture_and_not_place():
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="directions is 1"):
         TransportLoss(1)
+    with pytest.raises(ValueError, match=r"directions is 2\.5"):
+        TransportLoss(2.5)
     with pytest.raises(ValueError, match="weights is"):
         TransportLoss(weights=[1.0])

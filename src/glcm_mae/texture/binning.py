@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .inputs import check_range
 
 KernelName = Literal["sigmoid", "linear", "bspline", "gaussian"]
 
@@ -110,7 +113,8 @@ class Binning:
         normal (bandwidth = its standard deviation).
     bandwidth : float, optional
         In intensity units, above 0. Default: a thirtieth of a bin for "sigmoid" (Madan et al.
-        2025), one bin for the others.
+        2025), one bin for the others. (It is kept from then on: `dataclasses.replace` with other
+        levels does not choose anew.)
     value_range : (float, float)
         The lower edge of the first bin and the upper edge of the last.
 
@@ -143,20 +147,17 @@ class Binning:
     value_range: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if not 2 <= self.levels <= MOST_LEVELS:
+        if not isinstance(self.levels, Integral) or not 2 <= self.levels <= MOST_LEVELS:
             raise ValueError(
                 f"levels is {self.levels}: a soft GLCM has 2 to {MOST_LEVELS:,} gray levels."
             )
-        if self.kernel not in NOISE:
+        object.__setattr__(self, "levels", int(self.levels))  # NumPy's integers would overflow
+        if self.kernel not in tuple(NOISE):
             raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(NOISE)}.")
-        object.__setattr__(self, "value_range", tuple(self.value_range))  # a list has no hash
-        low, high = self.value_range
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(
-                f"value_range is {self.value_range}: give (low, high) with low < high."
-            )
-        if self.bandwidth is None:
-            object.__setattr__(self, "bandwidth", self._noise.default * self.width)
+        object.__setattr__(self, "value_range", check_range(self.value_range))
+        default = self._noise.default * self.width
+        bandwidth = default if self.bandwidth is None else float(self.bandwidth)
+        object.__setattr__(self, "bandwidth", bandwidth)
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"bandwidth is {self.bandwidth}: give intensity units above 0.")
 

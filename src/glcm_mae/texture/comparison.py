@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .binning import Binning
 from .grid import GaussianGrid
 from .offsets import Offset
@@ -73,7 +75,7 @@ def offset_weights(weights: Sequence[float] | None, n_offsets: int) -> tuple[flo
     >>> offset_weights((3, 1), 2), offset_weights((), 2)
     ((0.75, 0.25), (0.5, 0.5))
     """
-    given = tuple(() if weights is None else weights) or (1.0,) * n_offsets
+    given = tuple(np.ravel(() if weights is None else weights).tolist()) or (1.0,) * n_offsets
     valid = all(math.isfinite(w) and w >= 0 for w in given) and sum(given) > 0
     if len(given) != n_offsets or not valid:
         raise ValueError(

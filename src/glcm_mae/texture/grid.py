@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .binning import Taps
+from .inputs import check_range
 
 # Grid points a bandwidth. The sum over the grid is then within 1.1e-7 of the integral: by Poisson's
 # formula it is off by 2 exp(-(pi 1.3)^2).
@@ -57,10 +58,9 @@ class GaussianGrid:
     ends: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ends", tuple(self.ends))  # a list has no hash
-        low, high = self.ends
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"value_range is {self.ends}: give (low, high) with low < high.")
+        low, high = check_range(self.ends)
+        object.__setattr__(self, "ends", (low, high))
+        object.__setattr__(self, "bandwidth", float(self.bandwidth))
         least = _FINEST * (high - low)
         if not (math.isfinite(self.bandwidth) and self.bandwidth >= least):
             raise ValueError(

@@ -8,9 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .inputs import check_tensors
 from .offsets import offsets_at, pair_views
 from .regions import Regions, regions
 from .untraced import untraced
+
+_COUNT_TYPES = torch.uint8, torch.int16, torch.int32, torch.int64
 
 
 def graycomatrix(
@@ -65,21 +68,21 @@ def graycomatrix(
         pairs). A narrower one saves memory where images are small.
     out : Tensor, contiguous, (..., O, L, L), optional
         Where the counts are written, in its own type: one tensor for many calls saves asking for
-        memory each time, which for small patches takes longer than counting. Not with ``sparse``
-        or ``normed``.
+        memory each time, which for small patches takes longer than counting. Not with ``sparse``,
+        ``normed`` or ``dtype``.
 
     Returns
     -------
     Tensor, (..., O, L, L)
         Counts, or float64 frequencies if ``normed``. ``[o, i, j]``: pairs of level i and,
         ``offsets[o]`` away, level j. All 0 where no pair lies inside, as when the offset reaches
-        across the image; so are the frequencies.
+        across the image; so are the frequencies. ``out`` if it is given.
 
     Raises
     ------
-    ValueError
-        If the images are not integers in range, offsets are missing or mixed, a count might not
-        fit into ``dtype``, or ``out`` does not fit the images.
+    TypeError, ValueError
+        If the images are no tensor or not integers in range, offsets are missing or mixed, a count
+        might not fit into ``dtype``, or ``out`` does not fit the images.
 
     References
     ----------
@@ -95,22 +98,27 @@ def graycomatrix(
     [[[2, 0], [0, 0]]]
     """
     area = regions(images, levels, _offsets(offsets, distances, angles, convention), mask)
-    shape = (*area.lead, len(area.offsets), levels, levels)
+    shape = (*area.lead, len(area.offsets), area.levels, area.levels)
     if out is not None:
-        _check_out(out, shape, area, sparse or normed)
+        _check_out(out, shape, area, sparse or normed or dtype is not None)
         dtype = out.dtype
     dtype = _count_type(dtype, area, symmetric)
     if sparse:
         return _sparse(area, symmetric, normed, dtype)
     matrices = _dense(area, symmetric, dtype, out).view(shape)
+    if out is not None:
+        return out
     if not normed:
         return matrices
     return matrices.double() / matrices.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
 
 
 def _check_out(out: Tensor, shape: tuple[int, ...], area: Regions, is_other: bool) -> None:
+    check_tensors(out=out)
     if is_other:
-        raise ValueError("out takes counts alone: leave sparse and normed out.")
+        raise ValueError("out takes counts, in its own type: leave sparse, normed and dtype out.")
+    if out.dtype not in _COUNT_TYPES:
+        raise ValueError(f"out is {out.dtype}: counts can be uint8, int16, int32 or int64.")
     same_place = out.device == area.codes.device
     if out.shape != shape or not same_place or not out.is_contiguous():
         raise ValueError(
@@ -231,8 +239,8 @@ def _sparse(area: Regions, symmetric: bool, normed: bool, dtype: torch.dtype) ->
     if normed:
         values = values / _totals(indices[:-2], values, batch)
     return torch.sparse_coo_tensor(
-        indices, values, (*batch, area.levels, area.levels), is_coalesced=True,
-        check_invariants=False,
+        indices, values, (*batch, area.levels, area.levels), device=values.device,
+        is_coalesced=True, check_invariants=False,
     )  # fmt: skip
 
 
@@ -262,7 +270,7 @@ def _count_type(dtype: torch.dtype | None, area: Regions, symmetric: bool) -> to
     largest = max(map(area.pairs, area.offsets)) * (2 if symmetric else 1)
     if dtype is None:
         return torch.int32 if largest <= torch.iinfo(torch.int32).max else torch.int64
-    if dtype not in (torch.uint8, torch.int16, torch.int32, torch.int64):
+    if dtype not in _COUNT_TYPES:
         raise ValueError(f"dtype is {dtype}: counts can be uint8, int16, int32 or int64.")
     if largest > torch.iinfo(dtype).max:
         raise ValueError(f"dtype is {dtype}, but a count may reach {largest}: choose a wider one.")

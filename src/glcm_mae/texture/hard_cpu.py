@@ -220,7 +220,7 @@ def for_all(regions: Regions, work: Callable[[NDArray[np.int32], slice], None]) 
     codes = stack(regions.codes)
     shape = tuple(regions.codes.shape[-3:])
     area = regions.codes.shape[-3:].numel()
-    no_mask = torch.zeros(len(codes.starts), 0, 1, 1, dtype=torch.bool)
+    no_mask = torch.zeros(len(codes.starts), 0, 1, 1, dtype=torch.bool, device="cpu")
     mask = stack(no_mask if regions.mask is None else regions.mask)
     step = max(1, _CHUNK // max(1, area))
 
@@ -250,4 +250,4 @@ def _room(regions: Regions, symmetric: bool) -> int:
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype[Any]:
-    return torch.empty(0, dtype=dtype).numpy().dtype
+    return torch.empty(0, dtype=dtype, device="cpu").numpy().dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from numbers import Integral
 from typing import Any
@@ -19,7 +20,7 @@ def check_tensors(**given: Any) -> None:
     Parameters
     ----------
     **given
-        Arguments by their names; None is let through.
+        Arguments by their names; ``mask`` may be None.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def check_tensors(**given: Any) -> None:
     TypeError: images is a list: give a torch.Tensor, such as torch.as_tensor makes of it.
     """
     for name, value in given.items():
-        if value is not None and not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) and not (name == "mask" and value is None):
             raise TypeError(
                 f"{name} is a {type(value).__name__}: give a torch.Tensor, such as "
                 "torch.as_tensor makes of it."
@@ -42,7 +43,7 @@ def check_tensors(**given: Any) -> None:
 
 
 def check_ndim(ndim: int, **given: Tensor) -> None:
-    """Refuse what has too few dimensions.
+    """Refuse what has too few dimensions, or is said to have none of images or volumes.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def check_ndim(ndim: int, **given: Tensor) -> None:
     Raises
     ------
     ValueError
-        If one has fewer.
+        If one has fewer, or ``ndim`` is another number.
 
     Examples
     --------
@@ -64,18 +65,24 @@ def check_ndim(ndim: int, **given: Tensor) -> None:
     ValueError: images are (9,): they must be (..., H, W).
     """
     axes = {2: "(..., H, W)", 3: "(..., D, H, W)"}
+    if ndim not in axes:
+        raise ValueError(f"ndim is {ndim}: images have 2 dimensions, volumes 3.")
     for name, value in given.items():
         if value.ndim < ndim:
             raise ValueError(f"{name} are {tuple(value.shape)}: they must be {axes[ndim]}.")
 
 
-def check_levels(levels: Any) -> None:
-    """Refuse what is no number of gray levels.
+def check_levels(levels: Any) -> int:
+    """Refuse what is no number of gray levels, and make an int of what is one.
 
     Parameters
     ----------
     levels : int
-        To be checked.
+        To be checked. NumPy's integers would overflow when they are squared.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -93,6 +100,45 @@ def check_levels(levels: Any) -> None:
         raise ValueError(
             f"levels is {levels}: give a whole number, 1 to {MAX_LEVELS:,}, right after the images."
         )
+    return int(levels)
+
+
+def check_range(value_range: Any) -> tuple[float, float]:
+    """Refuse what is no range of gray values, and make two floats of what is one.
+
+    Parameters
+    ----------
+    value_range : (float, float)
+        Start and end, as numbers of any library.
+
+    Returns
+    -------
+    (float, float)
+
+    Raises
+    ------
+    ValueError
+        If these are not two finite numbers, the end above the start, or they lie further apart than
+        float64 can tell.
+
+    Examples
+    --------
+    >>> check_range([0, torch.tensor(255)])
+    (0.0, 255.0)
+    >>> check_range((1, 0))
+    Traceback (most recent call last):
+    ...
+    ValueError: value_range is (1, 0): give (low, high), two finite numbers with low < high.
+    """
+    try:
+        low, high = (float(end) for end in value_range)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not 0 < high - low < math.inf:
+        raise ValueError(
+            f"value_range is {value_range}: give (low, high), two finite numbers with low < high."
+        )
+    return low, high
 
 
 def region_of(mask: Tensor, images: Tensor) -> Tensor:
@@ -160,11 +206,12 @@ def check_matrices(matrices: Any) -> None:
             "any number of levels without a matrix."
         )
     shape = tuple(matrices.shape)
-    told = (
-        f"matrices are {shape}: the last two axes must be the levels. "
-        "(scikit-image puts levels first: matrices.movedim((0, 1), (-2, -1)) puts them last.)"
-    )
+    advice = "(scikit-image puts levels first: matrices.movedim((0, 1), (-2, -1)) puts them last.)"
     if matrices.ndim < 2 or shape[-1] != shape[-2]:
-        raise ValueError(told)
-    if matrices.ndim == 4 and shape[0] == shape[1] > shape[-1]:  # as many distances as angles
-        warnings.warn(told, stacklevel=3)
+        raise ValueError(f"matrices are {shape}: the last two axes must be the levels. {advice}")
+    # As many distances as angles, of which there are seldom more than four.
+    if matrices.ndim == 4 and shape[0] == shape[1] > 4 >= shape[-1]:
+        warnings.warn(
+            f"matrices are {shape}, taken for ones of {shape[-1]} gray levels. {advice}",
+            stacklevel=3,
+        )

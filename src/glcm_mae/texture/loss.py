@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .binning import Binning, KernelName
-from .comparison import Comparison
+from .comparison import Comparison, offset_weights
 from .distance import glcm_distance
 from .offsets import Offset
 from .patch_loss import Channels, Distance, PatchLoss, Reduction
@@ -111,15 +111,15 @@ class GLCMLoss(PatchLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction)
-        scales = tuple(levels) if isinstance(levels, Iterable) else (levels,)
-        if not scales or not all(isinstance(n, int | Integral) for n in scales):
+        scales = np.ravel(levels).tolist()
+        if not scales or not all(isinstance(n, int) for n in scales):
             raise ValueError(f"levels is {levels!r}: give a number of gray levels, or several.")
         if len(scales) > 1 and bandwidth is not None:
             raise ValueError("bandwidth goes with one number of levels: leave one of them out.")
-        given = () if weights is None else tuple(weights)
+        given = offset_weights(weights, len(self.offsets))
         self.comparisons = tuple(
             Comparison(
-                Binning(int(n), kernel, bandwidth, value_range),
+                Binning(n, kernel, bandwidth, value_range),
                 self.offsets,
                 scaled,
                 normalized,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from .features import FEATURE_NAMES
-from .inputs import check_tensors, region_of
+from .inputs import check_ndim, check_tensors, region_of
 from .region_features import image_features
 from .windows import windows
 
@@ -70,9 +71,10 @@ def texture_map(
     (torch.Size([20, 20]), True, True)
     """
     check_tensors(images=images, mask=mask)
+    check_ndim(2, images=images)
     if feature not in FEATURE_NAMES:
         raise ValueError(f"feature is {feature!r}: choose one of {', '.join(FEATURE_NAMES)}.")
-    if window < 3 or window % 2 == 0:
+    if not isinstance(window, int | Integral) or window < 3 or window % 2 == 0:
         raise ValueError(f"window is {window}: it must be odd and 3 or more, to have a centre.")
     which, reach = FEATURE_NAMES.index(feature), window // 2
     inside = torch.ones_like(images, dtype=torch.bool) if mask is None else region_of(mask, images)

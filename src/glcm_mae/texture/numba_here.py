@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import warnings
 from importlib.util import find_spec
+from typing import Any
 
 
 @functools.cache
 def has_numba() -> bool:
-    """Whether numba can be imported; if it is installed and cannot, say so once.
+    """Whether numba can be imported and may compile; if it is there and cannot, say so once.
 
     It refuses a NumPy that is newer than itself, say, and nothing here needs it but for speed.
 
@@ -21,7 +22,7 @@ def has_numba() -> bool:
     if find_spec("numba") is None:
         return False
     try:
-        import numba  # noqa: F401
+        import numba
     except ImportError as error:
         warnings.warn(
             f"numba is installed and cannot be imported ({error}): GLCMs are computed without it, "
@@ -29,4 +30,5 @@ def has_numba() -> bool:
             stacklevel=2,
         )
         return False
-    return True
+    config: Any = numba.config
+    return not config.DISABLE_JIT  # as Python, the loops would take minutes

@@ -88,7 +88,7 @@ def whole_offsets(
             f"offsets are {', '.join(map(str, given))}: they must all be {named} here."
         )
     for offset in given:
-        if any(float(step) != math.floor(float(step)) for step in offset):
+        if not all(float(step).is_integer() for step in offset):
             raise ValueError(f"offset {offset} is not of whole pixels.")
     return tuple(tuple(int(float(step)) for step in offset) for offset in given)
 
@@ -171,7 +171,7 @@ def directions(ndim: int, distance: int = 1) -> tuple[tuple[int, ...], ...]:
     """
     if ndim not in (2, 3):
         raise ValueError(f"ndim is {ndim}: images have 2 dimensions, volumes 3.")
-    if distance < 1 or distance != math.floor(distance):
+    if not (distance >= 1 and float(distance).is_integer()):
         raise ValueError(f"distance is {distance}: it must be 1, 2, 3 or more whole pixels.")
     distance = int(distance)
     half = (o for o in itertools.product((-1, 0, 1), repeat=ndim) if o > (0,) * ndim)
@@ -207,8 +207,8 @@ def offsets_at(
     Raises
     ------
     ValueError
-        If distances or angles are no sequences or, with "ibsi", an angle is no multiple of pi/4 or
-        a distance no whole number.
+        If distances or angles are no sequences of finite numbers or, with "ibsi", an angle is no
+        multiple of pi/4 or a distance no whole number.
 
     Examples
     --------
@@ -222,6 +222,8 @@ def offsets_at(
     for name, given in (("distances", distances), ("angles", angles)):
         if not isinstance(given, Iterable):
             raise ValueError(f"{name} is {given}: give a sequence, such as [{given}].")
+        if not all(math.isfinite(number) for number in given):
+            raise ValueError(f"{name} is {given}: give finite numbers.")
     if convention == "skimage":
         return tuple(
             (_nearest(math.sin(angle) * d), _nearest(math.cos(angle) * d))

@@ -9,6 +9,7 @@ from torch import Tensor
 from .comparison import Comparison, offset_weights
 from .distance import glcm_distance
 from .grid import GaussianGrid
+from .inputs import check_range
 from .offsets import Offset
 from .patch_loss import Channels, Distance, PatchLoss, Reduction
 from .pooling import Pool
@@ -74,7 +75,7 @@ class PairKernelLoss(PatchLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction)
-        self.value_range = value_range
+        self.value_range = check_range(value_range)
         self.weights = offset_weights(weights, len(self.offsets))
         self.anneal(bandwidth)
 
@@ -93,7 +94,7 @@ class PairKernelLoss(PatchLoss):
         size = self.patch_size
         pairs = [(size - abs(dy)) * (size - abs(dx)) for dy, dx in self.offsets]
         parts = tuple(w / n**2 for w, n in zip(self.weights, pairs, strict=True))
-        self.bandwidth = bandwidth
+        self.bandwidth = grid.bandwidth
         self.comparison = Comparison(grid, self.offsets, weights=parts)
         self._unit = sum(parts) * (grid.levels / grid.mass) ** 2
 

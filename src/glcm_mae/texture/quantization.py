@@ -12,7 +12,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from .inputs import check_levels, check_ndim, check_tensors, region_of
+from .inputs import check_levels, check_ndim, check_range, check_tensors, region_of
 
 
 def quantize(
@@ -63,12 +63,10 @@ def quantize(
         raise ValueError(
             f"images are {images.dtype}: give their value_range, such as (0, 256) for 8 bits."
         )
-    low, high = (0.0, 1.0) if value_range is None else value_range
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(
-            f"value_range is {value_range}: give two finite numbers, the end above the start."
-        )
-    check_levels(levels)
+    low, high = (0.0, 1.0) if value_range is None else check_range(value_range)
+    levels = check_levels(levels)
+    if math.isinf((high - low) * levels):
+        raise ValueError(f"value_range is {value_range}: that is more than float64 can divide.")
     x, counted = images.double(), images.numel()
     if mask is not None:
         inside = region_of(mask, images)
@@ -82,7 +80,7 @@ def quantize(
             stacklevel=2,
         )
     # Multiplied first: a whole number divided by a whole number falls on the right side of an edge.
-    codes = (x - low) * levels / (high - low)
+    codes = (x.clamp(low, high) - low) * levels / (high - low)
     return codes.floor().clamp(0, levels - 1).int()
 
 
@@ -114,7 +112,8 @@ def fixed_bin_number(
     Raises
     ------
     ValueError
-        If a pixel of the region is NaN or infinite, or there is no level.
+        If a pixel of the region is NaN or infinite, there is no level, or ``ndim`` is neither 2 nor
+        3.
 
     References
     ----------
@@ -126,7 +125,8 @@ def fixed_bin_number(
     >>> fixed_bin_number(torch.tensor([[-10.0, 0.0, 10.0, 30.0]]), levels=4).tolist()
     [[0, 1, 2, 3]]
     """
-    check_levels(levels)
+    levels = check_levels(levels)
+    check_tensors(images=images)
     check_ndim(ndim, images=images)
     x, inside = _region(images, mask)
     dims = tuple(range(-ndim, 0))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .features import FEATURE_NAMES, glcm_features
 from .hard import scatter_dense
+from .inputs import check_ndim, check_tensors
 from .offsets import directions
 from .regions import Regions, regions
 from .untraced import untraced
@@ -48,7 +49,7 @@ def image_features(
         Gray levels in ``[0, levels)``; see `glcm_mae.texture.quantize`. Views such as
         `glcm_mae.texture.windows` are read in place.
     levels : int
-        Number of gray levels, 1 to 65,536 (to 4,096 on other devices than the CPU). The two
+        Number of gray levels, 1 to 65,536 (to 4,096 but on a CPU with numba). The two
         normalised features depend on it.
     offsets : sequence of (dy, dx), optional
         The 4 directions at distance 1 if not given; see `glcm_mae.texture.directions`. (The default
@@ -104,7 +105,7 @@ def volume_features(
         Gray levels in ``[0, levels)``. `glcm_mae.texture.fixed_bin_number` takes each slice's range
         unless it is given ``ndim=3``.
     levels : int
-        Number of gray levels, 1 to 65,536 (to 4,096 on other devices than the CPU). The two
+        Number of gray levels, 1 to 65,536 (to 4,096 but on a CPU with numba). The two
         normalised features depend on it.
     aggregation : str
         IBSI's names. "2d_averaged": features of each slice and each of its 4 directions, then
@@ -143,6 +144,8 @@ def volume_features(
     torch.Size([25])
     """
     _check_choice(aggregation, get_args(VolumeAggregation))
+    check_tensors(volumes=volumes, mask=mask)
+    check_ndim(3, volumes=volumes)
     plane, way = aggregation.split("_", maxsplit=1)
     if plane == "2d":
         area = regions(volumes, levels, directions(2, distance), mask)

@@ -188,7 +188,7 @@ def regions(
         raise ValueError(f"images are {images.dtype}: quantize them to integer levels first.")
     if images.dtype == torch.bool:
         raise ValueError("images are torch.bool: .to(torch.uint8) makes two gray levels of them.")
-    check_levels(levels)
+    levels = check_levels(levels)
     whole = whole_offsets(offsets, *ndims)
     ndim = len(whole[0])
     if images.ndim < ndim:

@@ -17,7 +17,8 @@ from .offsets import Offset, check_offsets, pair_views
 from .untraced import untraced
 
 # A table of the kernel has this many steps a bandwidth: linear interpolation between them is then
-# within 2e-5 of the kernel. (Of the linear kernel not: it has corners, and gets no table.)
+# within 2e-5 of the kernel. (The linear kernel gets no table, for it has corners, and neither does
+# float64, which is asked for to be exact.)
 _STEPS_PER_BANDWIDTH = 128
 _MOST_NODES = 2**13
 
@@ -33,6 +34,7 @@ def soft_glcm(
     binning: Binning,
     offsets: Sequence[Offset] = ((0, 1), (1, 0)),
     *,
+    symmetric: bool = False,
     normalized: bool = True,
 ) -> Tensor:
     """Soft gray-level co-occurrence matrix of each patch or image; differentiable.
@@ -49,6 +51,8 @@ def soft_glcm(
         Levels, kernel, bandwidth and range.
     offsets : sequence of (dy, dx)
         Pixel offsets.
+    symmetric : bool
+        Count every pair in both directions, as the IBSI features are defined.
     normalized : bool
         Divide by the number of pairs, so that the entries are the joint probabilities of the two
         gray levels (where the weights of a pixel sum to one: see `Binning`).
@@ -56,7 +60,7 @@ def soft_glcm(
     Returns
     -------
     Tensor, (..., O, L, L)
-        NaN where a patch holds NaN or infinity.
+        NaN where a patch holds NaN or infinity, and so is the gradient of its pixels.
 
     Raises
     ------
@@ -87,9 +91,11 @@ def soft_glcm(
         else:
             every = patches.detach().reshape(-1, *patches.shape[-2:])
             matrices = _matrices_without_gradient(every, binning, pairs, normalized)
-    poison = patches.detach().sum(dim=(-2, -1)) * 0  # NaN has no gray level
+    if symmetric:
+        matrices = (matrices + matrices.mT) / (2 if normalized else 1)
+    poison = (patches.detach() * 0).sum(dim=(-2, -1))  # NaN has no gray level, nor has infinity
     shape = *patches.shape[:-2], len(pairs), binning.levels, binning.levels
-    return matrices.view(shape) + poison[..., None, None, None]
+    return matrices.view(shape) * (1 + poison)[..., None, None, None]  # so the gradient has it, too
 
 
 def _is_differentiated(patches: Tensor) -> bool:
@@ -109,7 +115,8 @@ def _matrices_without_gradient(
 
         return soft_matrices(patches, binning, offsets, normalized)
     nodes = _nodes(binning)
-    use_table = binning.kernel != "linear" and nodes <= min(_MOST_NODES, patches.numel())
+    smooth = binning.kernel != "linear" and patches.dtype != torch.float64
+    use_table = smooth and nodes <= min(_MOST_NODES, patches.numel())
     table = _table(binning, nodes, patches) if use_table else None
     weights = _CHUNK if patches.device.type == "cpu" else _CHUNK_OF_GPU
     step = max(1, weights // max(1, patches[:1].numel() * binning.levels))

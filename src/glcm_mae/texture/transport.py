@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -69,9 +70,9 @@ class TransportLoss(PatchLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction)
-        if directions < 2:
-            raise ValueError(f"directions is {directions}: give 2 or more.")
-        self.directions = directions
+        if not isinstance(directions, int | Integral) or directions < 2:
+            raise ValueError(f"directions is {directions}: give a whole number, 2 or more.")
+        self.directions = int(directions)
         self.weights = offset_weights(weights, len(self.offsets))
 
     def compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Distance:

@@ -189,7 +189,13 @@ def kernel_tables(
     binning: Binning | GaussianGrid,
 ) -> tuple[tuple[Any, ...], tuple[np.ndarray, np.ndarray]]:
     """Tell `fill_windows` what it needs to know of the bins, and the kernel's two tables."""
-    b = binning
+    with torch.device("cpu"):  # whatever the default
+        return _kernel_tables(binning)
+
+
+def _kernel_tables(
+    b: Binning | GaussianGrid,
+) -> tuple[tuple[Any, ...], tuple[np.ndarray, np.ndarray]]:
     sizes = b.levels, b.n_taps, b.value_range[0], b.width, b.scale, b.reach
     no_table, no_pieces = np.zeros((1, 2)), np.zeros((0, 4, 1))
     if isinstance(b, Binning) and b.kernel == "linear":
