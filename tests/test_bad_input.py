@@ -193,6 +193,7 @@ def test_broken_manifest(command, rows, said, images, tmp_path, capsys):
     [
         ("--model.patch_size 5", "model.patch_size"),
         ("--model.patch_size 0", "model.patch_size"),
+        ("--model.patch_size 32", "model.patch_size is 32 for images of 32x32: that is one patch"),
         ("--model.embed_dim 30", "model.embed_dim"),
         ("--model.decoder_num_heads 3", "model.decoder_num_heads"),
         ("--objective.glcm 1 --objective.texture.levels 1", "objective.texture: levels is 1"),
@@ -308,6 +309,17 @@ def test_out_is_a_file(command, phantom, tmp_path, capsys):
     assert (tmp_path / "out").read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", ["pretrain", "probe", "finetune", "crossval", "compare"])
+def test_out_is_among_the_images(command, images, tmp_path, capsys):
+    folder = images(benign=6, malignant=6)
+    if command in ("crossval", "compare"):
+        sentence = complaint(capsys, command, "--images", folder, "--out", folder / "run")
+    else:
+        sentence = complaint(capsys, *words(command, folder, folder / "run"))
+    assert sentence == f"out is {folder / 'run'}, in the folder of images {folder}: choose another."
+    assert not (folder / "run").exists()
+
+
 @pytest.mark.parametrize("command", ["probe", "finetune"])
 def test_encoder_that_has_seen_the_test_images(command, run, phantom, tmp_path, capsys):
     more = ["--encoder", run, "--data.fold", 2]  # it was trained on this one
@@ -332,6 +344,7 @@ def test_no_encoder_there(command, phantom, tmp_path, capsys):
         (None, "holds no predictions.csv: give the folder of a run, or the file."),
         ("", "the file is empty"),
         ("a,b\n1,2\n", "has no column path"),
+        ("path;patient;label\n0.png;p0;a\n", "columns, separated by commas"),
         ("path,patient,label,p_a,p_b\n", "there are no predictions"),
         ("path,patient,label,p_a,p_b\n0.png,p0,a,nan,0.5\n", "row 2"),
         ("path,patient,label,p_a,p_b\n0.png,p0,c,0.5,0.5\n", "row 2: the label 'c' has no column"),
@@ -347,6 +360,14 @@ def test_evaluate_broken_table(text, said, tmp_path, capsys):
     assert sentence.startswith(str(table))
     assert said in sentence
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_evaluate_beside_a_damaged_description(tmp_path, capsys):
+    table = tmp_path / "predictions.csv"
+    table.write_text("path,patient,label,p_a,p_b\n0.png,p0,a,1,0\n1.png,p1,b,0,1\n")
+    (tmp_path / "about.json").write_text("garbage")
+    sentence = complaint(capsys, "evaluate", "--predictions", table)
+    assert sentence.startswith(f"{tmp_path / 'about.json'} is damaged")
 
 
 def test_evaluate_unknown_class(tmp_path, capsys):

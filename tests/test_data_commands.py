@@ -10,6 +10,7 @@ from glcm_mae.cli import main
 from glcm_mae.data import read_manifest
 
 from .audit.sets import flipped_copy, write_dicom, write_set
+from .data.scenes import make_scenes
 
 PATIENT = ["--patient_regex", r"^p\d+"]
 
@@ -64,6 +65,33 @@ def test_a_split_made_here_passes_the_check(leaking, tmp_path, capsys):
     side = {record.path.stem: record.split for record in manifest.records}
     assert side["p1_a"] == side["p90_a"]
     assert set(side.values()) == {"train", "val", "test"}
+
+
+def test_a_split_by_dicom_headers_passes_the_check(tmp_path, capsys):
+    scenes = [np.asarray(scene) for scene in make_scenes(24, 64)]
+    for number, scene in enumerate(scenes):
+        path = tmp_path / "set" / "ab"[number % 2] / f"{number}.dcm"
+        write_dicom(path, scene, PatientID=f"SECRET{number // 4}")
+    out_csv = tmp_path / "split.csv"
+    code, out, _ = run(capsys, "data", "split", tmp_path / "set", "-o", out_csv, "--folds", 3)
+    assert (code, "in 6 groups" in out, "6 patients by DICOM headers" in out) == (0, True, True)
+    assert "SECRET" not in out + out_csv.read_text()
+    code, out, _ = run(capsys, "data", "check", out_csv, "--folds", 3)
+    assert (code, "patients cross split" in out) == (0, False)
+
+
+def test_a_report_does_not_go_among_the_images(leaking, capsys):
+    code, _, err = run(capsys, "data", "check", leaking, "-o", leaking / "audit")
+    assert (code, "in the folder of images" in err) == (2, True)
+    assert not (leaking / "audit").exists()
+
+
+def test_names_that_a_csv_would_change_are_refused(tmp_path, capsys):
+    folder = write_set(tmp_path / "set")
+    (folder / "benign").rename(folder / "benign ")
+    code, _, err = run(capsys, "data", "split", folder, "-o", tmp_path / "split.csv")
+    assert (code, "'benign ' begins or ends with a space" in err) == (2, True)
+    assert not (tmp_path / "split.csv").exists()
 
 
 def test_check_reports_what_training_refuses(leaking, tmp_path, capsys):

@@ -94,7 +94,11 @@ def test_float32_and_lists_are_converted():
     [
         ([], "the file is empty: give a predictions.csv."),
         ([HEADER], "there are no predictions: test on at least one image."),
-        (["path,p_a,p_b", "x,1,0"], "has no column patient, label: add it."),
+        (
+            ["path,p_a,p_b", "x,1,0"],
+            "has no column patient, label, but 'path', 'p_a', 'p_b': its first line must name the "
+            "columns, separated by commas.",
+        ),
         (["path,patient,label,p_a,p_a", "x,1,a,1,0"], "has the column 'p_a' twice: keep one."),
         (
             ["path,patient,label,p_a", "x,1,a,1"],

@@ -382,7 +382,11 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
 def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
     missing = [name for name in _REQUIRED if name not in header]
     if missing:
-        raise UserError(f"has no column {', '.join(missing)}: add it.")
+        found = ", ".join(map(repr, header)) or "nothing"
+        raise UserError(
+            f"has no column {', '.join(missing)}, but {found}: its first line must name the "
+            "columns, separated by commas."
+        )
     read_columns = [
         name for name in header if name in (*_REQUIRED, *_OPTIONAL) or name.startswith(_PREFIX)
     ]

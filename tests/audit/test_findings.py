@@ -158,3 +158,12 @@ def test_patients_of_several_classes_are_told() -> None:
     assert "mixed patients" not in kinds(
         class_findings(manifest_of(rows, known=False), np.arange(len(rows)), folds=1)
     )
+
+
+def test_names_written_alike_are_told() -> None:
+    rows = [("a", "001", None), ("A", "1", None), ("b", "1.0", None), ("b", "P7", None)]
+    found = kinds(class_findings(manifest_of(rows), np.arange(4), folds=1))
+    assert found["patients written alike"].text.startswith("3 patients are written like another")
+    assert found["classes written alike"].text.startswith("2 classes are")
+    rows = [("a", "10", None), ("b", "100", None), ("b", "1", None), ("a", "v1.01", None)]
+    assert "alike" not in " ".join(kinds(class_findings(manifest_of(rows), np.arange(4), 1)))

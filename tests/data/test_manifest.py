@@ -103,6 +103,13 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert [record.path.name for record in manifest.records] == ["a.png", "b.png", "n.png"]
 
 
+def test_links_that_lead_nowhere_are_images_that_are_missing(tmp_path: Path) -> None:
+    touch(tmp_path, "benign/a.png", "normal/n.png")
+    (tmp_path / "benign/b.png").symlink_to("moved/b.png")
+    manifest = read_manifest(tmp_path)
+    assert [record.path.name for record in manifest.records] == ["a.png", "b.png", "n.png"]
+
+
 def test_one_expression_finds_the_patients_of_the_chest_set(tmp_path: Path) -> None:
     touch(
         tmp_path,

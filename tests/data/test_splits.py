@@ -183,7 +183,9 @@ def test_copies_across_a_given_split_are_refused() -> None:
     manifest = sample(split=lambda patient: sides[patient % 3])
     groups = np.arange(len(manifest))
     groups[1] = groups[0]
-    with pytest.raises(UserError, match=r"puts 1 group\(s\) of copies on two sides: .* data check"):
+    with pytest.raises(
+        UserError, match=r"puts 1 group\(s\) of copies, .*on two sides: .* data check"
+    ):
         holdout(manifest, folds=3, fold=0, seed=0, groups=groups)
 
 

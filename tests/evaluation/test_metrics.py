@@ -95,10 +95,23 @@ def test_one_class_only_is_nan_and_not_an_error():
     assert np.isnan([metrics[m] for m in OVERALL_METRICS if m not in defined]).all()
     assert metrics["brier"] == pytest.approx(0.3**2 + 0.2**2 + 0.1**2)
     assert metrics["ece"] == pytest.approx(0.3)
-    assert metrics["accuracy"] == metrics["sensitivity/0"] == metrics["auprc/0"] == 1
+    assert metrics["accuracy"] == metrics["sensitivity/0"] == 1
     assert metrics["specificity/1"] == metrics["accuracy/1"] == 1
-    for name in ("auroc/0", "auroc/1", "specificity/0", "sensitivity/1", "f1/1", "auprc/1"):
+    undefined = "auroc/0", "auroc/1", "auprc/0", "auprc/1", "specificity/0", "sensitivity/1", "f1/1"
+    for name in undefined:
         assert np.isnan(metrics[name]), name
+
+
+def test_folds_of_cases_alone_do_not_raise_the_average_precision():
+    labels, scores = np.array([1, 0, 1, 0, 1, 1]), np.array([0.9, 0.8, 0.3, 0.2, 0.4, 0.6])
+    probabilities = np.stack([1 - scores, scores], axis=1)
+    folds = np.array([0, 0, 0, 0, 1, 2])  # the last two hold a case each
+    mixed = compute_metrics(labels[:4], probabilities[:4])
+    found = weighted_metrics(labels, probabilities, np.ones((1, 6)), folds=folds)
+    assert found["auprc"][0] == mixed["auprc"] < 1
+    assert found["auroc"][0] == mixed["auroc"]
+    apart = weighted_metrics(labels, probabilities, np.ones((1, 6)), folds=np.arange(6))
+    assert np.isnan(apart["auprc"][0])
 
 
 def test_missing_class_spoils_the_macro_mean_only():

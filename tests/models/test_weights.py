@@ -20,6 +20,7 @@ from glcm_mae.models import (
     save_encoder,
     write_tensors,
 )
+from glcm_mae.models.export import EXPORTS
 
 CONFIG = EncoderConfig(
     image_size=(32, 32),
@@ -386,6 +387,18 @@ def test_an_encoder_alone_has_no_decoder_to_give(tmp_path, extra):
     path = tmp_path / "vit.safetensors"
     write_tensors(path, {**random_encoder().state_dict(), **extra})
     assert fill_decoder(gray_mae(), path) == f"{path} holds no decoder"
+
+
+@pytest.mark.parametrize("library", EXPORTS)
+def test_other_heads_than_those_of_an_export_are_refused(library, tmp_path):
+    encoder = CONFIG.build()
+    for name, content in EXPORTS[library](encoder, CONFIG).items():
+        (tmp_path / name).write_bytes(content)
+    weights = tmp_path / "model.safetensors"
+    fill_weights(CONFIG.build(), weights)
+    assert refusal(weights, replace(CONFIG, num_heads=2).build()) == (
+        " was trained with 4 heads: set model.num_heads to it."
+    )
 
 
 def test_other_heads_than_those_of_a_run_are_refused(tmp_path):

@@ -55,6 +55,7 @@ def test_the_measure_is_the_mean_over_images_and_its_interval_over_patients() ->
     [
         (0.1, 0.3, "The maps tell what the run goes by:"),
         (-0.1, 0.3, "Whether the maps tell what the run goes by is not decided:"),
+        (1e-6, 1e-5, "Whether the maps tell what the run goes by is not decided:"),
         (None, None, "Whether the maps tell what the run goes by is not decided:"),
         (-0.3, -0.1, "The maps are wrong:"),
     ],

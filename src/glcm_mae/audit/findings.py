@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -152,6 +152,15 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
                 "glcm-mae data manifest.",
             )
         )
+    for what, names in (("patients", manifest.patients), ("classes", manifest.classes)):
+        if what == "patients" and not manifest.has_patients:
+            continue
+        if alike := _written_alike(names):
+            text = (
+                f"{len(alike)} {what} are written like another but for case, zeros before a number "
+                "or '.0' after it: if they are the same, write them in one way."
+            )
+            findings.append(Finding(f"{what} written alike", "warning", text))
     if labelled.any() and not labelled.all():
         without = np.flatnonzero(~labelled)
         text = f"{len(without)} of {len(manifest)} images have no label: label or remove them."
@@ -169,6 +178,14 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
             )
             findings.append(Finding("small class", "error", text, tuple(images.tolist())))
     return findings
+
+
+def _written_alike(names: Iterable[str]) -> list[str]:
+    """List the names that are another's, too, for a reader or a spreadsheet: 001, 1 and 1.0."""
+    spelled: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spelled[re.sub(r"^0+(?=\d)|\.0+$", "", name.casefold())].add(name)
+    return [name for one in spelled.values() if len(one) > 1 for name in sorted(one)]
 
 
 def _named_as_masks(manifest: Manifest) -> list[int]:

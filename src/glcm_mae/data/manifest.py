@@ -123,6 +123,11 @@ class Manifest:
         ----------
         path : str or Path
             The CSV file; replaced if it exists.
+
+        Raises
+        ------
+        UserError
+            If a name begins or ends with a space, which would be lost.
         """
         path = Path(path)
         folder = os.path.abspath(path.parent)
@@ -137,6 +142,13 @@ class Manifest:
             }
             for record in self.records
         ]
+        for row in rows:
+            for column, cell in row.items():
+                if cell != cell.strip():
+                    raise UserError(
+                        f"the {column} {cell!r} begins or ends with a space, which is lost in a "
+                        "CSV: rename the file or folder."
+                    )
         columns = [
             name
             for name in _COLUMNS
@@ -380,8 +392,9 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
     unknown = [name for name in header if name not in _COLUMNS]
     if unknown or len(set(header)) < len(header):
         # A misspelt patient column, left out in silence, would let patients cross the split.
+        named = [name or "one without a name" for name in unknown or header]
         raise UserError(
-            f"{source} has unknown or repeated columns ({_first(unknown or header)}): only "
+            f"{source} has unknown or repeated columns ({_first(named)}): only "
             f"{', '.join(_COLUMNS)} are read, each once; remove or rename the others."
         )
     for number, line in enumerate(body, start=1):

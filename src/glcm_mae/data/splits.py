@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from glcm_mae.data.manifest import Manifest, patients_on_two_sides
+from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
 
 __all__ = ["Split", "grouped_folds", "holdout", "with_split"]
@@ -138,7 +139,8 @@ def holdout(
         Seed of the folds.
     groups : np.ndarray, optional
         Group (N,) of each image that must stay on one side, such as its patient joined with its
-        copies (`joined_groups`). Default: its patient.
+        copies (`joined_groups`). Default: its patient, by the data set or else by DICOM headers
+        (`header_groups`).
 
     Returns
     -------
@@ -171,6 +173,7 @@ def holdout(
             f"{unlabelled} of {len(manifest)} images have no label: label them or leave them out."
         )
     given = any(record.split for record in manifest.records)
+    groups = header_groups(manifest) if groups is None else groups
     draw = _given_sides if given else _drawn_sides
     sides = draw(manifest, folds, fold, seed, groups)
     crossing = patients_on_two_sides(manifest.patients, sides)
@@ -181,8 +184,9 @@ def holdout(
         )
     if groups is not None and (apart := patients_on_two_sides(groups, sides)):
         raise UserError(
-            f"The given split puts {len(apart)} group(s) of copies on two sides: glcm-mae data "
-            "check shows them; remove them from one side, or remove the split to have it drawn."
+            f"The given split puts {len(apart)} group(s) of copies, or of one patient by DICOM "
+            "headers, on two sides: glcm-mae data check shows them; remove them from one side, or "
+            "remove the split to have it drawn."
         )
     train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
     return Split(train, val, test)

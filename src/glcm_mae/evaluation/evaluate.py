@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glcm_mae.errors import UserError
 from glcm_mae.evaluation.bootstrap import CONFIDENCE
 from glcm_mae.evaluation.crossed import SeedStatistic, crossed_bootstrap, crossed_interval
 from glcm_mae.evaluation.metrics import (
@@ -248,7 +249,15 @@ def about_patients_of(
 
 def _told_beside(table: Path) -> dict[str, Any]:
     about = table.with_name("about.json")
-    return json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
+    if not about.exists():
+        return {}
+    try:
+        told = json.loads(about.read_text(encoding="utf-8"))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise UserError(f"{about} is damaged: copy it anew, or remove it if it is not of a run.")
+    return told
 
 
 def _n_different(name: str, values: Any) -> dict[str, int]:

@@ -377,7 +377,10 @@ def _metrics(
 def _auroc_auprc(
     is_case: NDArray[np.bool_], scores: FloatArray, weights: FloatArray, folds: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """AUROC and average precision (R,) of one class within folds, equal scores one threshold."""
+    """AUROC and average precision (R,) of one class within folds, equal scores one threshold.
+
+    Folds that hold cases alone, or none, say nothing of either.
+    """
     pairs_won, n_pairs, precision_sum, n_cases = np.zeros((4, len(weights)))
     for fold in np.unique(folds):
         rows = np.flatnonzero(folds == fold)
@@ -395,10 +398,11 @@ def _auroc_auprc(
         others_below = others_above[:, -1:] - others_above + others / 2  # ties count half
         pairs_won += np.einsum("rt,rt->r", cases, others_below)
         n_pairs += cases_above[:, -1] * others_above[:, -1]
+        cases *= others_above[:, -1:] > 0
         flagged = cases_above + others_above
         precision = np.divide(cases_above, flagged, out=np.zeros_like(flagged), where=flagged > 0)
         precision_sum += np.einsum("rt,rt->r", cases, precision)
-        n_cases += cases_above[:, -1]
+        n_cases += cases.sum(axis=1)
     return _ratio(pairs_won, n_pairs), _ratio(precision_sum, n_cases)
 
 

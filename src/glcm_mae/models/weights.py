@@ -144,17 +144,18 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     Raises
     ------
     UserError
-        If the file is missing, broken, or of another shape.
+        If the file is missing, broken, or of another shape, or its run, or the config.json that
+        transformers and timm put beside it, tells another number of heads.
     """
     run = run_of(path)
     grid = None
+    heads = _heads_beside(path)
     if run is not None:
         config = read_config(run)
-        grid = config.grid
-        if _heads(encoder.blocks) - {config.num_heads}:  # which no shape tells
-            raise UserError(
-                f"{path} was trained with {config.num_heads} heads: set model.num_heads to it."
-            )
+        grid, heads = config.grid, config.num_heads
+    if heads is not None and _heads(encoder.blocks) - {heads}:  # which no shape tells
+        raise UserError(f"{path} was trained with {heads} heads: set model.num_heads to it.")
+    if run is not None:
         path = run / _ENCODER
     tensors = _read_tensors(path)
     own = encoder.state_dict()
@@ -284,6 +285,16 @@ def run_of(weights: Path) -> Path | None:
 
 def _heads(blocks: nn.ModuleList) -> set[int]:
     return {cast(Block, block).attn.num_heads for block in blocks}
+
+
+def _heads_beside(path: Path) -> int | None:
+    """Read the number of heads from the config.json beside weights for transformers or timm."""
+    try:
+        told = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        heads = told.get("num_attention_heads", told.get("model_args", {}).get("num_heads"))
+    except (OSError, ValueError, AttributeError):  # none, or of something else
+        return None
+    return heads if isinstance(heads, int) else None
 
 
 def _decoder_heads(run: Path) -> set[int]:

@@ -70,9 +70,9 @@ def in_words(measured: Mapping[str, Any], images: int) -> str:
 answer are lower than without as many random ones, by 1.200 [0.900, 1.500] (mean over 8 images).'
     """
     low, high = measured["low"], measured["high"]
-    if low is not None and low > 0:
+    if low is not None and round(low, 3) > 0:
         verdict = "The maps tell what the run goes by"
-    elif high is not None and high < 0:
+    elif high is not None and round(high, 3) < 0:
         verdict = "The maps are wrong"
     else:
         verdict = "Whether the maps tell what the run goes by is not decided"

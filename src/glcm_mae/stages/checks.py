@@ -33,6 +33,7 @@ def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
 
     if out:
         check_folder(out)
+        check_apart(out, data.images)
     check_image_size(settings.height_and_width(data.image_size))
     for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
         if not 0 <= value < 2**32:

@@ -9,7 +9,7 @@ from pathlib import Path
 from glcm_mae import settings
 from glcm_mae.errors import UserError
 from glcm_mae.files import keep_inputs
-from glcm_mae.stages.checks import check_folder
+from glcm_mae.stages.checks import check_apart, check_folder
 
 
 def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
@@ -21,6 +21,7 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
     _check_folds(s.folds, s.seed)
     if s.out is not None:
         check_folder(s.out)
+        check_apart(s.out, s.images)
     manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True)
     with Meter("reading images", len(manifest)) as meter:
         audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
@@ -39,6 +40,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
     from glcm_mae.data import read_manifest
     from glcm_mae.data.duplicates import duplicate_groups
     from glcm_mae.data.groups import joined_groups
+    from glcm_mae.data.persons import header_groups
     from glcm_mae.data.splits import holdout, with_split
     from glcm_mae.training.progress import Meter
 
@@ -54,7 +56,8 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
         )
     with Meter("reading images", len(manifest)) as meter:
         copies = duplicate_groups(manifest, lambda _: meter.advance(images=1))
-    groups = joined_groups(manifest.patients, copies)
+    persons = header_groups(manifest)
+    groups = joined_groups(manifest.patients if persons is None else persons, copies)
     folds = range(s.folds) if s.method == "kfold" else [s.fold]
     lines = []
     for fold in folds:
@@ -64,10 +67,14 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
         sizes = ", ".join(f"{len(getattr(split, n))} {n}" for n in ("train", "val", "test"))
         lines.append(f"{path}: {sizes}")
     held = len(manifest) - len(np.unique(copies))
-    patients = f"{len(np.unique(manifest.patients))} patients" * manifest.has_patients
+    patients = "no patients known"
+    if manifest.has_patients:
+        patients = f"{len(np.unique(manifest.patients))} patients"
+    elif persons is not None:
+        patients = f"{len(np.unique(persons))} patients by DICOM headers"
     lines.append(
         f"{len(manifest)} images in {len(np.unique(groups))} groups that stay together "
-        f"({patients or 'no patients known'}, {held} images copies of others), seed {s.seed}."
+        f"({patients}, {held} images copies of others), seed {s.seed}."
     )
     return "\n".join(lines)
 

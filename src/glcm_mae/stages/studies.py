@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glcm_mae import settings
+from glcm_mae.stages.checks import check_apart
 from glcm_mae.stages.evaluation import evaluated
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
     """Cross-validate a recipe; see `glcm_mae.study`. The code is 2 if a cell failed."""
     from glcm_mae.study import crossval
 
+    _check_out(s)
     study = crossval(s, _recipes_in(recipe))
     parts = []
     for way, tables in study.tables.items():
@@ -35,6 +37,7 @@ def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
     from glcm_mae.report.comparison import draw_comparison
     from glcm_mae.study import compare, format_summary
 
+    _check_out(s)
     study = compare(s, _recipes_in(recipe))
     if study.comparison is None:
         missing = f"There is no comparison: the reference {s.reference} is not complete."
@@ -54,6 +57,11 @@ def demo(s: settings.DemoSettings, recipe: str) -> str:
     from glcm_mae.demo import demo
 
     return demo(s)
+
+
+def _check_out(s: settings.CrossvalSettings) -> None:
+    for images in filter(None, (s.images, s.pretrain_on)):
+        check_apart(s.out, images)
 
 
 def _recipes_in(options: str) -> list[str]:

@@ -124,6 +124,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     if not s.out.lower().endswith(".png"):
         raise UserError(f"out is {s.out}: give it a name that ends in .png.")
     check_shared(s.seed, s.data)
+    check_apart(s.out, s.data.images)
     check_run(s.run, s.data)
     model = load_run(Path(s.run))
     manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)

@@ -12,6 +12,7 @@ import numpy as np
 from glcm_mae.data import Manifest, Split, holdout, read_manifest
 from glcm_mae.data.duplicates import duplicate_groups
 from glcm_mae.data.groups import joined_groups
+from glcm_mae.data.persons import header_groups
 from glcm_mae.data.splits import with_split
 from glcm_mae.errors import UserError
 
@@ -70,7 +71,8 @@ def write_folds(
         If the set cannot be dealt so, or the folder holds other folds.
     """
     copies = duplicate_groups(manifest, progress)
-    groups = joined_groups(manifest.patients, copies)
+    persons = header_groups(manifest)
+    groups = joined_groups(manifest.patients if persons is None else persons, copies)
     if not manifest.has_patients:
         manifest = _with_patients(manifest, [f"group {group}" for group in groups])
     numbers = [0] if _is_split(manifest) else range(folds)

@@ -29,6 +29,7 @@ from glcm_mae.settings import (
     DataSettings,
     ObjectiveSettings,
     PretrainSettings,
+    height_and_width,
 )
 
 from .encoders import check_weights, encoder_config, moments, note_licence
@@ -125,6 +126,12 @@ def check_settings(settings: PretrainSettings) -> None:
     """
     if not 0 < settings.mask_ratio < 1:
         raise UserError(f"mask_ratio is {settings.mask_ratio}: set it between 0 and 1.")
+    height, width = height_and_width(settings.data.image_size)
+    if height * width <= settings.model.patch_size**2:
+        raise UserError(
+            f"model.patch_size is {settings.model.patch_size} for images of {height}x{width}: that "
+            "is one patch, and nothing is seen of it while it is hidden; set a smaller one."
+        )
     if settings.objective.mse_first and not 0 < settings.objective.mse_first < 1:
         raise UserError("objective.mse_first is a share of the training: set it from 0 to below 1.")
     weights = weights_of(settings.objective)

@@ -183,8 +183,8 @@ def _over_devices(fabric: Fabric, sums: Mapping[str, Tensor], batches: int) -> d
 def _no_number(what: str, step: int, means: Mapping[str, float]) -> UserError:
     shown = ", ".join(f"{name} = {mean:.4g}" for name, mean in means.items())
     return UserError(
-        f"{what} is no longer a number at step {step + 1} ({shown}); the last checkpoint is from "
-        "before: start anew in another folder with a lower optimizer.base_lr, or go on by "
+        f"{what} is no longer a number at step {step + 1} ({shown}): start anew in another folder "
+        "with a lower optimizer.base_lr, or go on from a checkpoint, which is from before, by "
         "--resume true with hardware.precision fp32 if it was another."
     )
 

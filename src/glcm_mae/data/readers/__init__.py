@@ -190,15 +190,17 @@ def is_image(path: Path) -> bool:
     Returns
     -------
     bool
-        Whether it is a file that has one of `IMAGE_SUFFIXES`, or, since scanners give none, one
-        that begins as DICOM does; the index of a DICOM medium is left out.
+        Whether it is a file, or a link to one that is gone, that has one of `IMAGE_SUFFIXES`, or,
+        since scanners give none, a file that begins as DICOM does; the index of a DICOM medium is
+        left out.
 
     Examples
     --------
     >>> is_image(Path("nowhere.png"))
     False
     """
-    if not path.is_file() or path.name == "DICOMDIR":
+    leads_nowhere = path.is_symlink() and not path.exists()  # an image that is missing
+    if not (path.is_file() or leads_nowhere) or path.name == "DICOMDIR":
         return False
     if path.name.lower().endswith(IMAGE_SUFFIXES):
         return True
