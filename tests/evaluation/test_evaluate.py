@@ -284,7 +284,9 @@ def test_what_a_study_tells_of_patients_holds_when_its_table_is_measured_again(f
 def test_seeds_of_different_images_are_refused(file):
     Predictions(["a", "b", "a"], ["a", "b", "a"], [0, 1, 0], CLASSES[:2], np.eye(2)[[0, 1, 0]],
                 seeds=[0, 0, 1]).write(file)  # fmt: skip
-    with pytest.raises(UserError, match="row 3: the image is not predicted under each of the 2"):
+    with pytest.raises(
+        UserError, match=r"predictions\.csv: row 3: the image is not predicted under each of the 2"
+    ):
         evaluate(file, n_resamples=5)
 
 

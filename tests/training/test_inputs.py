@@ -38,6 +38,16 @@ def test_what_a_window_leaves_black_is_told(tmp_path: Path, capsys: Any) -> None
     )
 
 
+def test_what_its_own_file_leaves_black_is_told(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "a").mkdir()
+    for name, top in (("0", 4095), ("1", 40_000)):
+        Image.new("I;16", (16, 16), top).save(tmp_path / f"a/{name}.png")
+    read_images(small.data(tmp_path))
+    said = capsys.readouterr().err
+    assert "1 of 2 images have no value above a tenth of what their files can hold" in said
+    assert "set data.window to their range" in said
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_skipped_images_are_named_by_one_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool

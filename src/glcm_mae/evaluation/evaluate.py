@@ -119,7 +119,10 @@ def evaluate(
     source = Path(predictions_csv)
     target = source.with_name("metrics.json") if out is None else Path(out)
     predictions = read_predictions(source)
-    predictions.check_seeds()
+    try:
+        predictions.check_seeds()
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     beside = source.with_name("validation.csv")
     validation = read_predictions(beside) if beside.exists() else None
     measure = partial(

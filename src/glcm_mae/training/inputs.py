@@ -77,7 +77,7 @@ def read_images(
     for name, reason in () if quiet else loaded.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     kept = loaded.kept if loaded.skipped else None
-    if isinstance(data.window, tuple | list) and not quiet:
+    if not isinstance(data.window, str) and not quiet:
         _tell_dark(loaded.pixels, manifest.subset(loaded.kept), data.window)
     return Images(
         loaded.pixels,
@@ -90,19 +90,23 @@ def read_images(
 
 
 def _tell_dark(
-    pixels: Tensor, manifest: Manifest, window: tuple[float, float] | list[float]
+    pixels: Tensor, manifest: Manifest, window: tuple[float, float] | list[float] | None
 ) -> None:
-    """Say which images a window leaves nearly black, as one of 12 bits does to images of 8."""
+    """Say which images are nearly black, as those of 8 bits in a window, or a file, of 12 or 16."""
     dark = (pixels.flatten(1).amax(dim=1) < _DARK).nonzero().flatten().tolist()
-    if dark:
+    if not dark:
+        return
+    if window is None:
+        limit, advice = "a tenth of what their files can hold", ": set data.window to their range"
+    else:
         low, high = window
-        tenth = low + _DARK * (high - low)
-        print(
-            f"{len(dark)} of {len(pixels)} images have no value above {tenth:g}, a tenth of "
-            f"data.window (such as {manifest.records[dark[0]].name}): they will be nearly black, "
-            "and if that goes with the class, a shortcut.",
-            file=sys.stderr,
-        )
+        limit, advice = f"{low + _DARK * (high - low):g}, a tenth of data.window", ""
+    print(
+        f"{len(dark)} of {len(pixels)} images have no value above {limit} (such as "
+        f"{manifest.records[dark[0]].name}): they will be nearly black, and if that goes with the "
+        f"class, a shortcut{advice}.",
+        file=sys.stderr,
+    )
 
 
 def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:
