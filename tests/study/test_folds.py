@@ -67,7 +67,7 @@ def test_a_given_split_is_the_only_fold_and_must_not_leak(images: Path, tmp_path
     copy = _mirrored(train.path, tmp_path / "copy.png")
     planted = replace(test, path=copy, patient="another")
     leaking = replace(given, records=(*given.records, planted))
-    with pytest.raises(UserError, match="group.s. of copies, .* on two sides"):
+    with pytest.raises(UserError, match=r"group.s. of copies, .* on two sides"):
         write_folds(leaking, tmp_path / "c", folds=3, seed=0)
 
 
