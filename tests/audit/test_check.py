@@ -239,6 +239,13 @@ def test_one_dicom_patient_under_no_name_is_a_leak(tmp_path: Path, split: bool) 
     assert "person" not in json.dumps(audit.to_json()).replace("one person", "")
 
 
+def test_one_identifier_for_all_is_no_patient(tmp_path: Path) -> None:
+    for number, scene in enumerate(make_scenes(6, 64)):
+        path = tmp_path / f"{'ab'[number % 2]}/{number}.dcm"
+        write_dicom(path, np.asarray(scene), PatientID="ANONYMOUS")
+    assert not audited(tmp_path, regex=None).leaks
+
+
 def test_where_patients_are_not_known_the_verdict_says_so(tmp_path: Path) -> None:
     audit = audited(write_set(tmp_path), regex=None)
     assert not audit.leaks

@@ -27,6 +27,10 @@ def test_offsets_are_those_of_scikit_image(distance, angle):
     assert divmod(int(row.argmax()), size) == (13 + dy, 13 + dx)
 
 
+def test_iterators_are_sequences_as_well():
+    assert offsets_at(iter([1, 2]), iter([0.0])) == ((0, 1), (0, 2))
+
+
 def test_ibsi_counts_steps_along_a_direction():
     angles = [k * math.pi / 4 for k in range(4)]
     assert offsets_at([1, 2], angles, "ibsi") == (

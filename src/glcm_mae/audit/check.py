@@ -20,6 +20,7 @@ from glcm_mae.audit.shortcuts import SUSPICIOUS, Shortcut, rank_shortcuts
 from glcm_mae.data import Manifest, one_line
 from glcm_mae.data.duplicates import copy_groups, near_duplicates
 from glcm_mae.data.groups import joined_groups
+from glcm_mae.data.persons import header_groups
 from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
 
@@ -193,14 +194,15 @@ def check(
     digests = [look.digest for look in looks]
     thumbnails = torch.stack([look.thumbnail for look in looks])
     copies = copy_groups(digests, near_duplicates(thumbnails))
-    together = joined_groups(manifest.patients, copies)
+    persons = header_groups(manifest)
+    together = joined_groups(manifest.patients, persons, copies)
     shortcuts = tuple(rank_shortcuts(manifest, looks, together, folds, seed))
     of_files = {
         record.path: look.identifiers for record, look in zip(manifest.records, looks, strict=True)
     }
     identifiers = count_identifiers(list(of_files.values()))
     findings = [
-        *leak_findings(manifest, digests, copies, [look.identifiers.person for look in looks]),
+        *leak_findings(manifest, digests, copies, persons),
         *image_findings(looks),
         *class_findings(manifest, together, folds),
         *_of_shortcuts(shortcuts),

@@ -152,9 +152,8 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
                 "glcm-mae data manifest.",
             )
         )
-    for what, names in (("patients", manifest.patients), ("classes", manifest.classes)):
-        if what == "patients" and not manifest.has_patients:
-            continue
+    patients = {"patients": manifest.patients.tolist()} if manifest.has_patients else {}
+    for what, names in {**patients, "classes": manifest.classes}.items():
         if alike := _written_alike(names):
             text = (
                 f"{len(alike)} {what} are written like another but for case, zeros before a number "

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
 import re
-import secrets
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -60,7 +58,6 @@ _KEYWORDS = (
     "RequestingPhysician",
 )
 _BURNT_IN = "BurnedInAnnotation"
-_KEY = secrets.token_bytes(32)
 # These tell a person apart in a file's or folder's name.
 _NAMING = ("PatientName", "PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber")
 _SHORTEST = 4  # characters: "1" or "M" in a name is chance
@@ -85,20 +82,16 @@ class Identifiers:
         do, "date", or "name in DICOM form".
     in_source : bool
         Whether such a value stands in the name of the whole set.
-    person : str
-        A code of the PatientID, to tell persons apart; of another key in each process, so that it
-        tells nothing else. "" where there is none.
 
     Examples
     --------
     >>> Identifiers(tags=("(0010,0020) PatientID",), in_name=())
-    Identifiers(tags=('(0010,0020) PatientID',), in_name=(), in_source=False, person='')
+    Identifiers(tags=('(0010,0020) PatientID',), in_name=(), in_source=False)
     """
 
     tags: tuple[str, ...]
     in_name: tuple[str, ...]
     in_source: bool = False
-    person: str = ""
 
 
 def no_identifiers() -> Identifiers:
@@ -140,10 +133,7 @@ def read_identifiers(path: Path, place: str, source: str = "") -> Identifiers:
     tags: list[str] = []
     named: list[str] = []
     in_source = "^" in source
-    person = ""
     for keyword, tag, value in _header(path):
-        if keyword == "PatientID":
-            person = hmac.new(_KEY, value.encode(), "sha256").hexdigest()
         tags.append(f"{tag} {keyword}")
         if keyword in _NAMING and _stands_in(value, place):
             named.append(keyword)
@@ -152,7 +142,7 @@ def read_identifiers(path: Path, place: str, source: str = "") -> Identifiers:
         named.append("date")
     if "^" in place:
         named.append("name in DICOM form")
-    return Identifiers(tuple(tags), tuple(named), in_source, person)
+    return Identifiers(tuple(tags), tuple(named), in_source)
 
 
 def count_identifiers(found: Sequence[Identifiers]) -> dict[str, dict[str, int]]:

@@ -16,7 +16,7 @@ def leak_findings(
     manifest: Manifest,
     digests: Sequence[str],
     groups: np.ndarray,
-    persons: Sequence[str] = (),
+    persons: np.ndarray | None = None,
 ) -> list[Finding]:
     """Report copies, their labels, and what crosses a split.
 
@@ -33,8 +33,8 @@ def leak_findings(
         `content_hash` of each image, "" for an unreadable one.
     groups : np.ndarray
         Group of copies (N,) of each image, as `copy_groups` gives them.
-    persons : sequence of str, optional
-        Whose each image is by its file's header, in any code; "" where that is not known.
+    persons : np.ndarray, optional
+        Whose each image is by its DICOM header (N,), as `header_groups` tells.
 
     Returns
     -------
@@ -73,8 +73,7 @@ def leak_findings(
             "them.",
         ),
     ]
-    unknown = [person or f"unknown {n}" for n, person in enumerate(persons)]
-    unnamed = [] if manifest.has_patients else members(unknown)
+    unnamed = [] if persons is None else members(persons.tolist())
     if not any(record.split for record in manifest.records):
         spanning = [group for group in copies if len(set(patients[list(group)].tolist())) > 1]
         split = "a split by patient" if manifest.has_patients else "a split (no patient is known)"

@@ -10,7 +10,9 @@ __all__ = ["joined_groups"]
 
 
 def joined_groups(
-    *relations: Sequence[str] | Sequence[int] | np.ndarray, links: Sequence[tuple[int, int]] = ()
+    first: Sequence[str] | Sequence[int] | np.ndarray,
+    *others: Sequence[str] | Sequence[int] | np.ndarray | None,
+    links: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
     """Find the groups that remain when all relations hold together.
 
@@ -19,8 +21,9 @@ def joined_groups(
 
     Parameters
     ----------
-    *relations : sequence of length N
-        The group of each image under one relation, such as its patient.
+    first, *others : sequence of length N
+        The group of each image under one relation, such as its patient. Others may be None: not
+        known.
     links : sequence of (int, int)
         Pairs of positions that belong together.
 
@@ -37,13 +40,13 @@ def joined_groups(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n = len(relations[0])
+    n = len(first)
     rows, columns = [np.array([pair[side] for pair in links], dtype=np.int64) for side in (0, 1)]
-    for relation in relations:
-        _, first, group = np.unique(np.asarray(relation), return_index=True, return_inverse=True)
+    for relation in (first, *(other for other in others if other is not None)):
+        _, leader, group = np.unique(np.asarray(relation), return_index=True, return_inverse=True)
         rows = np.concatenate([rows, np.arange(n)])
-        columns = np.concatenate([columns, first[group]])
+        columns = np.concatenate([columns, leader[group]])
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
     component = connected_components(graph, directed=False)[1]
-    _, first, number = np.unique(component, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number].astype(np.int64)
+    _, leader, number = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(leader))[number].astype(np.int64)

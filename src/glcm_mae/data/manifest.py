@@ -142,13 +142,13 @@ class Manifest:
             }
             for record in self.records
         ]
-        for row in rows:
-            for column, cell in row.items():
-                if cell != cell.strip():
-                    raise UserError(
-                        f"the {column} {cell!r} begins or ends with a space, which is lost in a "
-                        "CSV: rename the file or folder."
-                    )
+        cells = [cell for row in rows for cell in row.items()]
+        for column, cell in cells:
+            if cell != cell.strip():
+                raise UserError(
+                    f"the {column} {cell!r} begins or ends with a space, which is lost in a CSV: "
+                    "rename the file or folder."
+                )
         columns = [
             name
             for name in _COLUMNS

@@ -148,15 +148,14 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
         transformers and timm put beside it, tells another number of heads.
     """
     run = run_of(path)
-    grid = None
-    heads = _heads_beside(path)
-    if run is not None:
+    if run is None:
+        grid, heads = None, _heads_beside(path)
+    else:
         config = read_config(run)
         grid, heads = config.grid, config.num_heads
     if heads is not None and _heads(encoder.blocks) - {heads}:  # which no shape tells
         raise UserError(f"{path} was trained with {heads} heads: set model.num_heads to it.")
-    if run is not None:
-        path = run / _ENCODER
+    path = path if run is None else run / _ENCODER
     tensors = _read_tensors(path)
     own = encoder.state_dict()
     found = {name: tensors[name] for name in own if name in tensors}
@@ -288,7 +287,9 @@ def _heads(blocks: nn.ModuleList) -> set[int]:
 
 
 def _heads_beside(path: Path) -> int | None:
-    """Read the number of heads from the config.json beside weights for transformers or timm."""
+    """Read the number of heads from the config.json of a folder for transformers or timm."""
+    if path.name != "model.safetensors":  # whose folder may hold another model's description
+        return None
     try:
         told = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         heads = told.get("num_attention_heads", told.get("model_args", {}).get("num_heads"))

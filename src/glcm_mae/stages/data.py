@@ -57,7 +57,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
     with Meter("reading images", len(manifest)) as meter:
         copies = duplicate_groups(manifest, lambda _: meter.advance(images=1))
     persons = header_groups(manifest)
-    groups = joined_groups(manifest.patients if persons is None else persons, copies)
+    groups = joined_groups(manifest.patients, persons, copies)
     folds = range(s.folds) if s.method == "kfold" else [s.fold]
     lines = []
     for fold in folds:

@@ -71,8 +71,7 @@ def write_folds(
         If the set cannot be dealt so, or the folder holds other folds.
     """
     copies = duplicate_groups(manifest, progress)
-    persons = header_groups(manifest)
-    groups = joined_groups(manifest.patients if persons is None else persons, copies)
+    groups = joined_groups(manifest.patients, header_groups(manifest), copies)
     if not manifest.has_patients:
         manifest = _with_patients(manifest, [f"group {group}" for group in groups])
     numbers = [0] if _is_split(manifest) else range(folds)

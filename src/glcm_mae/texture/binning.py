@@ -152,7 +152,7 @@ class Binning:
                 f"levels is {self.levels}: a soft GLCM has 2 to {MOST_LEVELS:,} gray levels."
             )
         object.__setattr__(self, "levels", int(self.levels))  # NumPy's integers would overflow
-        if self.kernel not in tuple(NOISE):
+        if self.kernel not in tuple(NOISE):  # of a list, which has no hash, a dict would complain
             raise ValueError(f"kernel is {self.kernel!r}: choose one of {', '.join(NOISE)}.")
         object.__setattr__(self, "value_range", check_range(self.value_range))
         default = self._noise.default * self.width

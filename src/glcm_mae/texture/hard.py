@@ -13,8 +13,6 @@ from .offsets import offsets_at, pair_views
 from .regions import Regions, regions
 from .untraced import untraced
 
-_COUNT_TYPES = torch.uint8, torch.int16, torch.int32, torch.int64
-
 
 def graycomatrix(
     images: Tensor,
@@ -102,7 +100,7 @@ def graycomatrix(
     if out is not None:
         _check_out(out, shape, area, sparse or normed or dtype is not None)
         dtype = out.dtype
-    dtype = _count_type(dtype, area, symmetric)
+    dtype = _count_type("dtype" if out is None else "out", dtype, area, symmetric)
     if sparse:
         return _sparse(area, symmetric, normed, dtype)
     matrices = _dense(area, symmetric, dtype, out).view(shape)
@@ -117,8 +115,6 @@ def _check_out(out: Tensor, shape: tuple[int, ...], area: Regions, is_other: boo
     check_tensors(out=out)
     if is_other:
         raise ValueError("out takes counts, in its own type: leave sparse, normed and dtype out.")
-    if out.dtype not in _COUNT_TYPES:
-        raise ValueError(f"out is {out.dtype}: counts can be uint8, int16, int32 or int64.")
     same_place = out.device == area.codes.device
     if out.shape != shape or not same_place or not out.is_contiguous():
         raise ValueError(
@@ -266,12 +262,14 @@ def _offsets(
     raise ValueError("give either offsets, or both distances and angles.")
 
 
-def _count_type(dtype: torch.dtype | None, area: Regions, symmetric: bool) -> torch.dtype:
+def _count_type(
+    name: str, dtype: torch.dtype | None, area: Regions, symmetric: bool
+) -> torch.dtype:
     largest = max(map(area.pairs, area.offsets)) * (2 if symmetric else 1)
     if dtype is None:
         return torch.int32 if largest <= torch.iinfo(torch.int32).max else torch.int64
-    if dtype not in _COUNT_TYPES:
-        raise ValueError(f"dtype is {dtype}: counts can be uint8, int16, int32 or int64.")
+    if dtype not in (torch.uint8, torch.int16, torch.int32, torch.int64):
+        raise ValueError(f"{name} is {dtype}: counts can be uint8, int16, int32 or int64.")
     if largest > torch.iinfo(dtype).max:
-        raise ValueError(f"dtype is {dtype}, but a count may reach {largest}: choose a wider one.")
+        raise ValueError(f"{name} is {dtype}, but a count may reach {largest}: choose a wider one.")
     return dtype

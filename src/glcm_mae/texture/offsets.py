@@ -222,6 +222,8 @@ def offsets_at(
     for name, given in (("distances", distances), ("angles", angles)):
         if not isinstance(given, Iterable):
             raise ValueError(f"{name} is {given}: give a sequence, such as [{given}].")
+    distances, angles = tuple(distances), tuple(angles)  # iterators are read once
+    for name, given in (("distances", distances), ("angles", angles)):
         if not all(math.isfinite(number) for number in given):
             raise ValueError(f"{name} is {given}: give finite numbers.")
     if convention == "skimage":
