@@ -65,11 +65,15 @@ def test_color(tmp_path: Path) -> None:
     gray = record(tmp_path, "gray.png", noise(4, 5))
     rgb = record(tmp_path, "rgb.png", noise(4, 5, 3))
     both = [gray, rgb, gray]
-    as_gray = load_images(both, image_size=(4, 5), color="gray").pixels
+    loaded = load_images(both, image_size=(4, 5), color="gray")
+    as_gray = loaded.pixels
+    assert loaded.lost_color == 1
     stored = noise(4, 5, 3) / 255
     luminance = 0.299 * stored[..., 0] + 0.587 * stored[..., 1] + 0.114 * stored[..., 2]
     np.testing.assert_allclose(as_gray[1, 0].numpy(), luminance, atol=1e-6)
-    as_rgb = load_images(both, image_size=(4, 5), color="rgb").pixels
+    loaded = load_images(both, image_size=(4, 5), color="rgb")
+    as_rgb = loaded.pixels
+    assert loaded.lost_color == 0
     assert torch.equal(as_rgb[0], as_gray[0].expand(3, -1, -1))
     np.testing.assert_allclose(as_rgb[1].numpy(), np.moveaxis(stored, -1, 0), atol=1e-6)
     assert load_images([rgb], image_size=(4, 5)).pixels.shape == (1, 3, 4, 5)

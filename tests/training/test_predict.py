@@ -76,12 +76,18 @@ def test_another_hospital_may_name_its_patients_and_files_alike(
 
 
 def test_colour_images_become_what_the_run_was_trained_on(
-    settings: PredictSettings, tmp_path: Path
+    settings: PredictSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = _others(tmp_path / "new", ["a.png"])
-    Image.open(images / "a.png").convert("RGB").save(images / "a.png")
+    images = _others(tmp_path / "new", ["a.png", "b.png", "c.png"])
+    Image.open(images / "a.png").convert("RGB").save(images / "a.png")  # but gray as it was
+    marked = Image.open(images / "b.png").convert("RGB")
+    marked.putpixel((3, 4), (255, 0, 0))
+    marked.save(images / "b.png")
     out = predict(replace(settings, images=str(images)))
-    assert (out / "predictions.csv").read_text().count("\n") == 2
+    assert (out / "predictions.csv").read_text().count("\n") == 4
+    assert f"1 of 3 images have colours and are read as gray, as {settings.run} reads all" in (
+        capsys.readouterr().err
+    )
 
 
 def test_labelled_images_are_measured_at_the_runs_thresholds(

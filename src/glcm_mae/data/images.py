@@ -51,11 +51,14 @@ class LoadedImages:
         For each image, the `content_hash` of its stored pixels.
     perceptual : list of str
         For each image, its perceptual hash (`perceptual_hashes`).
+    lost_color : int
+        How many images have colours, of which "gray" has kept the luminance alone.
 
     Examples
     --------
     >>> skipped = [("a.png", "is empty")]
-    >>> loaded = LoadedImages(torch.zeros(1, 1, 4, 4), np.array([1]), skipped, ["e3"], [""])
+    >>> pixels, kept = torch.zeros(1, 1, 4, 4), np.array([1])
+    >>> loaded = LoadedImages(pixels, kept, skipped, ["e3"], [""], 0)
     >>> len(loaded.pixels), len(loaded.skipped)
     (1, 1)
     """
@@ -65,6 +68,7 @@ class LoadedImages:
     skipped: list[tuple[str, str]]
     hashes: list[str]
     perceptual: list[str]
+    lost_color: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class _Loaded:
     facts: Facts
     digest: str
     perceptual: str
+    lost_color: bool
 
 
 def load_images(
@@ -170,6 +175,7 @@ def load_images(
     kept: list[int] = []
     hashes: list[str] = []
     perceptual: list[str] = []
+    lost_color = 0
     skipped: list[tuple[str, str]] = []
     names_by_channels: dict[int, list[str]] = defaultdict(list)
     names_by_range: dict[str, list[str]] = defaultdict(list)
@@ -189,6 +195,7 @@ def load_images(
             kept.append(index)
             hashes.append(loaded.digest)
             perceptual.append(loaded.perceptual)
+            lost_color += loaded.lost_color
         if progress is not None:
             progress(index + 1)
     if images is None:
@@ -198,7 +205,7 @@ def load_images(
         )
     _check_alike(names_by_channels, names_by_range, window)
     positions = np.array(kept, dtype=np.int64)
-    return LoadedImages(images[: len(kept)], positions, skipped, hashes, perceptual)
+    return LoadedImages(images[: len(kept)], positions, skipped, hashes, perceptual, lost_color)
 
 
 def content_hash(pixels: np.ndarray) -> str:
@@ -296,7 +303,13 @@ def _load(
     # The weights of luminance and of resizing add up to 1 only up to rounding.
     pixels = pixels.clamp(0, 1)
     small = thumbnail(luminance(stored), facts.white_is_zero)
-    return _Loaded(pixels, facts, content_hash(stored), perceptual_hashes(small[None])[0])
+    return _Loaded(
+        pixels,
+        facts,
+        content_hash(stored),
+        perceptual_hashes(small[None])[0],
+        color == "gray" and bool((stored != stored[:1]).any()),
+    )
 
 
 def _colored(pixels: Tensor, color: Color) -> Tensor:

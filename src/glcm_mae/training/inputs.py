@@ -36,6 +36,8 @@ class Images:
         Their positions among those that were asked for, where some were skipped.
     skipped : int
         How many were.
+    lost_color : int
+        How many have colours that were not read.
     """
 
     pixels: Tensor
@@ -44,6 +46,7 @@ class Images:
     perceptual: list[str]
     kept: np.ndarray | None = None
     skipped: int = 0
+    lost_color: int = 0
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -86,6 +89,7 @@ def read_images(
         loaded.perceptual,
         kept,
         len(loaded.skipped),
+        loaded.lost_color,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def list_others(s: OthersSettings, reading: dict[str, Any]) -> Manifest:
 
 
 def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) -> Images:
-    """Read some of these images as a run's own were.
+    """Read some of these images as a run's own were, and say on stderr if that costs colours.
 
     Parameters
     ----------
@@ -129,13 +130,20 @@ def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) 
         If they cannot be read so.
     """
     try:
-        return read_images(_as_data(s, reading), manifest)
+        images = read_images(_as_data(s, reading), manifest)
     except UnreadableImage:
         raise
     except UserError as error:
         raise UserError(
             f"{error} (Here all settings of reading are those of {s.run}: convert the images.)"
         ) from None
+    if images.lost_color:
+        print(
+            f"{images.lost_color} of {len(images)} images have colours and are read as gray, as "
+            f"{s.run} reads all",
+            file=sys.stderr,
+        )
+    return images
 
 
 def check_hardware(s: OthersSettings) -> None:
