@@ -123,8 +123,10 @@ def test_the_card_says_how_images_are_read() -> None:
     assert "from 0 to 1 over the window from -1000 to 400" in card
     assert "mean [0.4] and std [0.2]" in card
     assert "CC BY-NC" not in card
+    assert "8 bits" not in card
     assert "over the window lung" in model_card("timm", _config(window="lung"), own_weights=True)
     card = model_card("transformers", _config(in_chans=3), own_weights=False)
+    assert "for images of 8 bits" in card
     assert "RGB images (B, 3, 16, 16)" in card
     assert "the official MAE weights are CC BY-NC 4.0" in card
 

@@ -401,6 +401,31 @@ def test_other_heads_than_those_of_an_export_are_refused(library, tmp_path):
     )
 
 
+@pytest.mark.parametrize("library", EXPORTS)
+def test_an_export_that_is_not_square_keeps_its_places(library, tmp_path):
+    oblong = replace(CONFIG, image_size=(16, 64))  # 2 x 8 patches, as many as of a square
+    encoder, target = oblong.build(), oblong.build()
+    torch.nn.init.normal_(encoder.pos_embed)
+    for name, content in EXPORTS[library](encoder, oblong).items():
+        (tmp_path / name).write_bytes(content)
+    fill_weights(target, tmp_path / "model.safetensors")
+    assert torch.equal(target.pos_embed, encoder.pos_embed)
+    (tmp_path / "config.json").write_text('{"image_size": 48, "patch_size": 8}')  # of another
+    fill_weights(CONFIG.build(), tmp_path / "model.safetensors")
+
+
+def test_weights_are_found_where_others_wrap_them(tmp_path):
+    encoder, target = random_encoder(), CONFIG.build()
+    wrapped = {f"module.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "last.ckpt")
+    fill_weights(target, tmp_path / "last.ckpt")
+    assert torch.equal(target.cls_token, encoder.cls_token)
+    torch.save({"teacher": wrapped, "scale": torch.ones(1)}, tmp_path / "dino.pth")
+    assert refusal(tmp_path / "dino.pth") == (
+        " has no weight of a ViT's names (but scale): save the state dict of the ViT alone."
+    )
+
+
 def test_other_heads_than_those_of_a_run_are_refused(tmp_path):
     save_encoder(tmp_path, CONFIG.build(), CONFIG)
     other = replace(CONFIG, num_heads=2).build()

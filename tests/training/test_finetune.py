@@ -13,7 +13,7 @@ from glcm_mae.data import holdout, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
-from glcm_mae.settings import FinetuneSettings, HardwareSettings
+from glcm_mae.settings import AugmentSettings, FinetuneSettings, HardwareSettings
 from glcm_mae.training import finetune as module
 from glcm_mae.training.finetune import finetune
 from glcm_mae.training.inputs import read_images
@@ -210,6 +210,26 @@ def test_class_weights_enter_the_loss(
     weighted = finetune(replace(settings, out=str(tmp_path / "weighted")))
     assert not small.same(small.weights(plain), small.weights(weighted))
     assert small.log(plain)[0]["validation"] != small.log(weighted)[0]["validation"]
+
+
+def test_class_weights_mean_the_same_in_batches_of_any_size(
+    settings: FinetuneSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_class_weights", lambda *_: torch.tensor([5.0, 1.0, 1.0]))
+    whole = replace(settings, augment=AugmentSettings(crop_scale=(1.0, 1.0)), drop_path=0.0)
+    runs = [
+        finetune(
+            replace(
+                whole,
+                optimizer=small.optimizer(epochs=1, batch_size=size, accumulate=8 // size),
+                out=str(tmp_path / str(size)),
+            )
+        )
+        for size in (8, 1)
+    ]
+    at_once, singly = (small.weights(run) for run in runs)
+    for name in at_once:
+        torch.testing.assert_close(at_once[name], singly[name], atol=1e-4, rtol=0)
 
 
 def test_lower_layers_learn_more_slowly(

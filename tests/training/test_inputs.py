@@ -5,9 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glcm_mae.data import read_manifest
+from glcm_mae.data import Split, read_manifest
 from glcm_mae.errors import UserError
-from glcm_mae.training.inputs import check_classes, labelled, read_images
+from glcm_mae.training.inputs import (
+    check_classes,
+    labelled,
+    read_images,
+    tell_lacking_classes,
+)
 
 from . import small
 
@@ -33,9 +38,17 @@ def test_what_a_window_leaves_black_is_told(tmp_path: Path, capsys: Any) -> None
     Image.new("I;16", (16, 16), 4000).save(tmp_path / "a/1.png")
     read_images(small.data(tmp_path, window=(0.0, 4095.0)))
     assert (
-        "1 of 2 images have no value above 409.5, a tenth of data.window (such as "
+        "1 of 2 images have no value above 409.5, 10% of data.window (such as "
         f"{tmp_path / 'a/0.png'})" in capsys.readouterr().err
     )
+
+
+def test_what_a_window_leaves_white_is_told(tmp_path: Path, capsys: Any) -> None:
+    images = _write(tmp_path, ["a/0.png", "a/1.png"])
+    read_images(small.data(images, window=(-1000.0, 50.0)))
+    said = capsys.readouterr().err
+    assert "2 of 2 images have no value below -55, 90% of data.window (such as " in said
+    assert "they will be nearly white" in said
 
 
 def test_what_its_own_file_leaves_black_is_told(tmp_path: Path, capsys: Any) -> None:
@@ -44,7 +57,7 @@ def test_what_its_own_file_leaves_black_is_told(tmp_path: Path, capsys: Any) -> 
         Image.new("I;16", (16, 16), top).save(tmp_path / f"a/{name}.png")
     read_images(small.data(tmp_path))
     said = capsys.readouterr().err
-    assert "1 of 2 images have no value above a tenth of what their files can hold" in said
+    assert "1 of 2 images have no value above 10% of what their files can hold" in said
     assert "set data.window to their range" in said
 
 
@@ -78,3 +91,22 @@ def test_a_class_that_training_lacks_is_named() -> None:
         check_classes(manifest, np.array([0, 2]))
     with pytest.raises(UserError, match=r"class 'b' has 1 patient\(s\) .* needs 2"):
         check_classes(manifest, np.array([0, 1, 2]), least=2)
+
+
+def test_classes_that_a_part_lacks_are_told(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = read_manifest(manifest)
+    everything = np.arange(len(whole))
+    without = np.flatnonzero(whole.labels != whole.classes.index("sparse"))
+    tell_lacking_classes(whole, [Split(everything, everything, everything)])
+    tell_lacking_classes(whole, [Split(everything, everything[:0], everything)])
+    assert capsys.readouterr().err == ""
+    tell_lacking_classes(whole, [Split(everything, without, everything)])
+    assert capsys.readouterr().err == (
+        "no image of class 'sparse' in the val part: what is chosen there, an epoch or a "
+        "threshold, is chosen without it\n"
+    )
+    two = [Split(everything, everything, part) for part in (without, everything)]
+    tell_lacking_classes(whole, two)
+    assert "'sparse' in 1 of 2 test parts: what is measured" in capsys.readouterr().err

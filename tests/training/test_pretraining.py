@@ -44,6 +44,15 @@ def test_a_run_without_a_decoder_cannot(reference: Path, damage: Callable[[Path]
         load_run(reference)
 
 
+@pytest.mark.parametrize(
+    "text", ["a: [", "seed: 0", "objective: {norm_pix_loss: false}\nmask_ratio: 0.75\nmodel: 3"]
+)
+def test_a_run_whose_settings_are_damaged_cannot_and_says_so(reference: Path, text: str) -> None:
+    (reference / "settings.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"settings\.yaml (.|\n)*copy it anew"):
+        load_run(reference)
+
+
 def test_every_setting_of_the_target_reaches_the_head() -> None:
     head = head_of(
         TargetSettings(

@@ -26,7 +26,7 @@ class Augment(nn.Module):
         Height and width of the result in pixels.
     crop_scale : (float, float)
         Least and greatest area of the crop, as a share of the image, above 0 and up to 1. Its
-        aspect ratio is 3/4 to 4/3 of a pixel's.
+        aspect ratio is 3/4 to 4/3 of the image's. (1, 1) crops nothing.
     flip : bool
         Whether to mirror every second image left to right. Off unless asked for: a mirrored
         chest is another chest.
@@ -87,15 +87,18 @@ class Augment(nn.Module):
         steps: list[Callable[[Tensor], Tensor]] = []
         if rotate:
             steps.append(K.RandomRotation(rotate, p=1.0, align_corners=False))
-        shape = image_size[1] / image_size[0]  # crops are about as wide for their height as images
-        steps.append(
-            K.RandomResizedCrop(
-                tuple(image_size),
-                scale=crop_scale,
-                ratio=(3 / 4 * shape, 4 / 3 * shape),
-                align_corners=False,
+        if crop_scale[0] == 1:
+            steps.append(K.Resize(tuple(image_size), align_corners=False))
+        else:
+            shape = image_size[1] / image_size[0]  # crops are about as wide for their height
+            steps.append(
+                K.RandomResizedCrop(
+                    tuple(image_size),
+                    scale=crop_scale,
+                    ratio=(3 / 4 * shape, 4 / 3 * shape),
+                    align_corners=False,
+                )
             )
-        )
         if flip:
             steps.append(K.RandomHorizontalFlip(p=0.5))
         if brightness_contrast:

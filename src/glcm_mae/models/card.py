@@ -13,6 +13,12 @@ _RESIZES = {
     "stretch": "stretched to it",
 }
 
+_EIGHT_BITS = (
+    "The processor beside it (preprocessor_config.json) divides by 255, for images of 8 bits. "
+    "Others are scaled first, and given to it with `do_rescale=False`.",
+    "",
+)
+
 
 def loading(library: str, folder: str) -> tuple[str, str]:
     r"""Write the two lines that load an exported encoder.
@@ -89,6 +95,7 @@ def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str
         "",
         given[library],
         "",
+        *_EIGHT_BITS * (library == "transformers" and config.window is None),
         "This is for research, and no medical device." + f" {licence}" * (not own_weights),
     ]
     return "\n".join(paragraphs) + "\n"

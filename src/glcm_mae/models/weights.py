@@ -129,8 +129,9 @@ def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, Encoder
 def fill_weights(encoder: Encoder, path: Path) -> None:
     """Fill an encoder with the weights of a run, of an official MAE, of timm or of transformers.
 
-    Positions are interpolated where the grids differ (a file's are taken for a square's, a run
-    tells its own), and the patch projection is summed over channels where the checkpoint is
+    Positions are interpolated where the grids differ (a run tells its own, as does the config.json
+    that transformers and timm put beside a file; else they are taken for a square's), and the
+    patch projection is summed over channels where the checkpoint is
     RGB and the encoder gray. A checkpoint without the last norm (as MAE's fine-tuned ones) leaves
     it as it is. No code in the file is executed.
 
@@ -149,7 +150,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     """
     run = run_of(path)
     if run is None:
-        grid, heads = None, _heads_beside(path)
+        grid, heads = _told_beside(path)
     else:
         config = read_config(run)
         grid, heads = config.grid, config.num_heads
@@ -160,6 +161,11 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     own = encoder.state_dict()
     found = {name: tensors[name] for name in own if name in tensors}
     missing = [name for name in own if name not in found and not name.startswith("norm.")]
+    if not found:
+        raise UserError(
+            f"{path} has no weight of a ViT's names (but {next(iter(tensors), 'none at all')}): "
+            "save the state dict of the ViT alone."
+        )
     if missing:
         raise UserError(
             f"{path} has no weights {missing[0]} ({len(missing)} missing): "
@@ -173,8 +179,9 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
         )
     places = found["pos_embed"].shape[1] - 1
     side = math.isqrt(max(places, 0))
-    grid = grid or (side, side)
-    if grid[0] * grid[1] != places:
+    if grid is None or (run is None and math.prod(grid) != places):
+        grid = side, side
+    if math.prod(grid) != places:
         raise UserError(
             f"{path} has positions of {places} patches, no square grid: give the run folder, whose "
             "config.json tells the grid."
@@ -286,16 +293,21 @@ def _heads(blocks: nn.ModuleList) -> set[int]:
     return {cast(Block, block).attn.num_heads for block in blocks}
 
 
-def _heads_beside(path: Path) -> int | None:
-    """Read the number of heads from the config.json of a folder for transformers or timm."""
+def _told_beside(path: Path) -> tuple[tuple[int, int] | None, int | None]:
+    """Read grid and number of heads from the config.json of a folder for transformers or timm."""
     if path.name != "model.safetensors":  # whose folder may hold another model's description
-        return None
+        return None, None
     try:
         told = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        heads = told.get("num_attention_heads", told.get("model_args", {}).get("num_heads"))
+        shape = told.get("model_args", told)
+        heads = shape.get("num_attention_heads", shape.get("num_heads"))
     except (OSError, ValueError, AttributeError):  # none, or of something else
-        return None
-    return heads if isinstance(heads, int) else None
+        return None, None
+    size, patch = shape.get("image_size", shape.get("img_size")), shape.get("patch_size")
+    sides = size if isinstance(size, list) else [size, size]
+    is_told = len(sides) == 2 and all(isinstance(n, int) and n > 0 for n in (*sides, patch))
+    grid = (sides[0] // patch, sides[1] // patch) if is_told else None
+    return grid, heads if isinstance(heads, int) else None
 
 
 def _decoder_heads(run: Path) -> set[int]:
@@ -323,10 +335,16 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # of a broken file the readers raise whatever they stumble on
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise UserError(f"{path} cannot be read as weights ({reason}): copy it anew.") from error
-    state = content.get("model", content) if isinstance(content, dict) else {}
+    state = content
+    for wrapper in ("model", "state_dict"):  # of MAE's release, of Lightning and MoCo
+        state = state.get(wrapper, state) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not state:
         raise UserError(f"{path} holds no state dict: save the names with the tensors.")
-    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    tensors = {
+        str(name).removeprefix("module."): tensor  # which distributed training puts before names
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
     return from_transformers(tensors)
 
 

@@ -19,7 +19,14 @@ from glcm_mae.settings import FinetuneSettings
 
 from .encoders import check_encoder, encoder_or_random, note_licence
 from .fabric import launch
-from .inputs import Images, check_classes, check_sides, labelled, read_images
+from .inputs import (
+    Images,
+    check_classes,
+    check_sides,
+    labelled,
+    read_images,
+    tell_lacking_classes,
+)
 from .means import Means
 from .progress import Meter
 from .run import Run
@@ -101,6 +108,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         check_classes(images.manifest, split.train)
         check_sides(split, ("val", "test"))
     if fabric.is_global_zero:
+        tell_lacking_classes(images.manifest, [split])
         tell_copies(images, [split])
     seen = refuse_seen(settings.encoder, images, split.test, allow=settings.allow_seen)
     parts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
@@ -218,13 +226,15 @@ def _train(
 
     def loss_of(members: Tensor) -> Loss:
         chosen = train[members]
-        loss = F.cross_entropy(
+        total = F.cross_entropy(
             wrapped(augment(fabric.to_device(images.pixels[chosen]))).float(),
             fabric.to_device(labels[chosen]),
             fabric.to_device(class_weights),
             label_smoothing=settings.label_smoothing,
+            reduction="sum",
         )
-        return Loss(loss, {})
+        # Not "mean", which divides by the batch's own weights: of one image they would cancel.
+        return Loss(total / len(chosen), {})
 
     with Meter("fine-tuning", settings.optimizer.epochs, first, enabled=fabric.is_global_zero) as m:
         for epoch in range(first + 1, settings.optimizer.epochs + 1):

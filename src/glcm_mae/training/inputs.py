@@ -15,7 +15,7 @@ from glcm_mae.settings import DataSettings, height_and_width
 
 from .progress import Meter
 
-_DARK = 0.1
+_MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_images(
         print(f"skipped {name}: {reason}", file=sys.stderr)
     kept = loaded.kept if loaded.skipped else None
     if not isinstance(data.window, str) and not quiet:
-        _tell_dark(loaded.pixels, manifest.subset(loaded.kept), data.window)
+        _tell_flat(loaded.pixels, manifest.subset(loaded.kept), data.window)
     return Images(
         loaded.pixels,
         manifest.subset(loaded.kept),
@@ -93,24 +93,30 @@ def read_images(
     )
 
 
-def _tell_dark(
+def _tell_flat(
     pixels: Tensor, manifest: Manifest, window: tuple[float, float] | list[float] | None
 ) -> None:
-    """Say which images are nearly black, as those of 8 bits in a window, or a file, of 12 or 16."""
-    dark = (pixels.flatten(1).amax(dim=1) < _DARK).nonzero().flatten().tolist()
-    if not dark:
-        return
-    if window is None:
-        limit, advice = "a tenth of what their files can hold", ": set data.window to their range"
-    else:
-        low, high = window
-        limit, advice = f"{low + _DARK * (high - low):g}, a tenth of data.window", ""
-    print(
-        f"{len(dark)} of {len(pixels)} images have no value above {limit} (such as "
-        f"{manifest.records[dark[0]].name}): they will be nearly black, and if that goes with the "
-        f"class, a shortcut{advice}.",
-        file=sys.stderr,
-    )
+    """Say which images are nearly black or white, as of 8 bits in a window, or a file, of 12."""
+    values = pixels.flatten(1)
+    black = values.amax(dim=1) < _MARGIN, "above", _MARGIN, "black"
+    white = values.amin(dim=1) > 1 - _MARGIN, "below", 1 - _MARGIN, "white"
+    for is_flat, beyond, share, shade in (black, white):
+        flat = is_flat.nonzero().flatten().tolist()
+        if not flat:
+            continue
+        if window is None:
+            limit = f"{share:.0%} of what their files can hold"
+            advice = ": set data.window to their range"
+        else:
+            low, high = window
+            limit = f"{low + share * (high - low):g}, {share:.0%} of data.window"
+            advice = ""
+        print(
+            f"{len(flat)} of {len(pixels)} images have no value {beyond} {limit} (such as "
+            f"{manifest.records[flat[0]].name}): they will be nearly {shade}, and if that goes "
+            f"with the class, a shortcut{advice}.",
+            file=sys.stderr,
+        )
 
 
 def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:
@@ -214,6 +220,29 @@ def check_classes(manifest: Manifest, train: np.ndarray, least: int = 1) -> None
                 f"class {name!r} has {found} patient(s) in the training part and needs {least}: "
                 "label more, move some there, or leave the class out of data.images."
             )
+
+
+def tell_lacking_classes(manifest: Manifest, parts: Sequence[Split]) -> None:
+    """Say on stderr which classes a validation or test part lacks.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Labels.
+    parts : sequence of Split
+        Of its images: one, or a fold each. A side without any image says nothing.
+    """
+    for side, costs in (
+        ("val", "what is chosen there, an epoch or a threshold, is chosen without it"),
+        ("test", "what is measured there says nothing of it"),
+    ):
+        found = [set(manifest.labels[getattr(part, side)].tolist()) for part in parts]
+        for number, name in enumerate(manifest.classes):
+            lacking = sum(number not in labels for labels in found if labels)
+            if lacking:
+                several = f"{lacking} of {len(parts)} {side} parts"
+                where = f"the {side} part" if len(parts) == 1 else several
+                print(f"no image of class {name!r} in {where}: {costs}", file=sys.stderr)
 
 
 def check_sides(split: Split, names: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from glcm_mae.errors import UserError
@@ -28,6 +27,7 @@ from glcm_mae.settings import ModelSettings, ObjectiveSettings, TargetSettings, 
 from glcm_mae.texture import Binning, GLCMLoss, PairKernelLoss, PatchLoss, TransportLoss
 
 from .encoders import build_encoder
+from .others import settings_of
 
 
 class Pretraining(nn.Module):
@@ -248,19 +248,24 @@ def load_run(folder: Path) -> Pretraining:
     config = read_config(folder)
     if not (folder / "decoder.safetensors").is_file():
         raise UserError(f"{folder} holds no decoder: give the folder of a finished pretrain run.")
-    written = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-    norm_pix_loss = bool(written["objective"]["norm_pix_loss"])
-    decoder = ModelSettings(
-        **{name: value for name, value in written["model"].items() if name.startswith("decoder_")}
-    )
+    written = settings_of(folder)
+    try:
+        norm_pix_loss = bool(written["objective"]["norm_pix_loss"])
+        mask_ratio = float(written["mask_ratio"])
+        model = {n: v for n, v in written["model"].items() if n.startswith("decoder_")}
+        decoder = ModelSettings(**model)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / 'settings.yaml'} does not tell how the run was trained: copy it anew."
+        ) from error
     # To redraw images no term is needed, whatever the run was trained for.
     pixels_alone = ObjectiveSettings(glcm_prediction=0.0, norm_pix_loss=norm_pix_loss)
-    model = assemble(config, decoder, pixels_alone, written["mask_ratio"], (0.0, 1.0))
-    fill_weights(model.mae.encoder, folder)
-    lacking = fill_decoder(model.mae, folder)
+    pretraining = assemble(config, decoder, pixels_alone, mask_ratio, (0.0, 1.0))
+    fill_weights(pretraining.mae.encoder, folder)
+    lacking = fill_decoder(pretraining.mae, folder)
     if lacking is not None:
         raise UserError(f"{lacking}; copy {folder} anew.")
-    return model.eval()
+    return pretraining.eval()
 
 
 @contextmanager

@@ -20,7 +20,14 @@ from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 from .encoders import check_encoder, encoder_or_random
 from .fabric import launch
 from .hand_made import REACH, local_glcms, measured
-from .inputs import Images, check_classes, check_sides, labelled, read_images
+from .inputs import (
+    Images,
+    check_classes,
+    check_sides,
+    labelled,
+    read_images,
+    tell_lacking_classes,
+)
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen, tell_copies
@@ -290,6 +297,7 @@ def images_and_parts(data: DataSettings) -> tuple[Images, list[Split], int]:
         _check_parts(images.manifest, parts)
         for part in parts:
             check_sides(part, ("test",))
+    tell_lacking_classes(images.manifest, parts)
     tell_copies(images, parts)
     return images, parts, (data.fold or 0) if len(parts) == 1 else 0
 
@@ -351,4 +359,11 @@ def inner_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray
     for folds in range(max(2, min(5, rarest)), 2, -1):
         with suppress(UserError):  # large groups can leave a class out of a fold
             return grouped_folds(labels, groups, folds, seed)
-    return grouped_folds(labels, groups, 2, seed)
+    try:
+        return grouped_folds(labels, groups, 2, seed)
+    except UserError as error:
+        raise UserError(
+            "the patients of the training part cannot be dealt into two halves that both hold "
+            "every class, by which a classifier's penalty is chosen: label more patients, or take "
+            "another data.split_seed."
+        ) from error

@@ -20,6 +20,8 @@ from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
 from glcm_mae.settings import FACTS
 
+from .others import settings_of
+
 # May change while a run goes on; what is finished in one precision is not the result of another.
 _PRECISION = "hardware.precision"
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
@@ -193,7 +195,7 @@ def _facts(settings: Any) -> dict[str, str]:
     encoder = getattr(settings, "encoder", None)
     file = None if encoder is None else Path(encoder) / "settings.yaml"
     if file is not None and file.is_file():
-        trained_by = {n: v for n, v in flat(_read_settings(file)).items() if n not in _FREE}
+        trained_by = {n: v for n, v in flat(settings_of(file.parent)).items() if n not in _FREE}
         text = json.dumps(trained_by, sort_keys=True)
         facts["encoder_trained_by"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return facts
