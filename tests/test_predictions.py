@@ -93,11 +93,16 @@ def test_float32_and_lists_are_converted():
     ("lines", "message"),
     [
         ([], "the file is empty: give a predictions.csv."),
-        ([HEADER], "there are no predictions: test on at least one image."),
+        ([HEADER], "there are no predictions: give a row an image, or remove the file."),
         (
             ["path,p_a,p_b", "x,1,0"],
             "has no column patient, label, but 'path', 'p_a', 'p_b': its first line must name the "
             "columns, separated by commas.",
+        ),
+        (
+            ["path;patient;label;p_a;p_b", "x;1;a;0,25;0,75"],
+            "has no column path, patient, label, but 'path;patient;label;p_a;p_b': its first line "
+            "must name the columns, separated by commas.",
         ),
         (["path,patient,label,p_a,p_a", "x,1,a,1,0"], "has the column 'p_a' twice: keep one."),
         (
@@ -144,7 +149,7 @@ def test_float32_and_lists_are_converted():
         (
             [HEADER, GOOD, GOOD],
             "row 3: the path has occurred before: keep one row per image (and per seed, with a "
-            "column seed).",
+            "column seed); of images that validate several folds, the row of one.",
         ),
         (
             [HEADER + ",seed", GOOD + ",0", "a.png,p1,malignant,0.75,0.25,1"],
@@ -251,23 +256,3 @@ def test_others_may_read_what_was_written(tmp_path):
     table().write(tmp_path / "p.csv")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "p.csv")}
     assert len(modes) == 1
-
-
-def test_one_class_against_the_rest():
-    p = np.array([[0.5, 0.2, 0.3], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1]])
-    classes = ("benign", "malignant", "normal")
-    three = table(classes=classes, probabilities=p, patients="123", labels=[0, 1, 2])
-    two = three.one_against_rest("malignant")
-    assert two.classes == ("not malignant", "malignant")
-    assert two.labels.tolist() == [0, 1, 0]
-    np.testing.assert_allclose(two.probabilities, [[0.8, 0.2], [0.9, 0.1], [0.3, 0.7]])
-    assert (two.paths, two.patients) == (three.paths, three.patients)
-
-
-def test_one_of_two_classes_against_the_other_keeps_both_names():
-    turned = table().one_against_rest("benign")
-    assert turned.classes == ("malignant", "benign")
-    assert turned.labels.tolist() == [1, 1, 0]
-    assert_same(turned.one_against_rest("malignant"), table())
-    with pytest.raises(UserError, match="'cyst' is not a class: choose one of 'benign', 'maligna"):
-        table().one_against_rest("cyst")

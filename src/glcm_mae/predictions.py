@@ -3,7 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -171,48 +171,6 @@ class Predictions:
             seeds=None if self.seeds is None else self.seeds[first],
         )
 
-    def one_against_rest(self, name: str) -> "Predictions":
-        """Ask only whether each image is of one class, adding up the probabilities of the others.
-
-        Parameters
-        ----------
-        name : str
-            The class.
-
-        Returns
-        -------
-        Predictions
-            Of two classes, ``not <name>`` and then `name`. A table of two classes keeps its names
-            and is put in that order.
-
-        Raises
-        ------
-        UserError
-            If there is no such class.
-
-        Examples
-        --------
-        >>> classes = ("benign", "malignant", "normal")
-        >>> table = Predictions(["a.png"], ["a"], [2], classes, [[0.5, 0.2, 0.3]])
-        >>> malignant = table.one_against_rest("malignant")
-        >>> malignant.classes, malignant.labels, malignant.probabilities
-        (('not malignant', 'malignant'), array([0]), array([[0.8, 0.2]]))
-        """
-        if name not in self.classes:
-            raise UserError(
-                f"{name!r} is not a class: choose one of {', '.join(map(repr, self.classes))}."
-            )
-        index = self.classes.index(name)
-        others = [other for other in self.classes if other != name]
-        case = self.probabilities[:, index]
-        rest = np.delete(self.probabilities, index, axis=1).sum(1)
-        return replace(
-            self,
-            labels=(self.labels == index).astype(np.int64),
-            classes=(others[0] if len(others) == 1 else f"not {name}", name),
-            probabilities=np.stack([rest, case], axis=1),
-        )
-
     def write(self, path: str | Path) -> None:
         """Write the table as CSV, whole or not at all; `read_predictions` gives it back exactly.
 
@@ -272,7 +230,7 @@ class Predictions:
         if len(set(self.classes)) < len(self.classes) or "" in self.classes:
             raise UserError("a class has no name or the name of another: give each its own.")
         if not self.paths:
-            raise UserError("there are no predictions: test on at least one image.")
+            raise UserError("there are no predictions: give a row an image, or remove the file.")
         p = self.probabilities
         _refuse(
             (self.labels < 0) | (self.labels >= len(self.classes)),
@@ -302,7 +260,7 @@ class Predictions:
         _refuse(
             _repeated(list(zip(self.paths, seeds, strict=True))),
             "the path has occurred before: keep one row per image (and per seed, with a column "
-            "seed).",
+            "seed); of images that validate several folds, the row of one.",
         )
         facts = list(zip(self.patients, self.labels.tolist(), strict=True))
         _refuse(
@@ -372,6 +330,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     if not rows:
         raise UserError("the file is empty: give a predictions.csv.")
     header, *rows = rows
+    _check_header(header)
     _refuse(
         [len(row) != len(header) for row in rows],
         f"the number of cells is not that of the header, {len(header)}: complete the row.",
@@ -379,7 +338,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
+def _check_header(header: list[str]) -> None:
     missing = [name for name in _REQUIRED if name not in header]
     if missing:
         found = ", ".join(map(repr, header)) or "nothing"
@@ -387,6 +346,9 @@ def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
             f"has no column {', '.join(missing)}, but {found}: its first line must name the "
             "columns, separated by commas."
         )
+
+
+def _parse(header: list[str], rows: list[list[str]]) -> Predictions:
     read_columns = [
         name for name in header if name in (*_REQUIRED, *_OPTIONAL) or name.startswith(_PREFIX)
     ]

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,6 +197,7 @@ def test_sizes_and_settings_are_told(result):
         "n_resamples": 300,
         "seed": 0,
         "confidence": 0.95,
+        "within_folds": True,
     }
     assert result["patients"] == "every patient has one image"
     assert [(c["task"], c["unit"]) for c in result["comparisons"]] == [
@@ -241,6 +243,30 @@ def test_the_other_reference_turns_the_signs():
         assert backward["tests"][metric]["p"] == pytest.approx(test["p"])
 
 
+def _against_the_rest(table, name):
+    index = table.classes.index(name)
+    case = table.probabilities[:, index]
+    return replace(
+        table,
+        labels=(table.labels == index).astype(int),
+        classes=(f"not {name}", name),
+        probabilities=np.stack([1 - case, case], axis=1),
+    )
+
+
+def test_one_class_against_the_rest_is_measured_as_evaluate_measures_it(tmp_path):
+    table = arm(0.5, k=3, seeds=(0,))
+    result = compare_arms({"a": table, "b": arm(1.5, k=3)}, {}, "a", "malignant", n_resamples=5)
+    table.write(tmp_path / "predictions.csv")
+    alone = evaluate(tmp_path / "predictions.csv", n_resamples=5)["by_image"]
+    measured = result["comparisons"][1]["arms"]["a"]["metrics"]
+    for name, number in alone["per_class"]["malignant"].items():
+        assert measured[name]["value"] == pytest.approx(number["value"]), name
+    called = table.probabilities.argmax(1) == table.classes.index("malignant")
+    is_case = table.labels == table.classes.index("malignant")
+    assert measured["accuracy"]["value"] == pytest.approx((called == is_case).mean())
+
+
 def test_three_classes_are_also_compared_as_one_against_the_rest():
     tables = {"mse": arm(0.5, k=3), "texture": arm(1.5, k=3)}
     validation = {name: arm(s, k=3, shift=1) for name, s in (("mse", 0.5), ("texture", 1.5))}
@@ -252,9 +278,11 @@ def test_three_classes_are_also_compared_as_one_against_the_rest():
     assert everything["class_counts"]["malignant"] == malignant["class_counts"]["malignant"]
     assert everything["arms"]["mse"]["thresholds"] is None
     assert len(malignant["arms"]["mse"]["thresholds"]) == 9
-    two = {name: table.one_against_rest("malignant") for name, table in tables.items()}
+    two = {name: _against_the_rest(table, "malignant") for name, table in tables.items()}
     alone = compare_arms(two, {}, "mse", n_resamples=30)
-    assert arms_of(alone)["texture"]["tests"] == malignant["arms"]["texture"]["tests"]
+    for test in ("auroc", "auroc_over_seeds"):
+        of_two = arms_of(alone)["texture"]["tests"][test]
+        assert malignant["arms"]["texture"]["tests"][test] == of_two
     assert len(compare_arms(tables, {}, "mse", n_resamples=5)["comparisons"]) == 1
 
 
@@ -279,6 +307,14 @@ def test_one_seed_and_no_folds():
     text = format_comparison(result)
     assert "One seed: nothing here tells how far another training would differ." in text
     assert "within folds" not in text
+
+
+def test_folds_that_patients_are_not_drawn_within_are_not_said_to_be_drawn_within():
+    folds = np.where(np.arange(N) == 0, 0, 1 + np.arange(N) % 2)  # the first has one patient
+    tables = {name: arm(s, seeds=(0,), folds=folds) for name, s in (("a", 0.5), ("b", 1.5))}
+    text = format_comparison(compare_arms(tables, {}, "a", n_resamples=30))
+    assert "resamples of patients, the same for all arms" in text
+    assert "- 1 fold has no " in text
 
 
 def test_a_class_missing_everywhere_is_none_and_no_error():

@@ -96,6 +96,13 @@ def test_the_best_baseline_stands_beside_the_best_arm_and_nothing_is_said_of_the
     )
 
 
+def test_a_baseline_that_is_the_reference_has_been_compared():
+    found = comparison(texture=(0.8, 0.01, 0.1, 0.01))
+    [said, last] = verdict(found, ["mse"])
+    assert said.startswith("texture is better than mse")
+    assert last.endswith(" mse, 0.700 [0.600, 0.800]: whether they differ is said above.")
+
+
 def test_the_reference_may_be_the_best_arm():
     [_, last] = verdict(
         comparison(ssim=(0.6, -0.2, -0.05, 0.01), pixels=(0.5, -1, 0, 1)), ["pixels"]

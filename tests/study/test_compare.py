@@ -525,6 +525,10 @@ def test_crossval_says_what_stands_where_a_patient_should(
     assert "by patient" not in said
     metrics = json.loads((tmp_path / "out/arms/recipe/knn/metrics.json").read_text())
     assert metrics["by_patient"] is None
+    [cell, *_] = sorted((tmp_path / "out/arms/recipe").glob("seed0-fold*/probe/knn"))
+    assert main(["evaluate", "--predictions", str(cell)]) == 0
+    said = capsys.readouterr().out
+    assert "an image with its copies counts as one, for patients are not known" in said
 
 
 def test_a_probe_that_fails_does_not_hold_up_fine_tuning(

@@ -1,7 +1,7 @@
 """Several arms, tested on the same images, against one of them."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.aligned import AlignedArms, align_arms
-from glcm_mae.evaluation.bootstrap import CONFIDENCE
+from glcm_mae.evaluation.bootstrap import CONFIDENCE, patient_strata
 from glcm_mae.evaluation.crossed import (
     ROUNDING,
     Crossed,
@@ -24,7 +24,13 @@ from glcm_mae.evaluation.delong import delong_test
 from glcm_mae.evaluation.evaluate import about_patients_of
 from glcm_mae.evaluation.holm import holm
 from glcm_mae.evaluation.mcnemar import mcnemar_test
-from glcm_mae.evaluation.metrics import FloatArray, IntArray, range_of, weighted_metrics
+from glcm_mae.evaluation.metrics import (
+    CLASS_METRICS,
+    FloatArray,
+    IntArray,
+    range_of,
+    weighted_metrics,
+)
 from glcm_mae.evaluation.thresholds import (
     THRESHOLD_METRICS,
     ThresholdCalls,
@@ -66,8 +72,8 @@ def compare_arms(
     **Values** are the metrics of `weighted_metrics`: within folds for AUROC and AUPRC, the mean
     over seeds for all. **Intervals** are for other patients and other seeds, as for the cases and
     readers of a multi-reader study (`crossed_interval`, `error_over_seeds`); patients are drawn
-    within folds, the same for all arms and seeds. An interval of a difference that holds 0 says
-    that these patients and seeds do not tell the two arms apart.
+    within folds, where each has several, the same for all arms and seeds. An interval of a
+    difference that holds 0 says that these patients and seeds do not tell the two arms apart.
 
     **P-values** are for the AUROC and the accuracy, of the very differences in the table, and
     corrected by `holm` over the arms, and over the baselines apart from them. `crossed_p` asks, as
@@ -131,7 +137,9 @@ def compare_arms(
         ``accuracy_over_seeds`` with ``test``, ``p``, ``p_holm`` and ``not_valid``, and in all
         ``n_tests``, over which Holm's correction went. The metrics are the overall ones of
         `compute_metrics`; for two classes ``f1``, ``sensitivity`` and ``specificity`` of the
-        positive one, and with thresholds ``sensitivity_at_threshold`` and so on.
+        positive one, too; of one class against the rest those of that class, which is called
+        where it has the highest probability of all classes; and with thresholds
+        ``sensitivity_at_threshold`` and so on.
 
     Raises
     ------
@@ -181,6 +189,7 @@ def compare_arms(
             "n_resamples": n_resamples,
             "seed": seed,
             "confidence": CONFIDENCE,
+            "within_folds": _draws_within_folds(aligned),
         },
         "classes": list(first.classes),
         "n_images": first.n_images,
@@ -192,32 +201,29 @@ def compare_arms(
             {
                 "task": title,
                 "unit": unit,
-                **_compared(of_task, validated, reference, case, n_resamples, seed, baselines),
+                **_compared(of_unit, validated, reference, case, n_resamples, seed, baselines),
             }
-            for unit, (of_unit, validation_of_unit) in units.items()
-            for title, of_task, validated, case in _tasks(of_unit, validation_of_unit, positive)
+            for unit, (of_unit, validated) in units.items()
+            for title, case in _tasks(first.classes, positive)
         ],
     }
 
 
-def _tasks(
-    tables: Tables, validation: Validation, positive: str | None
-) -> Iterator[tuple[str, Tables, Validation, str | None]]:
-    """Title, tables and case of each task: all classes, and one class against the rest."""
-    classes = next(iter(tables.values())).classes
+def _draws_within_folds(aligned: AlignedArms) -> bool:
+    _, first, patient_of_image = np.unique(aligned.patients, return_index=True, return_inverse=True)
+    return len(np.unique(patient_strata(aligned.folds, first, patient_of_image))) > 1
+
+
+def _tasks(classes: Sequence[str], positive: str | None) -> Iterator[tuple[str, str | None]]:
+    """Title and case of each task: all classes, and one class against the others."""
     if len(classes) > 2:
-        yield "all classes", tables, validation, None
-    case = positive or (classes[-1] if len(classes) == 2 else None)
-    if case is not None:
-        if len(classes) == 2:  # as they stand: where both score alike, the first column is called
-            [other] = set(classes) - {case}
-            yield f"{case} against {other}", tables, validation, case
-            return
-        of_case = {name: table.one_against_rest(case) for name, table in tables.items()}
-        validated = {
-            name: table and table.one_against_rest(case) for name, table in validation.items()
-        }
-        yield f"{case} against the rest", of_case, validated, case
+        yield "all classes", None
+        if positive is not None:
+            yield f"{positive} against the rest", positive
+        return
+    case = positive or classes[-1]
+    [other] = set(classes) - {case}
+    yield f"{case} against {other}", case
 
 
 def _compared(
@@ -260,12 +266,13 @@ def _compared(
     tests = _tests(aligned, probabilities, measured, n_patients, reference, case)
     for beside in (False, True):
         _correct([test for name, test in tests.items() if (name in baselines) is beside])
-    counts = np.bincount(aligned.labels, minlength=len(aligned.classes)).tolist()
+    names, labels = _sides(aligned, case)
+    counts = np.bincount(labels, minlength=len(names)).tolist()
     return {
-        "classes": list(aligned.classes),
+        "classes": list(names),
         "positive": case,
-        "class_counts": dict(zip(aligned.classes, counts, strict=True)),
-        "folds_without": _folds_without(aligned),
+        "class_counts": dict(zip(names, counts, strict=True)),
+        "folds_without": _folds_without(names, labels, aligned.folds),
         "arms": {
             name: {
                 "n_seeds": len(aligned.rows[name]),
@@ -294,6 +301,14 @@ def _compared(
     }
 
 
+def _sides(aligned: AlignedArms, case: str | None) -> tuple[tuple[str, ...], IntArray]:
+    """Say what is told apart in a task, and on which side each image is: (N,)."""
+    if case is None or len(aligned.classes) == 2:
+        return aligned.classes, aligned.labels
+    is_case = aligned.labels == aligned.classes.index(case)
+    return (f"not {case}", case), is_case.astype(np.int64)
+
+
 def _calls(name: str, table: Predictions, validation: Predictions, case: str) -> ThresholdCalls:
     try:
         return calls_at_threshold(table, validation, case)
@@ -309,17 +324,24 @@ def _metrics(
     is_called: FloatArray | None,
     case: str | None,
 ) -> dict[str, FloatArray]:
-    """Metrics (R,) of one arm and seed."""
+    """Metrics (R,) of one arm and seed.
+
+    Whatever the task, an image is called by the highest probability of all classes.
+    """
+    of_two = case is not None and len(aligned.classes) == 2
     measured = weighted_metrics(
         aligned.labels,
         probabilities,
         weights,
         classes=aligned.classes,
-        positive=case,
+        positive=case if of_two else None,
         folds=aligned.folds,
     )
-    metrics = {name: measured[name] for name in _OVERALL if name in measured}
-    if case is not None:
+    if case is None or of_two:
+        metrics = {name: measured[name] for name in _OVERALL if name in measured}
+    else:
+        metrics = {name: measured[f"{name}/{case}"] for name in CLASS_METRICS}
+    if of_two:
         metrics |= {
             name: measured[f"{name}/{case}"] for name in ("f1", "sensitivity", "specificity")
         }
@@ -357,7 +379,7 @@ def _tests(
             continue
         auroc = delong_test(aligned.labels, against, of_arm, aligned.patients, aligned.folds, asked)
         accuracy = mcnemar_test(
-            _is_right(against, aligned.labels), _is_right(of_arm, aligned.labels), aligned.patients
+            _is_right(against, aligned, case), _is_right(of_arm, aligned, case), aligned.patients
         )
         tests[name] = {
             "auroc": {
@@ -401,15 +423,21 @@ def _correct(family: list[dict[str, dict[str, Any]]]) -> None:
             test["n_tests"] = int(np.sum(~np.isnan(p_values)))
 
 
-def _is_right(probabilities: FloatArray, labels: IntArray) -> NDArray[np.bool_]:
-    return probabilities.argmax(2) == labels
+def _is_right(
+    probabilities: FloatArray, aligned: AlignedArms, case: str | None
+) -> NDArray[np.bool_]:
+    """Whether each seed (S, N) calls an image by its class, or rightly a case or none."""
+    called = probabilities.argmax(2)
+    if case is None:
+        return called == aligned.labels
+    index = aligned.classes.index(case)
+    return (called == index) == (aligned.labels == index)
 
 
-def _folds_without(aligned: AlignedArms) -> dict[str, int]:
-    n_folds = len(np.unique(aligned.folds))
+def _folds_without(names: Sequence[str], labels: IntArray, folds: IntArray) -> dict[str, int]:
+    n_folds = len(np.unique(folds))
     return {
-        name: n_folds - len(np.unique(aligned.folds[aligned.labels == index]))
-        for index, name in enumerate(aligned.classes)
+        name: n_folds - len(np.unique(folds[labels == index])) for index, name in enumerate(names)
     }
 
 

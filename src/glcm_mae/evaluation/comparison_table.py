@@ -166,10 +166,11 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         f"({comparison['patients']}); {n_folds or 'no'} folds; "
         f"{n_seeds} {'seed' if n_seeds == 1 else 'seeds'}."
     ]
+    within = ", within folds" if settings["within_folds"] else ""
     of_seeds = " and other seeds (Obuchowski and Rockette's analysis)" if n_seeds > 1 else ""
     notes.append(
         f"In brackets: {settings['confidence']:.0%} intervals for other patients{of_seeds}, from "
-        f"{settings['n_resamples']} resamples of patients{', within folds' if n_folds else ''}, "
+        f"{settings['n_resamples']} resamples of patients{within}, "
         f"the same for all arms, seed {settings['seed']}."
     )
     if n_seeds == 1:
@@ -203,7 +204,8 @@ def _caveats(comparison: dict[str, Any]) -> list[str]:
         notes.append("AUROC ranks images within folds only: models share no scale of scores.")
     without = {name: n for one in found for name, n in one["folds_without"].items() if n}
     for name, n in without.items():
-        notes.append(f"{n} folds have no {_flat(name)} and no say in its AUROC.")
+        have = "1 fold has" if n == 1 else f"{n} folds have"
+        notes.append(f"{have} no {_flat(name)} and no say in its AUROC.")
     whys = sorted(
         {
             test["not_valid"]

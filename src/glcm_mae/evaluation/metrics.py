@@ -75,8 +75,8 @@ def compute_metrics(
 
     For two classes, the overall Brier score is thus twice that of either class.
 
-    A metric that the sample cannot define is NaN, never an error: sensitivity, F1 and AUPRC where
-    the class does not occur, specificity where nothing else occurs, AUROC and balanced accuracy
+    A metric that the sample cannot define is NaN, never an error: sensitivity and F1 where the
+    class does not occur, specificity where nothing else occurs, AUROC, AUPRC and balanced accuracy
     in both cases. A macro mean is NaN where one of its terms is: a mean over the classes that
     happen to be there would be another metric.
 

@@ -47,7 +47,8 @@ def verdict(comparison: dict[str, Any], baselines: Collection[str] = ()) -> list
     reference, arms = comparison["settings"]["reference"], comparison["comparisons"][0]["arms"]
     own = [name for name in arms if name not in baselines]
     said = [_said_of(name, arms[name], reference) for name in own if name != reference]
-    return [*said, *_beside(arms, own, [name for name in arms if name in baselines])]
+    known = [name for name in arms if name in baselines]
+    return [*said, *_beside(arms, own, known, reference)]
 
 
 def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
@@ -73,14 +74,17 @@ def _said_of(name: str, arm: dict[str, Any], reference: str) -> str:
     )
 
 
-def _beside(arms: dict[str, Any], own: list[str], baselines: list[str]) -> Iterator[str]:
+def _beside(
+    arms: dict[str, Any], own: list[str], baselines: list[str], reference: str
+) -> Iterator[str]:
     found = {name: arm["metrics"]["auroc"] for name, arm in arms.items()}
     known = {name: auroc["value"] for name, auroc in found.items() if auroc["value"] is not None}
     best = max((n for n in own if n in known), key=known.__getitem__, default=None)
     bar = max((n for n in baselines if n in known), key=known.__getitem__, default=None)
     if best is None or bar is None:
         return
+    where = " is said above" if bar == reference else f", --reference {bar} tells"
     yield (
         f"The best arm, {best}, has {with_interval(found[best])}, the best baseline, {bar}, "
-        f"{with_interval(found[bar])}: whether they differ, --reference {bar} tells."
+        f"{with_interval(found[bar])}: whether they differ{where}."
     )

@@ -18,7 +18,8 @@ class EvaluateSettings:
     seed : int
         Seed of the bootstrap.
     positive : str, optional
-        With two classes, the one whose sensitivity is meant. Default: the last by name.
+        With two classes, the one whose sensitivity is meant. Default: that of the
+        last probability column.
     against : str, optional
         The predictions.csv, or run folder, of another arm on the same images: says how much
         better or worse this one is than that, with intervals from the same resamples.

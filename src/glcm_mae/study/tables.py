@@ -56,7 +56,8 @@ def collect_arm(
     finished : collection of str
         The folders of the runs that are finished.
     about_patients : str or None
-        What stands where a patient should, if it is no patient: kept beside the tables.
+        What stands where a patient should, if it is no patient: kept beside the tables, and those
+        of the cells.
 
     Returns
     -------
@@ -109,9 +110,16 @@ def _joined(
         table.write(folder / name)
         tables.append(table)
     if about_patients is not None:
-        about = json.dumps({"patients": about_patients}, indent=2) + "\n"
-        write_atomically(folder / "about.json", about)
+        for place in (folder, *(run for _, _, run in runs)):
+            _tell_of_patients(place / "about.json", about_patients)
     return ArmTables(*tables)
+
+
+def _tell_of_patients(file: Path, about_patients: str) -> None:
+    """Write what patients are, beside what a stage may have told already."""
+    told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    text = json.dumps(told | {"patients": about_patients}, indent=2) + "\n"
+    write_atomically(file, text)
 
 
 def _read(runs: Sequence[tuple[int, int, Path]], name: str) -> Iterator[Predictions]:
