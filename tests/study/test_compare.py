@@ -291,7 +291,12 @@ def test_more_seeds_and_arms_are_taken_up(images: Path, recipe: Path, tmp_path: 
     words = ["compare", *_words(images, recipe, out, "--by", "knn", "--baselines", "")]
     assert main([*words, "--arms", "mse", "--seeds", "1"]) == 0
     written = encoder.stat().st_mtime_ns
+    measured = out / "arms/mse/knn/metrics.json"
+    assert main(["evaluate", "--predictions", str(measured.parent), "--n_resamples", "5"]) == 0
+    assert main([*words, "--arms", "mse", "--seeds", "1"]) == 0
+    assert measured.exists()
     assert main([*words, "--arms", "mse,random", "--seeds", "2"]) == 0
+    assert not measured.exists()  # it told of one seed
     assert encoder.stat().st_mtime_ns == written
     for arm in ("mse", "random"):
         table = read_predictions(out / "arms" / arm / "knn" / "predictions.csv")

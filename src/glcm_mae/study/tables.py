@@ -107,12 +107,19 @@ def _joined(
     tables = []
     for name in ("predictions.csv", "validation.csv"):
         table = stack_predictions(list(_read(runs, name)))
+        before = _bytes_of(folder / name)
         table.write(folder / name)
+        if _bytes_of(folder / name) != before:
+            (folder / "metrics.json").unlink(missing_ok=True)  # which tells of the table before
         tables.append(table)
     if about_patients is not None:
         for place in (folder, *(run for _, _, run in runs)):
             _tell_of_patients(place / "about.json", about_patients)
     return ArmTables(*tables)
+
+
+def _bytes_of(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
 
 
 def _tell_of_patients(file: Path, about_patients: str) -> None:
