@@ -131,7 +131,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
 
     Positions are interpolated where the grids differ (a run tells its own, as does the config.json
     that transformers and timm put beside a file; else they are taken for a square's) and are not
-    trained, as ours are not, and the patch projection is summed over channels where the checkpoint is
+    trained, as ours are not. The patch projection is summed over channels where the checkpoint is
     RGB and the encoder gray. A checkpoint without the last norm (as MAE's fine-tuned ones) leaves
     it as it is. No code in the file is executed.
 
