@@ -307,6 +307,7 @@ def test_one_seed_and_no_folds():
     text = format_comparison(result)
     assert "One seed: nothing here tells how far another training would differ." in text
     assert "within folds" not in text
+    assert "would also train" not in text
 
 
 def test_folds_that_patients_are_not_drawn_within_are_not_said_to_be_drawn_within():
@@ -314,6 +315,7 @@ def test_folds_that_patients_are_not_drawn_within_are_not_said_to_be_drawn_withi
     tables = {name: arm(s, seeds=(0,), folds=folds) for name, s in (("a", 0.5), ("b", 1.5))}
     text = format_comparison(compare_arms(tables, {}, "a", n_resamples=30))
     assert "resamples of patients, the same for all arms" in text
+    assert "Not in them: that other patients would also train the models." in text
     assert "- 1 fold has no " in text
 
 

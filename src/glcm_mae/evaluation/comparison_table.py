@@ -173,6 +173,12 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         f"{settings['n_resamples']} resamples of patients{within}, "
         f"the same for all arms, seed {settings['seed']}."
     )
+    if n_folds:
+        notes.append(
+            "Not in them: that other patients would also train the models. Simulated, differences "
+            "then vary 1.2 to 1.3 times as much, and 95% intervals cover the truth 88 to 92 times "
+            "in 100: where one barely excludes 0, a second study should decide."
+        )
     if n_seeds == 1:
         notes.append("One seed: nothing here tells how far another training would differ.")
     single = [name for name, arm in found[0]["arms"].items() if arm["n_seeds"] < n_seeds]
