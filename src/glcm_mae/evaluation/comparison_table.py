@@ -212,6 +212,8 @@ def _caveats(comparison: dict[str, Any]) -> list[str]:
     for name, n in without.items():
         have = "1 fold has" if n == 1 else f"{n} folds have"
         notes.append(f"{have} no {_flat(name)} and no say in its AUROC.")
+    if len(comparison["classes"]) == 2:
+        notes.append("The Brier score adds up both classes: 0 to 2, twice that of either.")
     whys = sorted(
         {
             test["not_valid"]

@@ -53,7 +53,7 @@ def format_table(metrics: dict[str, Any]) -> str:
     <BLANKLINE>
     80 images, 80 patients: every patient has one image.
     Intervals: 95%, 2000 resamples of patients, seed 0.
-    Overall auroc, auprc, sensitivity and specificity are those of class 'cyst'.
+    Overall auroc, auprc, sensitivity and specificity are those of class 'cyst', brier adds up both.
     Decisions are for the class of the highest probability: no validation.csv gives a threshold.
     """
     lines = []
@@ -107,7 +107,8 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
         )
     positive = settings["positive"]
     notes.append(
-        f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}."
+        f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}, brier "
+        "adds up both."
         if positive
         else "Overall auroc, auprc, sensitivity, specificity and macro_f1 are means over classes."
     )
