@@ -185,3 +185,12 @@ def test_a_manifest_of_dicom_headers_holds_no_identifier(tmp_path, capsys):
     assert len(set(patients)) == 2
     code, _, err = run(capsys, *words, "--key_file", tmp_path / "study/key")
     assert (code, "would lie beside" in err) == (2, True)
+
+
+def test_a_manifest_is_not_written_over_the_one_it_is_made_of(leaking, tmp_path, capsys):
+    listed = tmp_path / "set.csv"
+    assert run(capsys, "data", "manifest", leaking, "--out", listed)[0] == 0
+    before = listed.read_text()
+    code, _, err = run(capsys, "data", "manifest", listed, "--out", listed)
+    assert (code, "which is read: give another name" in err) == (2, True)
+    assert listed.read_text() == before

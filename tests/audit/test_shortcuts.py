@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from glcm_mae.audit.inspection import Look
 from glcm_mae.audit.measurements import MEASUREMENTS
@@ -43,7 +42,7 @@ def test_a_planted_shortcut_is_found_and_noise_is_not() -> None:
     assert planted.low < truth < planted.high
     assert found["mean brightness"].auroc.high < 0.65
     assert found["mean brightness"].auroc.low < 0.5
-    assert found["file format and bits"].auroc.value == pytest.approx(0.5, abs=0.05)
+    assert "file format and bits" not in found  # the same in all
     assert list(found)[:2] in (["sharpness", "all together"], ["all together", "sharpness"])
 
 

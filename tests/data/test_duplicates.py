@@ -123,6 +123,24 @@ def test_constant_images_match_nothing(scenes: list[Picture]) -> None:
     assert near_duplicates(small([*flat, scenes[0]])) == []
 
 
+def test_end_slices_join_no_volumes(tmp_path: Path) -> None:
+    """Empty slices are equal to the bit, and small bodies are alike in all heads."""
+    yy, xx = np.mgrid[:64, :64] - 31.5
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        slices = []
+        for radius in (0, 8, 30):
+            body = 90 * (yy**2 + (xx * 1.1) ** 2 < radius**2)
+            noise = np.kron(rng.normal(0, 30, (16, 16)), np.ones((4, 4)))
+            slices.append(np.clip(body + noise * (body > 0), 0, 255).astype(np.uint8))
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.stack(slices), photometric="minisblack")
+    listed = tmp_path / "volumes.csv"
+    listed.write_text("path,label\n" + "".join(f"{name}.tif,ill\n" for name in "abc"))
+    manifest = read_manifest(listed)
+    assert len(manifest) == 9
+    assert sorted(duplicate_groups(manifest).tolist()) == list(range(9))
+
+
 def test_blocks_change_nothing(scenes: list[Picture], monkeypatch: pytest.MonkeyPatch) -> None:
     images = small([*scenes[:9], *(CHANGES["mirrored"](scene) for scene in scenes[3:9])])
     whole = near_duplicates(images)

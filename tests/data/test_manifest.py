@@ -85,6 +85,12 @@ def test_sides_beside_another_folder_are_no_classes(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+def test_a_side_with_classes_in_it_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "train/ill/a.png", "train/well/b.png", "holdout/well/c.png")
+    with pytest.raises(UserError, match=r"sides of a split \(train\) beside .* holdout"):
+        read_manifest(tmp_path)
+
+
 def test_a_class_may_be_named_as_a_side(tmp_path: Path) -> None:
     touch(tmp_path, "control/a.png", "test/b.png")
     assert read_manifest(tmp_path).classes == ("control", "test")

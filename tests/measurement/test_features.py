@@ -378,6 +378,15 @@ def test_volumes_as_a_whole(way, volume, tmp_path):
     assert row["aggregation"] == way
 
 
+def test_a_volume_that_is_packed_otherwise_than_named(tmp_path, capsys):
+    image = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "ct.nii.gz")
+    (tmp_path / "ct.nii.gz").rename(tmp_path / "ct.nii")
+    words = ("features", tmp_path / "ct.nii", "-o", tmp_path / "x.csv")
+    said = complaint(capsys, *words, "--aggregation", "3d_merged", "--on_error", "stop")
+    assert "ct.nii is not packed as its ending says" in said
+
+
 def test_a_single_slice_is_no_volume(tmp_path, capsys):
     save(tmp_path / "slices" / "a.png", noise(12, 12))
     words = ("-o", tmp_path / "x.csv", "--aggregation", "3d_merged")

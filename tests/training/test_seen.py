@@ -1,6 +1,7 @@
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def _images(
         for p, h in zip(patients, hashes, strict=True)
     )
     return Images(
-        torch.zeros(len(hashes), 1, 2, 2),
+        torch.eye(2).expand(len(hashes), 1, 2, 2),
         Manifest(records, ("a",), has_patients),
         list(hashes),
         list(perceptual) or [""] * len(hashes),
@@ -177,13 +178,22 @@ def test_what_is_unknown_is_told_beside_what_is_known(
     assert "has seen 1 of 2 test images is unknown" in capsys.readouterr().err
 
 
+def test_a_black_image_tells_of_nobody(run: Path) -> None:
+    images = _images("DE", "xy")
+    black = replace(images, pixels=torch.zeros(2, 1, 2, 2))
+    assert _count(run, images, [0, 1]) == 2
+    assert _count(run, black, [0, 1]) == 0
+
+
 def test_frames_of_one_file_are_one_patient_where_none_is_known(tmp_path):
     def slices(*frames: int) -> Images:
         path = Path("ct.nii")
         records = tuple(Record(path, "a", str(path), None, frame) for frame in frames)
         hashes = [f"hash {frame}" for frame in frames]
         manifest = Manifest(records, ("a",), False)
-        return Images(torch.zeros(len(frames), 1, 2, 2), manifest, hashes, [""] * len(frames))
+        return Images(
+            torch.eye(2).expand(len(frames), 1, 2, 2), manifest, hashes, [""] * len(frames)
+        )
 
     write_seen(tmp_path, slices(0, 1), np.array([0, 1]), None)
     assert _count(tmp_path, slices(2, 3), [0, 1]) == 2

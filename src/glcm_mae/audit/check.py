@@ -191,7 +191,7 @@ def check(
     manifest = _with_neutral_labels(manifest, looks)
     if any(look.identifiers.in_source for look in looks):
         source = "the images"
-    digests = [look.digest for look in looks]
+    digests = ["" if look.constant else look.digest for look in looks]
     thumbnails = torch.stack([look.thumbnail for look in looks])
     copies = copy_groups(digests, near_duplicates(thumbnails))
     persons = header_groups(manifest)

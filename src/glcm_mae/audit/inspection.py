@@ -22,6 +22,7 @@ from glcm_mae.data import (
     content_hash,
     read_image,
 )
+from glcm_mae.data.images import is_constant
 from glcm_mae.data.thumbnails import SIDE, luminance, thumbnail
 
 __all__ = ["Look", "inspect", "places"]
@@ -151,7 +152,7 @@ def _look(source: str, plane: Plane, record: Record, place: str) -> Look:
         facts=facts,
         digest=content_hash(pixels),
         thumbnail=thumbnail(luminance(pixels), facts.white_is_zero),
-        constant=bool((pixels == pixels[:, :1, :1]).all()),
+        constant=is_constant(pixels),
         measurements=measure(pixels, facts, record.path.stat().st_size),
         identifiers=identifiers,
     )

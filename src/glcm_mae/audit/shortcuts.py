@@ -105,6 +105,7 @@ def rank_shortcuts(
     found = [
         Shortcut(name, _auroc(_predicted(numbers, labels, fold_of), labels, members, seed))
         for name, numbers in numbers_of.items()
+        if (numbers != numbers[0]).any()  # what is the same in all tells nothing
     ]
     return sorted(found, key=lambda shortcut: -shortcut.auroc.value)
 

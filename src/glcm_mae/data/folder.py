@@ -70,7 +70,7 @@ def read_folder(folder: Path) -> list[Record]:
             for subfolder, side in sides.items()
             for record in read_folder(subfolder)
         ]
-    if len(sides) > 1:
+    if len(sides) > 1 or any(_has_folders(side) for side in sides):
         other = next(entry for entry in subfolders if entry not in sides)
         raise UserError(
             f"{one_line(folder)} holds sides of a split ({', '.join(s.name for s in sides)}) "
@@ -81,6 +81,10 @@ def read_folder(folder: Path) -> list[Record]:
 
 def _is_side(folder: Path) -> bool:
     return folder.name.lower() in _SIDES
+
+
+def _has_folders(folder: Path) -> bool:
+    return any(entry.is_dir() for entry in _visible(folder))
 
 
 def _read_class(folder: Path) -> list[Record]:

@@ -230,6 +230,17 @@ def content_hash(pixels: np.ndarray) -> str:
     return hashlib.sha256(header + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
+def is_constant(pixels: np.ndarray) -> bool:
+    """Whether all pixels (C, H, W) are alike, so that they tell nothing of what they are of.
+
+    Examples
+    --------
+    >>> is_constant(np.zeros((3, 2, 2))), is_constant(np.arange(4).reshape(1, 2, 2))
+    (True, False)
+    """
+    return bool((pixels == pixels[:, :1, :1]).all())
+
+
 def file_hashes(records: Sequence[Record], plane: Plane = "axial") -> list[str]:
     """Fingerprint images without keeping them, to see whether two sets share any.
 

@@ -188,10 +188,7 @@ def _check_volumes(image: Path, mask: Path) -> None:
     """Refuse a volume's mask that lies elsewhere in space, or has other voxels."""
     if not (is_volume(image) and is_volume(mask)):
         return
-    import nibabel
-
-    one: Any = nibabel.load(image)
-    other: Any = nibabel.load(mask)
+    one, other = _volume(image), _volume(mask)
     if one.shape[:3] != other.shape[:3]:
         raise UnreadableImage(
             image,
@@ -205,6 +202,19 @@ def _check_volumes(image: Path, mask: Path) -> None:
             f"lies elsewhere in space than its mask {one_line(mask)} (their affines differ): "
             "resample the mask to the image's grid.",
         )
+
+
+def _volume(path: Path) -> Any:
+    """Open a NIfTI file for its shape and place; nibabel goes by its ending, where we do not."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        return nibabel.load(path)
+    except (ImageFileError, OSError) as error:
+        raise UnreadableImage(
+            path, "is not packed as its ending says (.nii is plain, .nii.gz gzipped): rename it."
+        ) from error
 
 
 def _voxels(volume: Any) -> str:
@@ -240,9 +250,7 @@ def _warn_of_flat_voxels(path: Path) -> None:
     """Say where the directions in space are of different lengths."""
     if not is_volume(path):
         return
-    import nibabel
-
-    volume: Any = nibabel.load(path)
+    volume = _volume(path)
     sides = np.linalg.norm(volume.affine[:3, :3], axis=0)
     if sides.max() > _CUBE * sides.min():
         shown = " x ".join(f"{side:.3g}" for side in sides)
@@ -257,9 +265,7 @@ def _is_series(path: Path) -> bool:
     """Tell a NIfTI file of several volumes: the last slice of one comes before the next's first."""
     if not is_volume(path):
         return False
-    import nibabel
-
-    volume: Any = nibabel.load(path)
+    volume = _volume(path)
     return len(volume.shape) > 3 and volume.shape[3] > 1
 
 

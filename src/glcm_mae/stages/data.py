@@ -84,6 +84,7 @@ def data_manifest(s: settings.DataManifestSettings, recipe: str) -> str:
     from glcm_mae.data.listing import build_manifest
 
     out = _csv(s.out)
+    keep_inputs(out, [s.images])
     manifest, told = build_manifest(**{**vars(s), "out": out})
     manifest.write(out)
     return f"{out} lists {told} Next: glcm-mae data check {shlex.quote(s.out)}"

@@ -174,7 +174,16 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
     if rows is None:
         rows = [_UNKNOWN]
     pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
-    seen = np.array([o.pixels in pixels or o.patient in patients for o in own], dtype=bool)
+    # Black slices are alike in all volumes: they tell of nobody.
+    values = images.pixels.flatten(1)
+    blank = (values == values[:, :1]).all(dim=1).tolist()
+    seen = np.array(
+        [
+            (one.pixels in pixels and not is_blank) or one.patient in patients
+            for one, is_blank in zip(own, blank, strict=True)
+        ],
+        dtype=bool,
+    )
     left = np.flatnonzero(~seen)
     seen[left] = have_copies([own[n].perceptual for n in left], [row.perceptual for row in rows])
     is_open = _UNKNOWN in rows or (same_patients and not _can_compare_patients(rows, own))

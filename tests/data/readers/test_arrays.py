@@ -78,6 +78,16 @@ def test_shapes(
     assert pixels[0, 0, 1] - pixels[0, 0, 0] == (3 if shape[-1] == 3 else 1)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_are_no_colours_are_no_images_in_a_row(
+    tmp_path: Path, way: str, channels: int
+) -> None:
+    path = write(tmp_path, WAYS[way](np.zeros((40, 30, channels), np.uint8)))
+    with pytest.raises(UnreadableImage, match=f"one image of {channels} channels, or 40 that are"):
+        read_image(path, 0)
+
+
 def test_fortran_order_and_booleans(tmp_path: Path) -> None:
     path = write(tmp_path, npy(np.asfortranarray(STACK)))
     np.testing.assert_array_equal(read_image(path, 3)[0][0], STACK[3])

@@ -425,3 +425,11 @@ def test_a_decompression_bomb_is_not_decoded(
 def test_the_error_crosses_processes() -> None:
     error = pickle.loads(pickle.dumps(UnreadableImage(Path("a.png"), "is empty.")))
     assert str(error) == "a.png is empty."
+
+
+def test_of_a_phones_picture_the_first_is_read(tmp_path: Path) -> None:
+    first, depth = (Image.new("RGB", (16, 12), color) for color in ("white", "black"))
+    first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[depth])
+    pixels, _ = read_image(tmp_path / "phone.jpg")
+    assert pixels.shape == (3, 12, 16)
+    assert pixels.min() > 250

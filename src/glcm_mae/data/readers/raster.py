@@ -35,7 +35,8 @@ def read(file: BinaryIO, frame: int | None) -> tuple[np.ndarray, Facts]:
     except UnidentifiedImageError:
         raise Refusal("is damaged in its header: export or copy it again.") from None
     check_size(image.size[::-1])
-    if getattr(image, "n_frames", 1) > 1:
+    # An MPO, as phones write it, is a JPEG with further ones behind: a depth map, another view.
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise Refusal("is animated: save each frame as a file of its own.")
     photometric = image.mode
     bits = 1 if image.mode == "1" else 8

@@ -122,6 +122,12 @@ def _split(shape: tuple[int, ...], is_stack: bool) -> tuple[int, tuple[int, ...]
             f"has the shape {shape}, three gray images or the channels of one: save colour as "
             "height, width, 3, and gray images as number, height, width, 1."
         )
+    if len(shape) == 3 and shape[2] in (2, 4):
+        raise Refusal(
+            f"has the shape {shape}, one image of {shape[2]} channels, or {shape[0]} that are "
+            f"{shape[2]} pixels wide: save images as number, height, width, 1, a channel each, or "
+            "colour as height, width, 3."
+        )
     has_channels = len(shape) == 4 and (shape[3] in _CHANNELS or shape[1] in _CHANNELS)
     if len(shape) == 3 or has_channels:
         return shape[0], shape[1:]
