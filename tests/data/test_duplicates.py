@@ -141,6 +141,20 @@ def test_end_slices_join_no_volumes(tmp_path: Path) -> None:
     assert sorted(duplicate_groups(manifest).tolist()) == list(range(9))
 
 
+def test_a_scene_that_is_most_of_the_set_is_found_in_all_its_frames(scenes: list[Picture]) -> None:
+    rng = np.random.default_rng(0)
+    still = np.asarray(scenes[0], dtype=float)
+    frames = [
+        Image.fromarray(np.clip(still + rng.normal(0, 12, still.shape), 0, 255).astype(np.uint8))
+        for _ in range(200)
+    ]
+    found = near_duplicates(small([*frames, *scenes[1:9]]))
+    links = [(pair.first, pair.second) for pair in found]
+    groups = joined_groups(np.arange(208), links=links)
+    assert len(np.unique(groups[:200])) == 1
+    assert len(np.unique(groups)) == 9
+
+
 def test_blocks_change_nothing(scenes: list[Picture], monkeypatch: pytest.MonkeyPatch) -> None:
     images = small([*scenes[:9], *(CHANGES["mirrored"](scene) for scene in scenes[3:9])])
     whole = near_duplicates(images)
