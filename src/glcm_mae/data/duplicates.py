@@ -105,8 +105,10 @@ def near_duplicates(thumbnails: Tensor) -> list[NearDuplicate]:
     coarse = _by_parts(lambda part: band(_resized(part, _COARSE)), images)
     found: dict[tuple[int, int], NearDuplicate] = {}
 
-    def correlate(fixed: Tensor, moving: Tensor, poses: list[int], place: Tensor) -> None:
-        correlations = agreement(fine[fixed], _turned(fine[moving], poses), place).tolist()
+    def correlate(
+        fixed: Tensor, moving: Tensor, poses: list[int], seen: Tensor, place: Tensor
+    ) -> None:
+        correlations = agreement(fine[fixed], seen, place).tolist()
         pairs = zip(structured[fixed].tolist(), structured[moving].tolist(), strict=True)
         for (one, other), pose, correlation in zip(pairs, poses, correlations, strict=True):
             key = (min(one, other), max(one, other))
@@ -116,13 +118,12 @@ def near_duplicates(thumbnails: Tensor) -> list[NearDuplicate]:
 
     told = [text for text in hashes if text]
     for fixed, moving, poses in _in_blocks(_alike_in_hashes(images, told)):
-        correlate(fixed, moving, poses, _placed(poses))
+        correlate(fixed, moving, poses, _turned(fine[moving], poses), _placed(poses))
     known = set(found)  # registering takes longest
     for fixed, moving, poses in _in_blocks(_unlike(known, structured, _candidates(images))):
-        turned = _turned(coarse[moving], poses)
-        rough = register(coarse[fixed], turned, _placed(poses), steps=8)
-        place = register(fine[fixed], _turned(fine[moving], poses), rough, steps=6)
-        correlate(fixed, moving, poses, place)
+        rough = register(coarse[fixed], _turned(coarse[moving], poses), _placed(poses), steps=8)
+        seen = _turned(fine[moving], poses)
+        correlate(fixed, moving, poses, seen, register(fine[fixed], seen, rough, steps=6))
     return [found[key] for key in sorted(found)]
 
 

@@ -211,7 +211,7 @@ def _volume(path: Path) -> Any:
 
     try:
         return nibabel.load(path)
-    except (ImageFileError, OSError) as error:
+    except ImageFileError as error:
         raise UnreadableImage(
             path, "is not packed as its ending says (.nii is plain, .nii.gz gzipped): rename it."
         ) from error

@@ -16,8 +16,9 @@ from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import EmbedSettings
 
 from .fabric import launch
-from .others import check_hardware, list_others, read_listed, reading_of, settings_of
+from .others import check_hardware, list_others, read_listed, reading_of
 from .probe import extract
+from .run import settings_of
 from .seen import seen_before
 
 _CELLS = {True: "TRUE", False: "FALSE", None: ""}  # as R spells them; pandas takes them, too

@@ -19,14 +19,7 @@ from glcm_mae.settings import FinetuneSettings
 
 from .encoders import check_encoder, encoder_or_random, note_licence
 from .fabric import launch
-from .inputs import (
-    Images,
-    check_classes,
-    check_sides,
-    labelled,
-    read_images,
-    tell_lacking_classes,
-)
+from .inputs import Images, check_classes, check_sides, labelled, read_images, tell_lacking_classes
 from .means import Means
 from .progress import Meter
 from .run import Run

@@ -15,8 +15,8 @@ from glcm_mae.settings import ExplainSettings, PredictSettings
 
 from .finetune import NormalizedClassifier
 from .inputs import Images
-from .others import check_hardware, list_others, read_listed, reading_of, settings_of
-from .run import Run
+from .others import check_hardware, list_others, read_listed, reading_of
+from .run import Run, settings_of
 from .seen import refuse_seen, seen_before
 
 

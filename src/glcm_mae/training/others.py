@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from glcm_mae.data import Manifest, UnreadableImage, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import EncoderConfig
@@ -15,37 +13,10 @@ from glcm_mae.settings import DataSettings, OthersSettings
 
 from .encoders import differing
 from .inputs import Images, read_images
+from .run import settings_of
 
 # How a run's images are read, of which nothing may differ in others.
 _READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "plane")
-
-
-def settings_of(run: Path) -> dict[str, Any]:
-    """Read the settings that a run was made with.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-
-    Returns
-    -------
-    dict
-        What ``settings.yaml`` holds.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read.
-    """
-    file = run / "settings.yaml"
-    try:
-        written = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} cannot be read ({error}): copy it anew.") from error
-    if not isinstance(written, dict):
-        raise UserError(f"{file} holds no settings: copy it anew.")
-    return written
 
 
 def reading_of(run: Path, config: EncoderConfig) -> dict[str, Any]:

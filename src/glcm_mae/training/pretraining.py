@@ -27,7 +27,7 @@ from glcm_mae.settings import ModelSettings, ObjectiveSettings, TargetSettings, 
 from glcm_mae.texture import Binning, GLCMLoss, PairKernelLoss, PatchLoss, TransportLoss
 
 from .encoders import build_encoder
-from .others import settings_of
+from .run import settings_of
 
 
 class Pretraining(nn.Module):

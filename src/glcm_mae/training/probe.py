@@ -20,14 +20,7 @@ from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 from .encoders import check_encoder, encoder_or_random
 from .fabric import launch
 from .hand_made import REACH, local_glcms, measured
-from .inputs import (
-    Images,
-    check_classes,
-    check_sides,
-    labelled,
-    read_images,
-    tell_lacking_classes,
-)
+from .inputs import Images, check_classes, check_sides, labelled, read_images, tell_lacking_classes
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen, tell_copies

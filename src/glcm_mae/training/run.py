@@ -20,8 +20,6 @@ from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
 from glcm_mae.settings import FACTS
 
-from .others import settings_of
-
 # May change while a run goes on; what is finished in one precision is not the result of another.
 _PRECISION = "hardware.precision"
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
@@ -81,7 +79,7 @@ class Run:
                 f"{self.folder} holds a run already: go on with it by --resume true, or choose "
                 "another folder with --out."
             )
-        before = flat(_read_settings(self._existing))
+        before = flat(_settings_before(self.folder))
         _check_encoder(before, self._settings, self.folder)
         _check_same(before, flat(self._settings), self.folder, finished=self.finished)
 
@@ -189,13 +187,40 @@ class Run:
         write_atomically(self._log, "".join(line + "\n" for line in kept))
 
 
+def settings_of(run: Path) -> dict[str, Any]:
+    """Read the settings that a run was made with.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    dict
+        What ``settings.yaml`` holds.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    file = run / "settings.yaml"
+    try:
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read ({error}): copy it anew.") from error
+    if not isinstance(written, dict):
+        raise UserError(f"{file} holds no settings: copy it anew.")
+    return written
+
+
 def _facts(settings: Any) -> dict[str, str]:
     """Tell the version and, where the encoder is a run's, a digest of that run's settings."""
     facts = {"version": __version__}
     encoder = getattr(settings, "encoder", None)
-    file = None if encoder is None else Path(encoder) / "settings.yaml"
-    if file is not None and file.is_file():
-        trained_by = {n: v for n, v in flat(settings_of(file.parent)).items() if n not in _FREE}
+    if encoder is not None and (Path(encoder) / "settings.yaml").is_file():
+        trained_by = {n: v for n, v in flat(settings_of(Path(encoder))).items() if n not in _FREE}
         text = json.dumps(trained_by, sort_keys=True)
         facts["encoder_trained_by"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return facts
@@ -208,16 +233,14 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _settings_before(folder: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        settings = None
-    if not isinstance(settings, dict):
+        return settings_of(folder)
+    except UserError as error:
         raise UserError(
-            f"{file} cannot be read: remove the run's folder, or choose another with --out."
-        )
-    return settings
+            f"{folder / 'settings.yaml'} cannot be read: remove the run's folder, or choose "
+            "another with --out."
+        ) from error
 
 
 def _check_encoder(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

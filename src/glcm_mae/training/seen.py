@@ -175,8 +175,8 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
         rows = [_UNKNOWN]
     pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
     # Black slices are alike in all volumes: they tell of nobody.
-    values = images.pixels.flatten(1)
-    blank = (values == values[:, :1]).all(dim=1).tolist()
+    values = images.pixels.flatten(2)  # (N, C, H * W)
+    blank = (values.amax(dim=2) == values.amin(dim=2)).all(dim=1).tolist()
     seen = np.array(
         [
             (one.pixels in pixels and not is_blank) or one.patient in patients
