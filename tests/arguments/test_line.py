@@ -23,6 +23,7 @@ from ..commands import NEEDED, complaint, printed_config
         (["pretrain", *NEEDED, "--optimizer.epoch", "3"], ["did you mean optimizer.epochs?"]),
         (["pretrain", *NEEDED, "--data", "x"], ["data is a group", "data.images, data.image_size"]),
         (["pretrain", *NEEDED, "more"], ["more is no option", "--name value"]),
+        (["compare", "i", "--by", "knn", "linear"], ["linear is no option", "--name A,B"]),
         (["pretrain", "-s", "3"], ["-s is no option", "--name value"]),
         (["pretrain", *NEEDED, "--seed"], ["--seed has no value"]),
         (["pretrain", "--out", "--seed", "3"], ["--out has no value"]),

@@ -106,7 +106,7 @@ def test_values_are_the_mean_over_seeds_of_the_metrics_within_folds(result):
 def test_baselines_do_not_make_arms_harder_to_tell():
     tables = {"mse": arm(0.5), "texture": arm(1.5), "pixels": arm(1.0), "histogram": arm(0.8)}
     plain, apart = (
-        arms_of(compare_arms(tables, {}, "mse", n_resamples=20, baselines=baselines))
+        arms_of(compare_arms(tables, {}, "mse", n_resamples=40, baselines=baselines))
         for baselines in ((), ("pixels", "histogram"))
     )
     for metric in ("auroc", "accuracy"):
@@ -173,7 +173,7 @@ def test_what_decides_is_tested_over_seeds(result):
 def test_arms_that_differ_by_the_same_everywhere_have_no_p():
     perfect = arm(probabilities=np.eye(2)[arm().labels])
     collapsed = arm(probabilities=np.full((3 * N, 2), 0.5))
-    result = compare_arms({"a": collapsed, "b": perfect}, {}, "a", n_resamples=30)
+    result = compare_arms({"a": collapsed, "b": perfect}, {}, "a", n_resamples=40)
     test = arms_of(result)["b"]["tests"]["auroc_over_seeds"]
     assert (test["p"], test["p_holm"], test["n_tests"]) == (None, None, 0)
     assert "Not valid: the arms differ by the same for all patients and seeds." in (
@@ -217,9 +217,9 @@ def test_an_arm_without_validation_has_no_threshold(result):
 @settings(max_examples=5, deadline=None)
 def test_the_order_of_rows_does_not_matter(seed):
     tables = {"mse": arm(0.5), "texture": arm(1.5)}
-    first = compare_arms(tables, {}, "mse", n_resamples=30)
+    first = compare_arms(tables, {}, "mse", n_resamples=40)
     turned = {name: shuffled(table, seed) for name, table in tables.items()}
-    assert compare_arms(turned, {}, "mse", n_resamples=30) == first
+    assert compare_arms(turned, {}, "mse", n_resamples=40) == first
 
 
 def test_an_arm_against_itself_differs_by_exactly_nothing():
@@ -256,9 +256,9 @@ def _against_the_rest(table, name):
 
 def test_one_class_against_the_rest_is_measured_as_evaluate_measures_it(tmp_path):
     table = arm(0.5, k=3, seeds=(0,))
-    result = compare_arms({"a": table, "b": arm(1.5, k=3)}, {}, "a", "malignant", n_resamples=5)
+    result = compare_arms({"a": table, "b": arm(1.5, k=3)}, {}, "a", "malignant", n_resamples=40)
     table.write(tmp_path / "predictions.csv")
-    alone = evaluate(tmp_path / "predictions.csv", n_resamples=5)["by_image"]
+    alone = evaluate(tmp_path / "predictions.csv", n_resamples=40)["by_image"]
     measured = result["comparisons"][1]["arms"]["a"]["metrics"]
     for name, number in alone["per_class"]["malignant"].items():
         assert measured[name]["value"] == pytest.approx(number["value"]), name
@@ -270,7 +270,7 @@ def test_one_class_against_the_rest_is_measured_as_evaluate_measures_it(tmp_path
 def test_three_classes_are_also_compared_as_one_against_the_rest():
     tables = {"mse": arm(0.5, k=3), "texture": arm(1.5, k=3)}
     validation = {name: arm(s, k=3, shift=1) for name, s in (("mse", 0.5), ("texture", 1.5))}
-    result = compare_arms(tables, validation, "mse", positive="malignant", n_resamples=30)
+    result = compare_arms(tables, validation, "mse", positive="malignant", n_resamples=40)
     everything, malignant = result["comparisons"]
     assert (everything["task"], everything["positive"]) == ("all classes", None)
     assert malignant["task"] == "malignant against the rest"
@@ -279,21 +279,21 @@ def test_three_classes_are_also_compared_as_one_against_the_rest():
     assert everything["arms"]["mse"]["thresholds"] is None
     assert len(malignant["arms"]["mse"]["thresholds"]) == 9
     two = {name: _against_the_rest(table, "malignant") for name, table in tables.items()}
-    alone = compare_arms(two, {}, "mse", n_resamples=30)
+    alone = compare_arms(two, {}, "mse", n_resamples=40)
     for test in ("auroc", "auroc_over_seeds"):
         of_two = arms_of(alone)["texture"]["tests"][test]
         assert malignant["arms"]["texture"]["tests"][test] == of_two
-    assert len(compare_arms(tables, {}, "mse", n_resamples=5)["comparisons"]) == 1
+    assert len(compare_arms(tables, {}, "mse", n_resamples=40)["comparisons"]) == 1
 
 
 def test_by_patient_where_patients_have_several_images():
     tables = {"mse": arm(0.5, images_each=3), "texture": arm(1.5, images_each=3)}
     validation = {"mse": arm(0.5, images_each=3, shift=1), "texture": None}
-    result = compare_arms(tables, validation, "mse", n_resamples=30)
+    result = compare_arms(tables, validation, "mse", n_resamples=40)
     assert [comparison["unit"] for comparison in result["comparisons"]] == ["image", "patient"]
     assert result["patients"] == "probabilities are averaged over the images of a patient"
     averaged = {name: table.by_patient() for name, table in tables.items()}
-    alone = compare_arms(averaged, {}, "mse", n_resamples=30)
+    alone = compare_arms(averaged, {}, "mse", n_resamples=40)
     for metric, number in arms_of(alone)["texture"]["differences"].items():
         assert arms_of(result, 1)["texture"]["differences"][metric] == number
     assert sum(result["comparisons"][1]["class_counts"].values()) == 30
@@ -301,7 +301,7 @@ def test_by_patient_where_patients_have_several_images():
 
 def test_one_seed_and_no_folds():
     tables = {name: arm(s, seeds=(0,), folds=None) for name, s in (("a", 0.5), ("b", 1.5))}
-    result = compare_arms(tables, {}, "a", n_resamples=30)
+    result = compare_arms(tables, {}, "a", n_resamples=40)
     assert (result["n_folds"], result["n_seeds"]) == (None, 1)
     assert "pooled_auroc" not in arms_of(result)["b"]["metrics"]
     text = format_comparison(result)
@@ -313,7 +313,7 @@ def test_one_seed_and_no_folds():
 def test_folds_that_patients_are_not_drawn_within_are_not_said_to_be_drawn_within():
     folds = np.where(np.arange(N) == 0, 0, 1 + np.arange(N) % 2)  # the first has one patient
     tables = {name: arm(s, seeds=(0,), folds=folds) for name, s in (("a", 0.5), ("b", 1.5))}
-    text = format_comparison(compare_arms(tables, {}, "a", n_resamples=30))
+    text = format_comparison(compare_arms(tables, {}, "a", n_resamples=40))
     assert "resamples of patients, the same for all arms" in text
     assert "Not in them: that other patients would also train the models." in text
     assert "- 1 fold has no " in text
@@ -322,7 +322,7 @@ def test_folds_that_patients_are_not_drawn_within_are_not_said_to_be_drawn_withi
 def test_a_class_missing_everywhere_is_none_and_no_error():
     labels = np.zeros(270, int)
     tables = {"a": arm(0.5, labels=labels), "b": arm(1.5, labels=labels)}
-    result = json.loads(json.dumps(compare_arms(tables, {}, "a", n_resamples=20), allow_nan=False))
+    result = json.loads(json.dumps(compare_arms(tables, {}, "a", n_resamples=40), allow_nan=False))
     other = arms_of(result)["b"]
     assert other["metrics"]["auroc"]["value"] is None
     assert other["differences"]["auroc"]["smallest"] is None
@@ -336,7 +336,7 @@ def test_a_class_missing_everywhere_is_none_and_no_error():
 def test_errors_name_the_arm_and_the_setting():
     tables = {"mse": arm(), "texture": arm(1.5)}
     with pytest.raises(UserError, match="arm 'texture': 30 patients are both in the validation"):
-        compare_arms(tables, {"texture": arm(1.5, folds=arm().folds)}, "mse", n_resamples=5)
+        compare_arms(tables, {"texture": arm(1.5, folds=arm().folds)}, "mse", n_resamples=40)
     with pytest.raises(UserError, match="positive='cyst' is not a class: choose one of 'benign'"):
         compare_arms(tables, {}, "mse", positive="cyst")
     with pytest.raises(UserError, match="n_resamples=0 is too small"):
@@ -368,7 +368,7 @@ def test_tables_hold_every_arm_and_number(result):
 
 
 def test_names_do_not_break_the_table():
-    result = compare_arms({"a|b": arm(), "c\nd": arm(1.5)}, {}, "a|b", n_resamples=5)
+    result = compare_arms({"a|b": arm(), "c\nd": arm(1.5)}, {}, "a|b", n_resamples=40)
     lines = format_comparison(result).splitlines()
     assert any(line.startswith("| c d ") for line in lines)
     assert any(line.startswith("| a/b ") for line in lines)
@@ -378,9 +378,9 @@ def test_names_do_not_break_the_table():
 def test_where_both_classes_score_alike_the_decision_is_that_of_evaluate(positive, tmp_path):
     tied = arm(seeds=(0,), probabilities=np.full((N, 2), 0.5))
     tied.write(tmp_path / "predictions.csv")
-    alone = evaluate(tmp_path / "predictions.csv", n_resamples=5, positive=positive)
+    alone = evaluate(tmp_path / "predictions.csv", n_resamples=40, positive=positive)
     tables = {"mse": tied, "texture": arm(seeds=(0,))}
-    beside = compare_arms(tables, {}, "mse", positive=positive, n_resamples=5)
+    beside = compare_arms(tables, {}, "mse", positive=positive, n_resamples=40)
     metrics = beside["comparisons"][0]["arms"]["mse"]["metrics"]
     for name in ("sensitivity", "specificity", "auroc"):
         assert metrics[name]["value"] == alone["by_image"]["overall"][name]["value"]

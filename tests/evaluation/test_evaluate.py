@@ -70,14 +70,14 @@ def test_confusion_matrix_has_a_row_per_true_class(file):
     labels = [0, 0, 1]
     paths = ["a", "b", "c"]
     Predictions(paths, paths, labels, CLASSES, np.eye(3)[[0, 2, 1]]).write(file)
-    of_image = evaluate(file, n_resamples=5)["by_image"]
+    of_image = evaluate(file, n_resamples=40)["by_image"]
     assert of_image["confusion_matrix"] == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
     assert of_image["class_counts"] == {"benign": 2, "malignant": 1, "normal": 0}
 
 
 def test_writes_what_it_returns_with_all_that_made_it(file):
     predictions().write(file)
-    metrics = evaluate(file, n_resamples=20, seed=7)
+    metrics = evaluate(file, n_resamples=40, seed=7)
     assert json.loads((file.parent / "metrics.json").read_text("utf-8")) == metrics
     assert metrics["glcm_mae"] == glcm_mae.__version__
     assert metrics["settings"] == {
@@ -86,25 +86,25 @@ def test_writes_what_it_returns_with_all_that_made_it(file):
         "threshold": None,
         "interval": "percentiles of a bootstrap that resamples patients",
         "confidence": 0.95,
-        "n_resamples": 20,
+        "n_resamples": 40,
         "seed": 7,
     }
-    assert evaluate(file, n_resamples=20, seed=7) == metrics
+    assert evaluate(file, n_resamples=40, seed=7) == metrics
     assert "patient 1" not in json.dumps(metrics)
 
 
 def test_out_is_where_it_writes(file, tmp_path):
     predictions().write(file)
-    evaluate(file, tmp_path / "new" / "m.json", n_resamples=5)
+    evaluate(file, tmp_path / "new" / "m.json", n_resamples=40)
     assert (tmp_path / "new" / "m.json").exists()
     assert not (tmp_path / "metrics.json").exists()
     with pytest.raises(UserError, match=r"cannot be written \(Is a directory\)"):
-        evaluate(file, tmp_path / "new", n_resamples=5)
+        evaluate(file, tmp_path / "new", n_resamples=40)
 
 
 def test_one_image_per_patient_is_said_and_not_repeated(file):
     predictions(images_each=1).write(file)
-    metrics = evaluate(file, n_resamples=20)
+    metrics = evaluate(file, n_resamples=40)
     assert metrics["patients"] == "every patient has one image"
     assert metrics["by_patient"] is None
     text = format_table(metrics)
@@ -114,7 +114,7 @@ def test_one_image_per_patient_is_said_and_not_repeated(file):
 
 def test_patients_of_two_classes_are_said_and_images_still_measured(file):
     predictions(labels=np.arange(120) % 3).write(file)
-    metrics = evaluate(file, n_resamples=20)
+    metrics = evaluate(file, n_resamples=40)
     assert metrics["patients"] == (
         "40 of them have images of more than one class, so there are no metrics by patient"
     )
@@ -124,26 +124,26 @@ def test_patients_of_two_classes_are_said_and_images_still_measured(file):
 
 def test_one_class_is_null_in_json_and_undefined_in_the_table(file):
     predictions(labels=np.zeros(120, int)).write(file)
-    metrics = evaluate(file, n_resamples=20)
+    metrics = evaluate(file, n_resamples=40)
     auroc = json.loads((file.parent / "metrics.json").read_text())["by_image"]["overall"]["auroc"]
     assert auroc == {
         "value": None,
         "low": None,
         "high": None,
-        "undefined": 20,
+        "undefined": 40,
         "n_images": 120,
         "n_patients": 40,
     }
     text = format_table(metrics)
     assert "undefined  " in text
-    assert "Up to 20 resamples lacked a class" in text
+    assert "Up to 40 resamples lacked a class" in text
 
 
 def test_positive_class_is_chosen_and_recorded(file):
     p = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8], [0.8, 0.2]])
     Predictions(list("abcde"), list("abcde"), [0, 0, 1, 1, 1], CLASSES[:2], p).write(file)
-    default = evaluate(file, n_resamples=5)
-    chosen = evaluate(file, n_resamples=5, positive="benign")
+    default = evaluate(file, n_resamples=40)
+    chosen = evaluate(file, n_resamples=40, positive="benign")
     assert default["settings"]["positive"] == "malignant"
     assert chosen["settings"]["positive"] == "benign"
     of_class = default["by_image"]["per_class"]
@@ -178,7 +178,7 @@ def test_seeds_are_never_ranked_against_each_other(file):
         ["a", "b"] * 2, ["a", "b"] * 2, [0, 1] * 2, CLASSES[:2],
         np.stack([1 - malignant, malignant], axis=1), seeds=[7, 7, 8, 8],
     ).write(file)  # fmt: skip
-    assert evaluate(file, n_resamples=5)["by_image"]["overall"]["auroc"]["value"] == 1
+    assert evaluate(file, n_resamples=40)["by_image"]["overall"]["auroc"]["value"] == 1
 
 
 def test_intervals_of_several_seeds_are_for_other_seeds_too(file):
@@ -247,11 +247,11 @@ def test_two_classes_have_one_threshold_and_without_validation_none(file):
     p = np.random.default_rng(1).random(120)
     two = {"labels": labels, "classes": CLASSES[:2], "probabilities": np.stack([1 - p, p], 1)}
     validated(file, **two)
-    assert [*evaluate(file, n_resamples=9)["by_image"]["at_threshold"]] == ["malignant"]
-    chosen = evaluate(file, n_resamples=9, positive="benign")
+    assert [*evaluate(file, n_resamples=40)["by_image"]["at_threshold"]] == ["malignant"]
+    chosen = evaluate(file, n_resamples=40, positive="benign")
     assert [*chosen["by_image"]["at_threshold"]] == ["benign"]
     file.with_name("validation.csv").unlink()
-    metrics = evaluate(file, n_resamples=9)
+    metrics = evaluate(file, n_resamples=40)
     assert metrics["by_image"]["at_threshold"] is None
     assert "no validation.csv gives a threshold" in format_table(metrics)
 
@@ -260,7 +260,7 @@ def test_mixed_patients_in_validation_leave_no_metrics_by_patient(file):
     predictions().write(file)
     changes = {"labels": np.arange(120) % 3, "patients": [f"v{i // 3}" for i in range(120)]}
     predictions(**changes).write(file.with_name("validation.csv"))
-    metrics = evaluate(file, n_resamples=9)
+    metrics = evaluate(file, n_resamples=40)
     assert metrics["by_patient"] is None
     assert metrics["patients"].startswith("40 of those in the validation table have images of more")
     assert metrics["by_image"]["at_threshold"]["benign"]["thresholds"][0]["threshold"] > 0
@@ -276,7 +276,7 @@ def test_import_is_light():
 def test_what_a_study_tells_of_patients_holds_when_its_table_is_measured_again(file):
     predictions(images_each=2).write(file)
     (file.parent / "about.json").write_text('{"patients": "copies count as one"}')
-    metrics = evaluate(file, n_resamples=5)
+    metrics = evaluate(file, n_resamples=40)
     assert metrics["patients"] == "copies count as one"
     assert metrics["by_patient"] is None
 
@@ -287,7 +287,7 @@ def test_seeds_of_different_images_are_refused(file):
     with pytest.raises(
         UserError, match=r"predictions\.csv: row 3: the image is not predicted under each of the 2"
     ):
-        evaluate(file, n_resamples=5)
+        evaluate(file, n_resamples=40)
 
 
 def test_seeds_may_have_different_numbers_of_folds(file):
@@ -300,4 +300,4 @@ def test_seeds_may_have_different_numbers_of_folds(file):
         seeds=[0] * n + [1] * n,
     )  # fmt: skip
     twice.write(file)
-    assert "pooled_auroc" not in evaluate(file, n_resamples=5)["by_image"]["overall"]
+    assert "pooled_auroc" not in evaluate(file, n_resamples=40)["by_image"]["overall"]

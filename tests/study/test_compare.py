@@ -292,7 +292,7 @@ def test_more_seeds_and_arms_are_taken_up(images: Path, recipe: Path, tmp_path: 
     assert main([*words, "--arms", "mse", "--seeds", "1"]) == 0
     written = encoder.stat().st_mtime_ns
     measured = out / "arms/mse/knn/metrics.json"
-    assert main(["evaluate", "--predictions", str(measured.parent), "--n_resamples", "5"]) == 0
+    assert main(["evaluate", "--predictions", str(measured.parent), "--n_resamples", "40"]) == 0
     assert main([*words, "--arms", "mse", "--seeds", "1"]) == 0
     assert measured.exists()
     assert main([*words, "--arms", "mse,random", "--seeds", "2"]) == 0
@@ -486,7 +486,7 @@ def test_the_tables_of_a_study_are_measured_again_as_they_were_and_pair_by_place
     more = ["--arms", "random", "--reference", "random", "--by", "linear,knn"]
     assert main(_compare(folder, recipe, out, *more)) == 0
     capsys.readouterr()
-    assert main(["evaluate", str(out / "arms/random/knn"), "--n_resamples", "9"]) == 0
+    assert main(["evaluate", str(out / "arms/random/knn"), "--n_resamples", "40"]) == 0
     assert "patients are not known or not kept together" in capsys.readouterr().out
     shutil.copytree(out / "arms/random", tmp_path / "other")
     (tmp_path / "other/knn").rename(tmp_path / "other/finetune")
@@ -658,7 +658,7 @@ def test_a_seed_gives_all_arms_the_same_initial_weights(
     configs = [word for name in shared for word in ("--config", name)]
     more = ["--folds", "3", "--seeds", "1", "--by", "knn", "--baselines", ""]
     words = ["compare", str(images), *configs, "--out", str(out), *more]
-    assert main([*words, "--n_resamples", "20", "--arms", ",".join(names)]) == 0
+    assert main([*words, "--n_resamples", "40", "--arms", ",".join(names)]) == 0
     [arm] = read_arms(["random"], shared, ["knn"])
     assert arm.probe is not None
     data = DataSettings(str(out / "folds" / "fold0.csv"), image_size=32)

@@ -197,4 +197,13 @@ def test_fp16_that_overflows_for_ever_is_no_silent_standstill() -> None:
 )
 def test_settings_that_make_no_training_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"^optimizer\.{name} is .*: set "):
-        check_optimizer(small.optimizer(**{name: value}))
+        check_optimizer(small.optimizer(**{name: value}), devices=1)
+
+
+def test_a_rate_that_would_rise_to_its_end_is_refused() -> None:
+    settings = small.optimizer(batch_size=16, base_lr=1e-5, min_lr=1e-6)
+    with pytest.raises(UserError, match=r"min_lr is 1e-06, above the greatest rate, 6\.25e-07"):
+        check_optimizer(settings, devices=1)
+    check_optimizer(settings, devices=2)
+    with pytest.raises(UserError, match="above the greatest rate"):  # so few make smaller batches
+        Plan(3, settings, seed=0)

@@ -108,7 +108,9 @@ def _given(
             flags.append("--help" if option == "-h" else f"--{name}{equals}{text}")
             continue
         if not option.startswith("--") and option != "-o":
-            raise UserError(f"{option} is no option: settings are given as --name value.")
+            raise UserError(
+                f"{option} is no option: settings are given as --name value, lists as --name A,B."
+            )
         if name != "config" and name not in known:
             raise UserError(f"{command}: --{unknown_setting(name, known)}")
         if not equals:

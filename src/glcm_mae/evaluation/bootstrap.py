@@ -12,6 +12,9 @@ from glcm_mae.evaluation.metrics import FloatArray, IntArray, weighted_metrics
 
 CONFIDENCE = 0.95
 
+LEAST_RESAMPLES = 40
+"""Fewer have no resample beyond the ends of a 95% interval."""
+
 Statistic = Callable[[IntArray, FloatArray, FloatArray], Mapping[str, FloatArray]]
 """Maps labels (N,), probabilities (N, K) and weights (R, N) to named values (R,)."""
 
@@ -217,10 +220,13 @@ def check_resampling(n_resamples: int, seed: int) -> None:
     Raises
     ------
     UserError
-        If `n_resamples` is less than 1 or `seed` less than 0.
+        If `n_resamples` is less than `LEAST_RESAMPLES` or `seed` less than 0.
     """
-    if n_resamples < 1:
-        raise UserError(f"n_resamples={n_resamples} is too small: 2000 is the default.")
+    if n_resamples < LEAST_RESAMPLES:
+        raise UserError(
+            f"n_resamples={n_resamples} is too small, for the ends of an interval are read from "
+            f"the outermost resamples: set it to {LEAST_RESAMPLES} or more (2000 is the default)."
+        )
     if seed < 0:
         raise UserError(f"seed={seed} is negative: choose 0 or more.")
 

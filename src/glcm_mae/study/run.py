@@ -12,6 +12,7 @@ import numpy as np
 from glcm_mae.data import Manifest, read_manifest
 from glcm_mae.data.images import check_image_size
 from glcm_mae.errors import UserError
+from glcm_mae.evaluation.bootstrap import LEAST_RESAMPLES
 from glcm_mae.settings import (
     BaselineKind,
     CrossvalSettings,
@@ -212,7 +213,7 @@ def _check(settings: CrossvalSettings, arms: Sequence[Arm]) -> None:
     for name, value, least in (
         ("seeds", settings.seeds, 1),
         ("engine.jobs", settings.engine.jobs, 1),
-        ("n_resamples", settings.n_resamples, 1),
+        ("n_resamples", settings.n_resamples, LEAST_RESAMPLES),
     ):
         if value < least:
             raise UserError(f"{name} is {value}: set it to {least} or more.")

@@ -189,7 +189,7 @@ def check_settings(settings: FinetuneSettings) -> None:
         raise UserError(f"drop_path is {settings.drop_path}: set it from 0 to below 1.")
     if not 0 <= settings.label_smoothing < 1:
         raise UserError(f"label_smoothing is {settings.label_smoothing}: set it from 0 to below 1.")
-    check_optimizer(settings.optimizer)
+    check_optimizer(settings.optimizer, settings.hardware.devices)
     augmentation(settings.data, settings.augment)
     check_encoder(settings.encoder, settings.model, settings.data)
 

@@ -146,7 +146,7 @@ def check_settings(settings: PretrainSettings) -> None:
         raise UserError(
             f"checkpoint_minutes is {settings.checkpoint_minutes}: set it to 0 or more."
         )
-    check_optimizer(settings.optimizer)
+    check_optimizer(settings.optimizer, settings.hardware.devices)
     augmentation(settings.data, settings.augment)
     if settings.init is not None:
         check_weights(settings.init, settings.model, settings.data)

@@ -51,7 +51,8 @@ class Plan:
     Raises
     ------
     UserError
-        If a step would leave a batch or a device without an image.
+        If a step would leave a batch or a device without an image, or the rate would rise to its
+        end.
 
     Examples
     --------
@@ -72,6 +73,12 @@ class Plan:
             raise UserError(
                 f"{self.n_images} training images are too few for steps of {parts} batches: lower "
                 "optimizer.accumulate or hardware.devices, or add images."
+            )
+        if self.optimizer.min_lr > self.peak:
+            raise UserError(
+                f"optimizer.min_lr is {self.optimizer.min_lr:g}, above the greatest rate, "
+                f"{self.peak:.3g} (base_lr {self.optimizer.base_lr:g} x {self.images_per_step} "
+                "images a step / 256): lower optimizer.min_lr or raise optimizer.base_lr."
             )
 
     @property
@@ -95,11 +102,15 @@ class Plan:
         """Steps of the whole training."""
         return self.optimizer.epochs * self.steps_per_epoch
 
+    @property
+    def peak(self) -> float:
+        """Greatest learning rate."""
+        return self.optimizer.base_lr * self.images_per_step / 256  # Goyal et al. 2017
+
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
         o = self.optimizer
-        peak = o.base_lr * self.images_per_step / 256  # Goyal et al. 2017
-        return learning_rate(step, self.steps, peak, o.min_lr, o.warmup)
+        return learning_rate(step, self.steps, self.peak, o.min_lr, o.warmup)
 
     def batches(self, step: int) -> list[Tensor]:
         """Positions of the images of a step, one tensor a batch, on this device."""
@@ -201,8 +212,8 @@ def augmentation(data: DataSettings, augment: AugmentSettings) -> Augment:
     )
 
 
-def check_optimizer(settings: OptimizerSettings) -> None:
-    """Refuse optimiser settings that make no training.
+def check_optimizer(settings: OptimizerSettings, devices: int) -> None:
+    """Refuse optimiser settings that make no training on so many devices, whatever the images.
 
     Raises
     ------
@@ -221,3 +232,6 @@ def check_optimizer(settings: OptimizerSettings) -> None:
         raise UserError(f"optimizer.betas is {settings.betas}: set both from 0 to below 1.")
     if settings.clip is not None and not settings.clip > 0:
         raise UserError(f"optimizer.clip is {settings.clip}: set it above 0, or to null.")
+    world = max(1, devices)
+    whole_step = settings.batch_size * settings.accumulate * world
+    Plan(whole_step, settings, seed=0, world=world)  # the one with the greatest rate
