@@ -18,6 +18,8 @@ INTERVALS = {
     "accuracy": (0.65, 0.56, 0.74),
     "sensitivity": (0.725, 0.5806, 0.8605),  # tpr_score
     "specificity": (0.6, 0.4746, 0.7213),  # tnr_score
+    "ppv": (0.5472, 0.4118, 0.6809),  # ppv_score
+    "npv": (0.7660, 0.6400, 0.8837),  # npv_score
     "macro_f1": (0.6483, 0.5500, 0.7399),
     "auroc": (0.7590, 0.6589, 0.8459),
 }

@@ -41,6 +41,8 @@ def of_class_by_sklearn(case, score, called):
         "balanced_accuracy": sk.balanced_accuracy_score(case, called),
         "sensitivity": sk.recall_score(case, called),
         "specificity": sk.recall_score(~case, ~called),
+        "ppv": sk.precision_score(case, called, zero_division=np.nan),
+        "npv": sk.precision_score(~case, ~called, zero_division=np.nan),
         "f1": sk.f1_score(case, called),
         "brier": sk.brier_score_loss(case, score, pos_label=True),
         "ece": ece_by_loop(score, case),
@@ -55,7 +57,7 @@ def test_equals_scikit_learn(table):
     k = probabilities.shape[1]
     each = [of_class_by_sklearn(labels == c, probabilities[:, c], called == c) for c in range(k)]
     expected = {f"{name}/{c}": each[c][name] for c in range(k) for name in CLASS_METRICS}
-    for name in ("auroc", "auprc", "sensitivity", "specificity"):
+    for name in ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv"):
         expected[name] = each[1][name] if k == 2 else np.mean([of[name] for of in each])
     expected["accuracy"] = sk.accuracy_score(labels, called)
     expected["balanced_accuracy"] = sk.balanced_accuracy_score(labels, called)
@@ -65,7 +67,8 @@ def test_equals_scikit_learn(table):
     )
     expected["ece"] = ece_by_loop(probabilities.max(1), labels == called)
 
-    assert compute_metrics(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+    found = compute_metrics(labels, probabilities)
+    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @given(tables(k_min=3, k_max=3))
@@ -139,7 +142,7 @@ def test_two_classes_report_both_and_overall_is_the_positive_one():
     names = ("benign", "malignant")
     default = compute_metrics(labels, probabilities, classes=names)
     swapped = compute_metrics(labels, probabilities, classes=names, positive="benign")
-    for name in ("auroc", "auprc", "sensitivity", "specificity"):
+    for name in ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv"):
         assert default[name] == default[f"{name}/malignant"]
         assert swapped[name] == default[f"{name}/benign"]
     assert default["sensitivity/benign"] == default["specificity/malignant"] == pytest.approx(2 / 3)

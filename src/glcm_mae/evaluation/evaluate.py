@@ -62,8 +62,8 @@ def evaluate(
     n_resamples, seed : int
         As for `crossed_bootstrap`.
     positive : str, optional
-        For two classes, the one that the overall AUROC, AUPRC, sensitivity and specificity
-        describe. Default: the last in the order of the columns.
+        For two classes, the one that the overall AUROC, AUPRC, sensitivity, specificity and
+        predictive values describe. Default: the last in the order of the columns.
     about_patients : str, optional
         What stands in the column patient, if it is not patients: there are then no metrics by
         patient. Default: what an ``about.json`` beside the table tells (a study writes one), or

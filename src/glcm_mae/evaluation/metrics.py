@@ -24,6 +24,8 @@ OVERALL_METRICS = (
     "balanced_accuracy",
     "sensitivity",
     "specificity",
+    "ppv",
+    "npv",
     "macro_f1",
     "brier",
     "ece",
@@ -35,6 +37,8 @@ CLASS_METRICS = (
     "balanced_accuracy",
     "sensitivity",
     "specificity",
+    "ppv",
+    "npv",
     "f1",
     "brier",
     "ece",
@@ -66,6 +70,9 @@ def compute_metrics(
                                                                 [3]_
     ``sensitivity``       share of cases found                  as for ``auroc``
     ``specificity``       share of non-cases left alone         as for ``auroc``
+    ``ppv``, ``npv``      predictive values: share of cases     as for ``auroc``
+                          among what is called one, and of
+                          non-cases among what is not
     ``f1``, ``macro_f1``  2 TP / (2 TP + FP + FN)               macro mean, also for K = 2
     ``brier``             mean of (p - y)^2, 0 to 1; y is 1 for mean of the sum of (p_k - y_k)^2
                           a case and 0 for others               over classes, 0 to 2 [4]_
@@ -73,11 +80,13 @@ def compute_metrics(
                           probability (`calibration_error`)     claim that its class is right
     ===================== ===================================== ===============================
 
-    For two classes, the overall Brier score is thus twice that of either class.
+    For two classes, the overall Brier score is thus twice that of either class. Predictive values
+    are those of the sample's mix of classes: where cases are rarer, so is their share among what is
+    called one.
 
     A metric that the sample cannot define is NaN, never an error: sensitivity and F1 where the
     class does not occur, specificity where nothing else occurs, AUROC, AUPRC and balanced accuracy
-    in both cases. A macro mean is NaN where one of its terms is: a mean over the classes that
+    in both cases, predictive values where nothing, or everything, is called a case. A macro mean is NaN where one of its terms is: a mean over the classes that
     happen to be there would be another metric.
 
     Parameters
@@ -91,8 +100,8 @@ def compute_metrics(
     classes : sequence of str, length K, optional
         Names of the classes. Default: ``"0"``, ``"1"``, ...
     positive : str, optional
-        For two classes, the one that the overall AUROC, AUPRC, sensitivity and specificity
-        describe. Default: the last.
+        For two classes, the one that the overall AUROC, AUPRC, sensitivity, specificity and
+        predictive values describe. Default: the last.
 
     Returns
     -------
@@ -236,7 +245,7 @@ def range_of(metric: str) -> tuple[float, float]:
 
 
 def positive_class(classes: Sequence[str], positive: str | None = None) -> str | None:
-    """Name the class that overall AUROC, AUPRC, sensitivity and specificity describe.
+    """Name the class that overall AUROC, AUPRC, sensitivity, specificity, PPV and NPV describe.
 
     Parameters
     ----------
@@ -293,8 +302,8 @@ def decision_metrics(
     Returns
     -------
     dict of str to ndarray of shape (R, C)
-        ``accuracy``, ``balanced_accuracy``, ``sensitivity``, ``specificity`` and ``f1``, as
-        `compute_metrics` describes them for one class against the rest.
+        ``accuracy``, ``balanced_accuracy``, ``sensitivity``, ``specificity``, ``ppv``, ``npv`` and
+        ``f1``, as `compute_metrics` describes them for one class against the rest.
 
     Examples
     --------
@@ -313,6 +322,8 @@ def decision_metrics(
         "balanced_accuracy": (sensitivity + specificity) / 2,
         "sensitivity": sensitivity,
         "specificity": specificity,
+        "ppv": _ratio(hit, called),
+        "npv": _ratio(left_alone, total - called),
         "f1": _ratio(2 * hit, np.where(actual > 0, actual + called, 0)),
     }
 
@@ -355,6 +366,8 @@ def _metrics(
         "balanced_accuracy": of_class["sensitivity"].mean(1),
         "sensitivity": over_classes(of_class["sensitivity"]),
         "specificity": over_classes(of_class["specificity"]),
+        "ppv": over_classes(of_class["ppv"]),
+        "npv": over_classes(of_class["npv"]),
         "macro_f1": of_class["f1"].mean(1),
         "brier": of_class["brier"].sum(1),
         "ece": calibration_error(probabilities.max(1), is_right, weights),

@@ -53,7 +53,8 @@ def format_table(metrics: dict[str, Any]) -> str:
     <BLANKLINE>
     80 images, 80 patients: every patient has one image.
     Intervals: 95%, 2000 resamples of patients, seed 0.
-    Overall auroc, auprc, sensitivity and specificity are those of class 'cyst', brier adds up both.
+    Overall auroc, auprc, sensitivity, specificity, ppv and npv are those of 'cyst', brier of both.
+    ppv and npv are those of this mix of classes.
     Decisions are for the class of the highest probability: no validation.csv gives a threshold.
     """
     lines = []
@@ -107,11 +108,13 @@ def _notes(metrics: dict[str, Any], units: list[dict[str, Any]]) -> list[str]:
         )
     positive = settings["positive"]
     notes.append(
-        f"Overall auroc, auprc, sensitivity and specificity are those of class {positive!r}, brier "
-        "adds up both."
+        f"Overall auroc, auprc, sensitivity, specificity, ppv and npv are those of {positive!r}, "
+        "brier of both."
         if positive
-        else "Overall auroc, auprc, sensitivity, specificity and macro_f1 are means over classes."
+        else "Overall auroc, auprc, sensitivity, specificity, ppv, npv and macro_f1 are means over "
+        "classes."
     )
+    notes.append("ppv and npv are those of this mix of classes.")
     if metrics.get("n_folds", 1) > 1:
         notes.append("auroc and auprc rank images within folds; pooled_auroc ranks all of them.")
     notes.append(

@@ -9,7 +9,15 @@ from glcm_mae.errors import UserError
 from glcm_mae.evaluation.metrics import decision_metrics
 from glcm_mae.predictions import Predictions
 
-THRESHOLD_METRICS = ("sensitivity", "specificity", "balanced_accuracy", "f1", "accuracy")
+THRESHOLD_METRICS = (
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "balanced_accuracy",
+    "f1",
+    "accuracy",
+)
 
 Model = tuple[int | None, int | None]
 """Fold and seed, which name the model that made a row; None where the table does not tell."""
