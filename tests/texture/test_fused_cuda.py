@@ -253,7 +253,7 @@ def test_what_the_kernel_is_not_for(kernel):
 @pytest.mark.parametrize("name", ["sigmoid", "linear", "bspline", "gaussian"])
 @pytest.mark.parametrize("levels", [2, 3, 8, 33, 256])
 def test_one_mirror_suffices_wherever_the_kernel_is_for(kernel, name, levels):
-    for bins in (0.01, 0.1, 0.3, 1, 2, 5, 20, 100):
+    for bins in (bins for bins in (0.01, 0.1, 0.3, 1, 2, 5, 20, 100) if bins < levels):
         binning = Binning(levels, name, bins / levels)
         if kernel.supports(binning):
             ends = torch.tensor([0.0, 1e-6, 0.5, 1 - 1e-6, 1.0], dtype=torch.float64)

@@ -8,14 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.feature import graycomatrix as reference_matrix
 
 from glcm_mae.texture import directions, graycomatrix, image_features, windows
-from glcm_mae.texture.regions import Regions
+from glcm_mae.texture.regions import Regions, regions
 
-DTYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64)
+DTYPES = (
+    *(torch.uint8, torch.int8, torch.int16, torch.uint16),
+    *(torch.int32, torch.uint32, torch.int64, torch.uint64),
+)
 ANGLES = [k * math.pi / 4 for k in range(8)]
 
 
@@ -165,6 +168,29 @@ def test_reads_any_strides_and_changes_nothing(view):
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_of_any_type_are_read_in_place(dtype):
+    area = regions(windows(torch.zeros(20, 20).to(dtype), 9, 1), 8, [(0, 1)], None)
+    assert area.codes.untyped_storage().nbytes() == 20 * 20 * dtype.itemsize
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_tensor_form_holds_a_part_of_the_images_at_a_time(masked, monkeypatch):
+    codes = torch.randint(0, 8, (2, 5, 12, 11))
+    mask = codes > 2 if masked else None
+    measures = (
+        lambda: graycomatrix(codes, 8, mask=mask),
+        lambda: image_features(codes, 8, mask=mask),
+    )
+    monkeypatch.setattr(Regions, "compiled", False)
+    at_once = [measure() for measure in measures]
+    monkeypatch.setattr("glcm_mae.texture.regions._CHUNK", 3 * 12 * 11)
+    for measure, whole in zip(measures, at_once, strict=True):
+        torch.testing.assert_close(measure(), whole, rtol=0, atol=0, equal_nan=True)
+    sizes = [len(chunk.codes) for _, chunk in regions(codes, 8, [(0, 1)], mask).chunks(1)]
+    assert sizes == [3, 3, 3, 1]
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.usefixtures("form")
@@ -239,6 +265,7 @@ def test_counts_do_not_overflow():
         (torch.zeros(4, 4, dtype=torch.long), {"distances": [1]}, "give either"),
         (torch.zeros(4, 4, dtype=torch.long), {"levels": 65_537}, "1 to 65,536"),
         (torch.zeros(4, 4, dtype=torch.long), {"levels": [1]}, "right after the images"),
+        (torch.zeros(4, 4, dtype=torch.long), {"convention": "ibsi"}, "says what distances at"),
         (torch.zeros(4, 4, dtype=torch.long), {"distances": 1, "angles": [0]}, "such as \\[1\\]"),
         (torch.zeros(4, 4, dtype=torch.long), {"distances": [1], "angles": [math.nan]}, "finite"),
         (torch.zeros(4, 4, dtype=torch.long), {"offsets": [(0, math.inf)]}, "whole pixels"),
@@ -288,7 +315,6 @@ def test_windows_count_as_their_copies_do(seed):
     image = random_codes((17, 13), 8, torch.uint8, seed)
     size = 3 + seed % 5
     cuts = windows(image, size, 1 + seed % 3)
-    assume(cuts.numel())
     found = graycomatrix(cuts, 8, [(1, 1)])
     for row, column in itertools.product(*map(range, cuts.shape[:2])):
         expected = graycomatrix(cuts[row, column].clone(), 8, [(1, 1)])

@@ -215,6 +215,8 @@ def test_a_list_is_a_range_as_well(loss):
         ({"kernel": ["linear"]}, "kernel is ['linear']"),
         ({"bandwidth": 0.0}, "bandwidth is 0.0"),
         ({"bandwidth": float("nan")}, "bandwidth is nan"),
+        ({"bandwidth": 1.0}, "it is in intensity units, of which a bin has 0.03125"),
+        ({"value_range": (0.0, 255.0), "bandwidth": 300.0}, "of which a bin has 7.96875"),
         ({"value_range": (1.0, 0.0)}, "value_range"),
         ({"value_range": 255}, "value_range is 255: give (low, high)"),
         ({"offsets": []}, "offsets is empty"),
@@ -248,6 +250,8 @@ def test_bad_shapes_are_named():
         GLCMLoss(patch_size=12)(x, x)
     with pytest.raises(ValueError, match="images of 0x32 pixels do not divide"):
         GLCMLoss()(x[:, :, :0], x[:, :, :0])
+    with pytest.raises(ValueError, match=r"images are \(1, 0, 32, 32\): they have no channel"):
+        GLCMLoss()(x[:, :0], x[:, :0])
     with pytest.raises(ValueError, match="are on cpu and meta: bring them to one device"):
         GLCMLoss()(x, x.to("meta"))
     with pytest.raises(ValueError, match="mask is"):

@@ -38,6 +38,11 @@ def test_bad_arguments_are_named(arguments, message):
         texture_map(torch.zeros(9, 9, dtype=torch.uint8), 2, **arguments)
 
 
+def test_an_image_without_a_pixel_is_refused():
+    with pytest.raises(ValueError, match=r"images are \(4, 0\): they have no pixel"):
+        texture_map(torch.zeros(4, 0, dtype=torch.uint8), 2, window=3)
+
+
 def test_a_row_is_no_image():
     with pytest.raises(ValueError, match=r"images are \(9,\)"):
         texture_map(torch.zeros(9, dtype=torch.uint8), 2)

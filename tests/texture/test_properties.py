@@ -37,10 +37,11 @@ def test_equals_scikit_image(levels, kind, symmetric, normed, seed):
 
 
 @pytest.mark.parametrize(("distances", "angles"), [([1], [0.0]), ([1, 2], [0.0, 1.57])])
+@pytest.mark.parametrize("levels", [8, 4])  # 4: the example of scikit-image's documentation
 @pytest.mark.parametrize("function", [graycoprops, glcm_features])
-def test_scikit_images_own_order_is_noticed(distances, angles, function):
-    image = np.random.default_rng(0).integers(0, 8, (9, 9))
-    matrices = torch.from_numpy(reference_matrix(image, distances, angles, 8))
+def test_scikit_images_own_order_is_noticed(distances, angles, function, levels):
+    image = np.random.default_rng(0).integers(0, levels, (9, 9))
+    matrices = torch.from_numpy(reference_matrix(image, distances, angles, levels))
     with pytest.warns(UserWarning, match="movedim") as told:
         function(matrices)
     assert told[0].filename == __file__
@@ -54,6 +55,11 @@ def test_a_grid_of_windows_is_not_taken_for_levels(function):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         function(torch.ones(14, 14, 8, 8))
+
+
+def test_matrices_of_no_level_are_refused():
+    with pytest.raises(ValueError, match="one gray level or more"):
+        glcm_features(torch.zeros(3, 0, 0))
 
 
 def test_gradcheck():

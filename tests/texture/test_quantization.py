@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glcm_mae.texture import fixed_bin_number, fixed_bin_size, quantize
+from glcm_mae.texture import fixed_bin_number, fixed_bin_size, graycomatrix, quantize
 
 NAN, INF = float("nan"), float("inf")
 
@@ -32,9 +32,28 @@ def test_range_refuses_nan_and_empty_ranges():
             quantize(torch.zeros(1), 4, not_a_range)
     with pytest.raises(ValueError, match="more than float64 can divide"):
         quantize(torch.zeros(1), 4, (0, 1e308))
-    for levels in (0, 4.0):
-        with pytest.raises(ValueError, match=rf"levels is {levels}: give a whole number"):
+    with pytest.raises(ValueError, match=r"levels is 4\.0: give a whole number"):
+        quantize(torch.zeros(1), 4.0)
+    for levels in (0, 65_537):
+        with pytest.raises(ValueError, match=rf"levels is {levels}: it can be 1 to 65,536"):
             quantize(torch.zeros(1), levels)
+
+
+def test_levels_may_be_a_tensor():
+    codes = torch.tensor([[0, 3]])
+    assert quantize(torch.rand(4), codes.max() + 1).max() < 4
+    assert graycomatrix(codes, codes.max() + 1, [(0, 1)]).shape == (1, 4, 4)
+
+
+def test_complex_images_are_refused():
+    for way in (
+        lambda x: quantize(x, 4, (0, 1)),
+        lambda x: quantize(x, 4),
+        lambda x: fixed_bin_number(x, 4),
+        lambda x: fixed_bin_size(x, 1, 0),
+    ):
+        with pytest.raises(ValueError, match=r"complex64: give magnitudes, as images\.abs"):
+            way(torch.ones(3, 3, dtype=torch.complex64))
 
 
 def test_range_takes_numbers_of_any_library():

@@ -29,7 +29,7 @@ BINNINGS = [
     Binning(4, "sigmoid", bandwidth=0.05),
     Binning(4, "sigmoid", bandwidth=0.002),
     Binning(32, bandwidth=0.3),
-    Binning(8, bandwidth=2.0),
+    Binning(8, bandwidth=0.9),
     Binning(8, bandwidth=0.005),
 ]
 # Some pieces of a B-spline end between nodes. A grid cuts tails at 4e-6, and where a pixel lies on

@@ -26,6 +26,10 @@ def test_bad_windows_are_refused():
         windows(torch.zeros(8, 4), 5)
     with pytest.raises(ValueError, match="1 pixel or more"):
         windows(torch.zeros(8, 4), 2, 0)
+    with pytest.raises(ValueError, match=r"size is 2\.0: give a whole number of pixels"):
+        windows(torch.zeros(8, 4), 2.0)
+    with pytest.raises(ValueError, match=r"stride is 1\.5: give a whole number of pixels"):
+        windows(torch.zeros(8, 4), 2, 1.5)
 
 
 def test_a_line_of_pixels_is_no_image():

@@ -112,9 +112,9 @@ class Binning:
         the cubic B-spline of Mattes et al. 2003: twice differentiable, four bins a pixel) or
         normal (bandwidth = its standard deviation).
     bandwidth : float, optional
-        In intensity units, above 0. Default: a thirtieth of a bin for "sigmoid" (Madan et al.
-        2025), one bin for the others. (It is kept from then on: `dataclasses.replace` with other
-        levels does not choose anew.)
+        In intensity units, above 0 and below the width of the range. Default: a thirtieth of a bin
+        for "sigmoid" (Madan et al. 2025), one bin for the others. (It is kept from then on:
+        `dataclasses.replace` with other levels does not choose anew.)
     value_range : (float, float)
         The lower edge of the first bin and the upper edge of the last.
 
@@ -160,6 +160,13 @@ class Binning:
         object.__setattr__(self, "bandwidth", bandwidth)
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"bandwidth is {self.bandwidth}: give intensity units above 0.")
+        low, high = self.value_range
+        if self.scale >= high - low:
+            raise ValueError(
+                f"bandwidth is {self.bandwidth:g}, no less than the width of value_range "
+                f"{self.value_range}, and would tell no gray levels apart: it is in intensity "
+                f"units, of which a bin has {self.width:g}."
+            )
 
     @property
     def width(self) -> float:

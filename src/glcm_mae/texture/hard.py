@@ -31,10 +31,11 @@ def graycomatrix(
 ) -> Tensor:
     """Count how often two gray levels stand one offset apart.
 
-    The counts equal those of ``skimage.feature.graycomatrix``. On a CPU with numba they come from a
-    compiled loop on as many threads as ``torch.get_num_threads()``; elsewhere, from tensor
-    operations. Both give the same at every call, and read views such as
-    `glcm_mae.texture.windows` in place.
+    The counts equal those of ``skimage.feature.graycomatrix``, whose ``graycomatrix(image, [1],
+    [0], levels=8)`` is ``graycomatrix(image, 8, distances=[1], angles=[0])`` here. On a CPU with
+    numba they come from a compiled loop, and images share as many threads as
+    ``torch.get_num_threads()``; elsewhere, from tensor operations. Both give the same at every
+    call, and read views such as `glcm_mae.texture.windows` in place.
 
     Parameters
     ----------
@@ -129,8 +130,12 @@ def _dense(area: Regions, symmetric: bool, dtype: torch.dtype, out: Tensor | Non
         from .hard_cpu import count_dense  # imports numba, which takes half a second
 
         return count_dense(area, symmetric, dtype, out)
-    matrices = scatter_dense(area, symmetric, dtype)
-    return matrices if out is None else out.copy_(matrices.view(out.shape))
+    cells = area.levels**2
+    shape = area.lead.numel(), len(area.offsets), cells
+    matrices = area.codes.new_empty(shape, dtype=dtype) if out is None else out.view(shape)
+    for part, chunk in area.chunks(len(area.offsets) * cells):
+        matrices[part] = scatter_dense(chunk, symmetric, dtype)
+    return matrices
 
 
 def scatter_dense(area: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:
@@ -253,6 +258,11 @@ def _offsets(
     angles: Sequence[float] | None,
     convention: Literal["skimage", "ibsi"],
 ) -> Sequence[tuple[int, ...]]:
+    if convention != "skimage" and (distances is None or angles is None):
+        raise ValueError(
+            f"convention is {convention!r}, which says what distances at angles are: give both, "
+            "or leave it out."
+        )
     if offsets is None and distances is None and angles is None:
         return ((0, 1), (1, 0))
     if offsets is not None and distances is None and angles is None:

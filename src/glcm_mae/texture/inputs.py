@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ def check_levels(levels: Any) -> int:
     Parameters
     ----------
     levels : int
-        To be checked. NumPy's integers would overflow when they are squared.
+        To be checked. Integers of NumPy and torch would overflow when they are squared.
 
     Returns
     -------
@@ -96,11 +96,17 @@ def check_levels(levels: Any) -> int:
     ...
     ValueError: levels is [1, 2]: give a whole number, 1 to 65,536, right after the images.
     """
-    if not isinstance(levels, Integral) or not 1 <= int(levels) <= MAX_LEVELS:
+    try:
+        whole = operator.index(levels)
+    except TypeError:
         raise ValueError(
             f"levels is {levels}: give a whole number, 1 to {MAX_LEVELS:,}, right after the images."
+        ) from None
+    if not 1 <= whole <= MAX_LEVELS:
+        raise ValueError(
+            f"levels is {whole}: it can be 1 to {MAX_LEVELS:,}; quantize to wider bins for fewer."
         )
-    return int(levels)
+    return whole
 
 
 def check_range(value_range: Any) -> tuple[float, float]:
@@ -209,8 +215,10 @@ def check_matrices(matrices: Any) -> None:
     advice = "(scikit-image puts levels first: matrices.movedim((0, 1), (-2, -1)) puts them last.)"
     if matrices.ndim < 2 or shape[-1] != shape[-2]:
         raise ValueError(f"matrices are {shape}: the last two axes must be the levels. {advice}")
+    if not shape[-1]:
+        raise ValueError(f"matrices are {shape}: there must be one gray level or more.")
     # As many distances as angles, of which there are seldom more than four.
-    if matrices.ndim == 4 and shape[0] == shape[1] > 4 >= shape[-1]:
+    if matrices.ndim == 4 and shape[0] == shape[1] > shape[-1] and shape[-1] <= 4:
         warnings.warn(
             f"matrices are {shape}, taken for ones of {shape[-1]} gray levels. {advice}",
             stacklevel=3,

@@ -29,9 +29,10 @@ def texture_map(
 ) -> Tensor:
     """Compute a feature in a window around each pixel.
 
-    The pairs of all offsets in a window are merged into one symmetric matrix. At the border the
-    window is cut off: only pairs inside the image count. Beside the map itself, the memory needed
-    does not depend on the height of the image.
+    The pairs of all offsets in a window are merged into one symmetric matrix (``aggregation=
+    "merged"`` of `glcm_mae.texture.image_features`, which by default averages the offsets' features
+    instead). At the border the window is cut off: only pairs inside the image count. Beside the map
+    itself, the memory needed does not depend on the height of the image.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def texture_map(
         raise ValueError(f"feature is {feature!r}: choose one of {', '.join(FEATURE_NAMES)}.")
     if not isinstance(window, int | Integral) or window < 3 or window % 2 == 0:
         raise ValueError(f"window is {window}: it must be odd and 3 or more, to have a centre.")
+    if not images.shape[-1] or not images.shape[-2]:
+        raise ValueError(f"images are {tuple(images.shape)}: they have no pixel.")
     which, reach = FEATURE_NAMES.index(feature), window // 2
     inside = torch.ones_like(images, dtype=torch.bool) if mask is None else region_of(mask, images)
     border = (reach, reach, reach, reach)

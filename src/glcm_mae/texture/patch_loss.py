@@ -176,6 +176,8 @@ class PatchLoss(nn.Module, ABC):
                 "target has a gradient and prediction has none: the order is (prediction, target), "
                 "and no gradient flows to the target."
             )
+        if not target.shape[1]:
+            raise ValueError(f"images are {tuple(target.shape)}: they have no channel.")
         height, width = target.shape[-2:]
         if not height or not width or height % self.patch_size or width % self.patch_size:
             raise ValueError(

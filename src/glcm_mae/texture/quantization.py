@@ -59,10 +59,11 @@ def quantize(
     [0, 0, 1, 1]
     """
     check_tensors(images=images, mask=mask)
-    if value_range is None and not images.is_floating_point():
+    if value_range is None and not (images.is_floating_point() or images.is_complex()):
         raise ValueError(
             f"images are {images.dtype}: give their value_range, such as (0, 256) for 8 bits."
         )
+    _check_real(images)
     low, high = (0.0, 1.0) if value_range is None else check_range(value_range)
     levels = check_levels(levels)
     if math.isinf((high - low) * levels):
@@ -91,7 +92,9 @@ def fixed_bin_number(
 
     With x_min and x_max the range of the region of interest, a pixel x gets level
     ``floor(levels * (x - x_min) / (x_max - x_min))``, and x_max the last one: IBSI's formula minus
-    1. An image of one value is all level 0.
+    1. An image of one value is all level 0. A value on the edge of two bins surely falls into the
+    upper one if all are whole numbers; where they are not, rounding decides: quantize before
+    scaling.
 
     Parameters
     ----------
@@ -112,8 +115,8 @@ def fixed_bin_number(
     Raises
     ------
     ValueError
-        If a pixel of the region is NaN or infinite, there is no level, or ``ndim`` is neither 2 nor
-        3.
+        If a pixel of the region is NaN or infinite, the images are complex, there is no level, or
+        ``ndim`` is neither 2 nor 3.
 
     References
     ----------
@@ -203,9 +206,15 @@ def fixed_bin_size(
     return codes.int(), int(codes.max()) + 1 if codes.numel() else 1
 
 
+def _check_real(images: Tensor) -> None:
+    if images.is_complex():
+        raise ValueError(f"images are {images.dtype}: give magnitudes, as images.abs().")
+
+
 def _region(images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Give intensities in float64, zero outside the region, and the region itself."""
     check_tensors(images=images, mask=mask)
+    _check_real(images)
     x = images.double()
     inside = torch.ones_like(x, dtype=torch.bool) if mask is None else region_of(mask, images)
     if not (x.isfinite() | ~inside).all():

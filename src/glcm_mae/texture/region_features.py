@@ -24,8 +24,7 @@ VolumeAggregation = Literal[
     "3d_merged",
 ]
 
-# Cells of the matrices that the tensor form holds at a time, and the levels up to which it can.
-_CHUNK = 2**22
+# Levels up to which the tensor form, which needs the matrices, is offered.
 _MAX_TENSOR_LEVELS = 4096
 
 
@@ -41,7 +40,7 @@ def image_features(
 
     The values are those of `glcm_mae.texture.glcm_features` for symmetric matrices, where the
     degenerate cases are told. On a CPU with numba no matrix is built: a compiled loop keeps each
-    image's counts in its cache, on as many threads as ``torch.get_num_threads()``.
+    image's counts in its cache; images share as many threads as ``torch.get_num_threads()``.
 
     Parameters
     ----------
@@ -179,19 +178,15 @@ def tensor_features(area: Regions, merged: bool) -> Tensor:
             f"levels is {area.levels}: features beyond {_MAX_TENSOR_LEVELS} levels need the CPU and"
             " numba; quantize to fewer, or move the images to the CPU."
         )
-    codes = area.codes.reshape(area.lead.numel(), *area.codes.shape[-3:])
-    mask = None if area.mask is None else area.mask.reshape(codes.shape)
-    step = max(1, _CHUNK // (len(area.offsets) * area.levels**2))
     values = []
-    for start in range(0, len(codes), step):
-        part = slice(start, start + step)
-        own_mask = None if mask is None else mask[part]
-        chunk = Regions(codes[part], own_mask, area.levels, area.offsets)
+    for _, chunk in area.chunks(len(area.offsets) * area.levels**2):
         matrices = scatter_dense(chunk, symmetric=True, dtype=torch.int64)
         matrices = matrices.sum(dim=1, keepdim=True) if merged else matrices
         values.append(glcm_features(matrices.unflatten(-1, (area.levels, area.levels))))
     groups = 1 if merged else len(area.offsets)
-    empty = torch.zeros(0, groups, len(FEATURE_NAMES), dtype=torch.float64, device=codes.device)
+    empty = torch.zeros(
+        0, groups, len(FEATURE_NAMES), dtype=torch.float64, device=area.codes.device
+    )
     return torch.cat([empty, *values])
 
 

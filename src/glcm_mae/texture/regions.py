@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
@@ -20,8 +20,14 @@ from .offsets import whole_offsets
 # Into how many parts work is divided for each thread.
 _PARTS = 4
 
+# Cells and pixels that the tensor forms hold at a time.
+_CHUNK = 2**22
+
 # What the compiled loops read without a copy.
-_READ_AS_IS = (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64)
+_READ_AS_IS = (
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,16 @@ class Regions:
             parts.append(found[: len(found) if length else 0].astype(np.int64))
         ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         return np.concatenate(parts), ends
+
+    def chunks(self, cells: int) -> Iterator[tuple[slice, Regions]]:
+        """Part the batch, made flat, so that some pixels and ``cells`` a volume fit into memory."""
+        codes = self.codes.reshape(self.lead.numel(), *self.codes.shape[-3:])
+        mask = None if self.mask is None else self.mask.reshape(codes.shape)
+        step = max(1, _CHUNK // max(1, cells, codes.shape[-3:].numel()))
+        for start in range(0, len(codes), step):
+            part = slice(start, start + step)
+            own_mask = None if mask is None else mask[part]
+            yield part, Regions(codes[part], own_mask, self.levels, self.offsets)
 
     def check_levels(self) -> None:
         """Refuse gray levels of the region that are out of range."""

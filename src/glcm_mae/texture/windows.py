@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 from torch import Tensor
 
 from .inputs import check_ndim, check_tensors
@@ -31,7 +34,7 @@ def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
     Raises
     ------
     ValueError
-        If a window is larger than the image, or ``size`` or ``stride`` below 1.
+        If a window is larger than the image, or ``size`` or ``stride`` no whole number from 1 on.
 
     Examples
     --------
@@ -43,6 +46,7 @@ def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
     """
     check_tensors(images=images)
     stride = size if stride is None else stride
+    size, stride = (_whole(name, x) for name, x in (("size", size), ("stride", stride)))
     if size < 1 or stride < 1:
         raise ValueError(f"size is {size} and stride {stride}: both must be 1 pixel or more.")
     check_ndim(2, images=images)
@@ -52,3 +56,10 @@ def windows(images: Tensor, size: int, stride: int | None = None) -> Tensor:
             f"a window of {size}x{size} pixels does not fit into an image of {height}x{width}."
         )
     return images.unfold(-2, size, stride).unfold(-2, size, stride)
+
+
+def _whole(name: str, number: Any) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise ValueError(f"{name} is {number}: give a whole number of pixels.") from None
