@@ -124,10 +124,19 @@ def test_the_card_says_how_images_are_read() -> None:
     assert "mean [0.4] and std [0.2]" in card
     assert "CC BY-NC" not in card
     assert "8 bits" not in card
-    assert "over the window lung" in model_card("timm", _config(window="lung"), own_weights=True)
+    assert "1 is white" in card
+    assert "luminance" in card
+    card = model_card("timm", _config(window="lung"), own_weights=True)
+    assert "over -1350 to 150 Hounsfield units (window lung)" in card
+    card = model_card("transformers", _config(window="file"), own_weights=True)
+    assert "over the DICOM file's own first lookup table or window" in card
+    assert "8 bits" not in card
+    assert "processor(numpy.asarray(image)[None]" in card
     card = model_card("transformers", _config(in_chans=3), own_weights=False)
     assert "for images of 8 bits" in card
     assert "RGB images (B, 3, 16, 16)" in card
+    assert "processor(image, " in card
+    assert "luminance" not in card
     assert "the official MAE weights are CC BY-NC 4.0" in card
 
 

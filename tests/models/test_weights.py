@@ -1,5 +1,6 @@
 """Encoders to files and back, checkpoints of others, and files that are refused."""
 
+import json
 import re
 from argparse import Namespace
 from dataclasses import replace
@@ -21,6 +22,7 @@ from glcm_mae.models import (
     write_tensors,
 )
 from glcm_mae.models.export import EXPORTS
+from glcm_mae.models.names import to_transformers
 
 CONFIG = EncoderConfig(
     image_size=(32, 32),
@@ -389,16 +391,62 @@ def test_an_encoder_alone_has_no_decoder_to_give(tmp_path, extra):
     assert fill_decoder(gray_mae(), path) == f"{path} holds no decoder"
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize("library", EXPORTS)
-def test_other_heads_than_those_of_an_export_are_refused(library, tmp_path):
+def test_other_heads_than_those_of_an_export_are_refused(library, file, tmp_path):
     encoder = CONFIG.build()
     for name, content in EXPORTS[library](encoder, CONFIG).items():
         (tmp_path / name).write_bytes(content)
-    weights = tmp_path / "model.safetensors"
+    weights = tmp_path / file
+    if file.endswith(".bin"):
+        torch.save(load_file(tmp_path / "model.safetensors"), weights)
     fill_weights(CONFIG.build(), weights)
     assert refusal(weights, replace(CONFIG, num_heads=2).build()) == (
         " was trained with 4 heads: set model.num_heads to it."
     )
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "encoder.layer.0.layer_scale1.lambda1",  # transformers' DINOv2
+        "embeddings.register_tokens",
+        "embeddings.detection_tokens",  # YOLOS
+        "reg_token",  # timm's names from here on
+        "blocks.0.ls1.gamma",
+        "norm_pre.weight",
+        "dist_token",
+    ],
+)
+def test_other_architectures_are_refused(stray, tmp_path):
+    weights = random_encoder().state_dict()
+    if "." in stray and not stray.startswith(("blocks", "norm")):
+        weights = to_transformers(weights)
+    path = tmp_path / "other.safetensors"
+    behind = {"head.weight": torch.zeros(1), "mask_token": torch.zeros(1)}
+    write_tensors(path, weights | behind | {stray: torch.ones(32)})
+    assert f"has weights {stray} (1 too many)" in refusal(path)
+    write_tensors(path, weights | behind)
+    fill_weights(CONFIG.build(), path)
+
+
+def test_another_activation_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_tensors(path, to_transformers(random_encoder().state_dict()))
+    (tmp_path / "config.json").write_text('{"hidden_act": "quick_gelu"}')
+    assert "with the activation quick_gelu, by the config.json beside it" in refusal(path)
+
+
+def test_the_heads_of_a_decoder_are_told_beside_it(tmp_path):
+    path = tmp_path / "model.safetensors"
+    mae = gray_mae()
+    state = {name.removeprefix("encoder."): t for name, t in mae.state_dict().items()}
+    write_tensors(path, to_transformers(state))
+    own = mae.decoder_blocks[0].attn.num_heads
+    for heads, reason in ((own, None), (own + 1, f"has {own + 1} heads: see")):
+        (tmp_path / "config.json").write_text(json.dumps({"decoder_num_attention_heads": heads}))
+        said = fill_decoder(gray_mae(), path)
+        assert said is None if reason is None else reason in str(said)
 
 
 @pytest.mark.parametrize("library", EXPORTS)

@@ -80,7 +80,14 @@ def test_study(phantom, tmp_path, capsys, monkeypatch):
         "reconstruct", "--run", "pre", *images, "--n_images", "2", "--out", "pictures/a.png"
     )
     assert end.endswith("The picture is pictures/a.png.")
+    assert "used in training" not in end  # of the fold that was held out
     assert Path("pictures/a.png").read_bytes().startswith(b"\x89PNG")
+
+    of_fold = Path("pictures/a.png").read_bytes()
+    everything = ["--data.images", str(phantom), "--n_images", "2", "--out", "pictures/a.png"]
+    end = last_line("reconstruct", "--run", "pre", *everything)
+    assert " of the 2 images, or copies of them, were used in training. The picture" in end
+    assert Path("pictures/a.png").read_bytes() != of_fold
 
     # What a stage suggests runs as it stands, once the gaps are filled in.
     shutil.rmtree("probe")

@@ -138,6 +138,17 @@ def test_a_checkpoint_brings_its_weights_alone(encoder: Path, manifest: Path) ->
         encoder_or_random(checkpoint, other, small.data(manifest), images, train)
 
 
+def test_a_file_of_a_run_tells_of_images_that_are_read_otherwise(
+    encoder: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(encoder / "encoder.safetensors")
+    check_encoder(checkpoint, small.model(), small.data(manifest))
+    assert not capsys.readouterr().err
+    check_encoder(checkpoint, small.model(), replace(small.data(manifest), window=(0.0, 128.0)))
+    said = capsys.readouterr().err
+    assert said.startswith(f"{checkpoint} was pre-trained with data.window None, not (0.0, 128.0):")
+
+
 @pytest.mark.parametrize("name", ["embed_dim", "depth", "num_heads"])
 def test_zero_is_a_number_of_its_own_and_refused(name: str) -> None:
     config = encoder_config(

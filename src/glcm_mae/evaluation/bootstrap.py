@@ -344,7 +344,7 @@ def notes_on_intervals(numbers: Sequence[Mapping[str, Any]]) -> list[str]:
     undefined = max(number.get("undefined", 0) for number in numbers)
     if undefined:
         notes.append(
-            f"Up to {undefined} resamples lacked a class, or one was never called in them, and were "
+            f"Up to {undefined} resamples lacked a class, or it was never called in them, and were "
             "left out of an interval."
         )
     if any(n["low"] is not None and n["low"] == n["high"] for n in numbers):

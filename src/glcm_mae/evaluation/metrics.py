@@ -86,8 +86,9 @@ def compute_metrics(
 
     A metric that the sample cannot define is NaN, never an error: sensitivity and F1 where the
     class does not occur, specificity where nothing else occurs, AUROC, AUPRC and balanced accuracy
-    in both cases, predictive values where nothing, or everything, is called a case. A macro mean is NaN where one of its terms is: a mean over the classes that
-    happen to be there would be another metric.
+    in both cases, predictive values where nothing, or everything, is called a case. A macro mean is
+    NaN where one of its terms is: a mean over the classes that happen to be there would be another
+    metric.
 
     Parameters
     ----------

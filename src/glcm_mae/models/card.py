@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from glcm_mae import __version__
+from glcm_mae.data.windows import CT_WINDOWS
 
 from .config import EncoderConfig
 
@@ -13,10 +14,9 @@ _RESIZES = {
     "stretch": "stretched to it",
 }
 
-_EIGHT_BITS = (
-    "The processor beside it (preprocessor_config.json) divides by 255, for images of 8 bits. "
-    "Others are scaled first, and given to it with `do_rescale=False`.",
-    "",
+_SCALES = (
+    " It divides by 255, for images of 8 bits; others are scaled first, and given to it with "
+    "`do_rescale=False`."
 )
 
 
@@ -88,14 +88,16 @@ def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str
         f"{height}, {width}). In its training they were read so, and others must be:",
         "",
         f"- size: {_RESIZES.get(config.resize, config.resize)}",
-        f"- values: {_values(config)}",
+        f"- values: {_values(config)}; 1 is white, so that images that store white as 0 "
+        "(MONOCHROME1) are inverted",
+        *("- colours: as their luminance (ITU-R BT.601)",) * (config.in_chans == 1),
         f"- then (image - mean) / std, with mean {list(config.mean)} and std {list(config.std)}",
         "",
         *(f"    {line}" for line in loading(library, "FOLDER")),
         "",
         given[library],
         "",
-        *_EIGHT_BITS * (library == "transformers" and config.window is None),
+        *(_processor(config), "") * (library == "transformers"),
         "This is for research, and no medical device." + f" {licence}" * (not own_weights),
     ]
     return "\n".join(paragraphs) + "\n"
@@ -104,7 +106,21 @@ def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str
 def _values(config: EncoderConfig) -> str:
     if config.window is None:
         return "from 0 to 1 over the full range of the stored bits"
+    if config.window == "file":
+        return "from 0 to 1 over the DICOM file's own first lookup table or window"
     if isinstance(config.window, str):
-        return f"from 0 to 1 over the window {config.window}"
+        low, high = CT_WINDOWS[config.window]
+        return f"from 0 to 1 over {low:g} to {high:g} Hounsfield units (window {config.window})"
     low, high = config.window
     return f"from 0 to 1 over the window from {low:g} to {high:g}, in the file's real unit"
+
+
+def _processor(config: EncoderConfig) -> str:
+    """Say how the processor is called, which takes no picture of two dimensions."""
+    image = "numpy.asarray(image)[None]" if config.in_chans == 1 else "image"
+    return (
+        "The processor beside it (`transformers.AutoImageProcessor`) normalises: "
+        f'`processor({image}, return_tensors="pt")["pixel_values"]`.'
+        + _SCALES
+        * (config.window is None)
+    )

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import yaml
@@ -28,6 +28,12 @@ from .names import from_transformers
 from .vit import Block, Encoder
 
 _ENCODER = "encoder.safetensors"
+
+# What stands behind an encoder's tokens, which are the same without it. Anything else would not be.
+_BEHIND = (
+    *("head", "fc_norm", "classifier", "pooler"),
+    *("decoder", "mask_token", "embeddings.mask_token"),
+)
 
 
 def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
@@ -145,17 +151,23 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     Raises
     ------
     UserError
-        If the file is missing, broken, or of another shape, or its run, or the config.json that
-        transformers and timm put beside it, tells another number of heads.
+        If the file is missing, broken, or of another shape or architecture, or its run, or the
+        config.json that transformers and timm put beside it, tells another number of heads.
     """
     run = run_of(path)
     if run is None:
-        grid, heads = _told_beside(path)
+        told = _told_beside(path)
     else:
         config = read_config(run)
-        grid, heads = config.grid, config.num_heads
+        told = _Told(config.grid, config.num_heads)
+    grid, heads = told.grid, told.heads
     if heads is not None and _heads(encoder.blocks) - {heads}:  # which no shape tells
         raise UserError(f"{path} was trained with {heads} heads: set model.num_heads to it.")
+    if told.activation != "gelu":
+        raise UserError(
+            f"{path} is of a ViT with the activation {told.activation}, by the config.json beside "
+            "it, and ours has gelu: choose another checkpoint."
+        )
     path = path if run is None else run / _ENCODER
     tensors = _read_tensors(path)
     own = encoder.state_dict()
@@ -168,10 +180,10 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
         )
     if missing:
         raise UserError(
-            f"{path} has no weights {missing[0]} ({len(missing)} missing): "
-            "choose the model.size and model.depth that it was trained with."
+            f"{path} has no weights {missing[0]} ({len(missing)} missing): choose the model.size "
+            "and model.depth that it was trained with, or the checkpoint of a plain ViT."
         )
-    beyond = [name for name in tensors if name.startswith("blocks.") and name not in own]
+    beyond = [name for name in tensors if name not in own and not name.startswith(_BEHIND)]
     if beyond:
         raise UserError(
             f"{path} has weights {beyond[0]} ({len(beyond)} too many): choose the model.size and "
@@ -246,9 +258,9 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
                 f"{name} of {path} is {tuple(tensor.shape)}, and the model's "
                 f"{tuple(own[name].shape)}: see model.decoder_embed_dim"
             )
-    heads = _heads(mae.decoder_blocks) if run is None else _decoder_heads(run)
-    if _heads(mae.decoder_blocks) - heads:
-        return f"the decoder of {path} has {min(heads)} heads: see model.decoder_num_heads"
+    heads = _told_beside(path).decoder_heads if run is None else _decoder_heads(run)
+    if heads is not None and _heads(mae.decoder_blocks) - {heads}:
+        return f"the decoder of {path} has {heads} heads: see model.decoder_num_heads"
     mae.load_state_dict(found, strict=False)
     return None
 
@@ -293,28 +305,39 @@ def _heads(blocks: nn.ModuleList) -> set[int]:
     return {cast(Block, block).attn.num_heads for block in blocks}
 
 
-def _told_beside(path: Path) -> tuple[tuple[int, int] | None, int | None]:
-    """Read grid and number of heads from the config.json of a folder for transformers or timm."""
-    if path.name != "model.safetensors":  # whose folder may hold another model's description
-        return None, None
+class _Told(NamedTuple):
+    """What stands beside weights and no shape of theirs tells."""
+
+    grid: tuple[int, int] | None = None
+    heads: int | None = None
+    decoder_heads: int | None = None
+    activation: str = "gelu"
+
+
+def _told_beside(path: Path) -> _Told:
+    """Read it from the config.json of a folder for transformers or timm."""
+    if path.name not in ("model.safetensors", "pytorch_model.bin"):  # it may be of another model
+        return _Told()
     try:
         told = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         shape = told.get("model_args", told)
         heads = shape.get("num_attention_heads", shape.get("num_heads"))
     except (OSError, ValueError, AttributeError):  # none, or of something else
-        return None, None
+        return _Told()
     size, patch = shape.get("image_size", shape.get("img_size")), shape.get("patch_size")
     sides = size if isinstance(size, list) else [size, size]
     is_told = len(sides) == 2 and all(isinstance(n, int) and n > 0 for n in (*sides, patch))
     grid = (sides[0] // patch, sides[1] // patch) if is_told else None
-    return grid, heads if isinstance(heads, int) else None
+    of_decoder = shape.get("decoder_num_attention_heads")
+    heads, of_decoder = (n if isinstance(n, int) else None for n in (heads, of_decoder))
+    return _Told(grid, heads, of_decoder, str(shape.get("hidden_act", "gelu")))
 
 
-def _decoder_heads(run: Path) -> set[int]:
+def _decoder_heads(run: Path) -> int:
     settings = run / "settings.yaml"
     try:
         written = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        return {int(written["model"]["decoder_num_heads"])}
+        return int(written["model"]["decoder_num_heads"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{settings} cannot be read ({error}): copy it anew.") from error
 

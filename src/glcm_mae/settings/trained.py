@@ -123,7 +123,8 @@ class ReconstructSettings:
     run : str
         The run folder of a pre-training.
     data : DataSettings
-        Images; must be read as in pre-training.
+        Images; must be read as in pre-training. Where a fold is named or a split given, those that
+        it tests.
     out : str
         The picture to write (PNG).
     n_images : int

@@ -114,8 +114,9 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
     from glcm_mae.training.encoders import check_fits, check_run
-    from glcm_mae.training.inputs import read_images
+    from glcm_mae.training.inputs import asked_split, read_images
     from glcm_mae.training.pretraining import load_run
+    from glcm_mae.training.seen import refuse_seen
 
     if s.n_images < 1:
         raise UserError(f"n_images is {s.n_images}: set it to 1 or more.")
@@ -129,13 +130,17 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     model = load_run(Path(s.run))
     manifest = read_manifest(s.data.images, s.data.patient_regex, s.data.plane)
     keep_inputs(s.out, [s.data.images, *(record.path for record in manifest.records)])
-    images = read_images(s.data, manifest.spread(s.n_images))
+    split = asked_split(s.data, manifest)
+    held_out = manifest if split is None else manifest.subset(split.test)
+    images = read_images(s.data, held_out.spread(s.n_images))
     check_fits(read_config(Path(s.run)), s.data, images, s.run)
+    seen = refuse_seen(s.run, images, range(len(images)), allow=True)
     redrawn = redraw(model, images.pixels, s.mask_ratio, s.seed)
     draw_reconstructions(redrawn, Path(s.out))
     kept = kept_texture(redrawn)
+    known = f" {seen} of the {len(images)} images, or copies of them, were used in training."
     return (
         f"Redrawn patches have {kept['contrast']:.2f} of the true ones' local contrast (1 is "
         f"right) and a GLCM at a distance of {kept['glcm_distance']:.2f} (0 is the same, 1 has "
-        f"nothing in common). The picture is {s.out}."
+        f"nothing in common).{known * bool(seen)} The picture is {s.out}."
     )

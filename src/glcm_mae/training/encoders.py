@@ -149,6 +149,20 @@ def check_encoder(weights: str | None, model: ModelSettings, data: DataSettings)
         check_run(weights, data)
     else:
         check_weights(weights, model, data)
+        _tell_other_reading(weights, data)
+
+
+def _tell_other_reading(weights: str, data: DataSettings) -> None:
+    """Say on stderr where images are not read as those of the run whose file is taken alone."""
+    run = run_of(Path(weights))
+    if run is None:
+        return
+    for name, (before, now) in differing(read_config(run), data).items():
+        print(
+            f"{weights} was pre-trained with data.{name} {before}, not {now}: of the file alone "
+            f"the weights are taken as they are, of {run} this would be refused.",
+            file=sys.stderr,
+        )
 
 
 def check_run(folder: str, data: DataSettings) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from glcm_mae.data import LoadedImages, Manifest, Split, load_images, read_manifest
+from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
@@ -193,6 +193,31 @@ def labelled(data: DataSettings, *, may_cross: bool = False) -> Manifest:
             f"{data.images} has the class {manifest.classes[0]!r} alone: classification needs two."
         )
     return manifest
+
+
+def asked_split(data: DataSettings, manifest: Manifest) -> Split | None:
+    """Split images, labelled or not, where the settings or their manifest ask for it.
+
+    Parameters
+    ----------
+    data : DataSettings
+        Says which fold is held out, if any.
+    manifest : Manifest
+        The images.
+
+    Returns
+    -------
+    Split or None
+        None where no fold is named and no split given.
+
+    Raises
+    ------
+    UserError
+        As `holdout` does.
+    """
+    if data.fold is None and not any(record.split for record in manifest.records):
+        return None
+    return holdout(manifest, data.folds, data.fold or 0, data.split_seed)
 
 
 def check_classes(manifest: Manifest, train: np.ndarray, least: int = 1) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Augment, Manifest, holdout, read_manifest
+from glcm_mae.data import Augment, Manifest, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     Encoder,
@@ -34,7 +34,7 @@ from glcm_mae.settings import (
 
 from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
-from .inputs import Images, read_images
+from .inputs import Images, asked_split, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -174,9 +174,8 @@ def _idle_weights(objective: ObjectiveSettings) -> bool:
 def _training_part(data: DataSettings) -> Manifest:
     """All images, or without those of the validation and test part where a fold is held out."""
     manifest = read_manifest(data.images, data.patient_regex, data.plane)
-    if data.fold is None and not any(record.split for record in manifest.records):
-        return manifest
-    return manifest.subset(holdout(manifest, data.folds, data.fold or 0, data.split_seed).train)
+    split = asked_split(data, manifest)
+    return manifest if split is None else manifest.subset(split.train)
 
 
 def _build(
