@@ -21,7 +21,7 @@ from glcm_mae.settings import (
     PretrainSettings,
     ProbeSettings,
 )
-from glcm_mae.training.run import Run
+from glcm_mae.training.run import OtherSettings, Run
 
 from .alone import alone_in
 from .arms import Arm
@@ -241,6 +241,34 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
             pace.took(cell.arm, time.monotonic() - start)
         failures += failed
     return failures
+
+
+def refuse_other_settings(chosen: Sequence[Cell]) -> None:
+    """Refuse, before anything is run, cells that were begun with other settings than these.
+
+    Else some cells of a study would be of the old settings and some of the new ones, neither whole.
+
+    Parameters
+    ----------
+    chosen : sequence of Cell
+        All of the study.
+
+    Raises
+    ------
+    UserError
+        Naming the first of their runs, and how many there are.
+    """
+    others = []
+    for stage in (stage for cell in chosen for stage in cell.stages if _is_begun(stage)):
+        try:
+            Run(stage.out, replace(stage, resume=True), resume=True)
+        except OtherSettings as error:
+            others.append(str(error))
+        except UserError:  # damaged, say, which its cell will tell
+            continue
+    if others:
+        more = f" (So were {len(others) - 1} other runs of this study.)" * (len(others) > 1)
+        raise UserError(others[0] + more)
 
 
 def is_done(cell: Cell) -> bool:

@@ -35,6 +35,7 @@ from .cells import (
     encoder_of,
     finished_runs,
     pretraining_cells,
+    refuse_other_settings,
 )
 from .engine import run_all
 from .folds import Fold, add_unlabelled, write_folds, write_published_folds
@@ -116,14 +117,14 @@ def run_study(
         folds = _deal(settings, manifest, unlabelled, out / "folds", published)
         _check_folds(folds, manifest)
         shared = pretraining_cells(arms, folds, settings.seeds, out)
+        of_arms = cells(arms, folds, settings.seeds, out, allow_seen=published)
+        of_baselines = baseline_cells(baselines, reading, folds, out)
+        refuse_other_settings([*shared, *of_baselines, *of_arms])
         failures = run_all(shared, settings.engine, out)
         # What stands on a shared pre-training that failed waits: another encoder may lie there.
         lacking = {run.out for cell in shared for run in cell.stages} - finished_runs(shared)
-        chosen = baseline_cells(baselines, reading, folds, out)
-        chosen += [
-            cell
-            for cell in cells(arms, folds, settings.seeds, out, allow_seen=published)
-            if lacking.isdisjoint(map(encoder_of, cell.stages))
+        chosen = of_baselines + [
+            cell for cell in of_arms if lacking.isdisjoint(map(encoder_of, cell.stages))
         ]
         failures += run_all(chosen, settings.engine, out)
         finished = finished_runs([*shared, *chosen])

@@ -42,6 +42,10 @@ _OF_TERM = {
 }
 
 
+class OtherSettings(UserError):  # noqa: N818 (named after what is found)
+    """A folder holds a run that was begun with other settings."""
+
+
 class Run:
     """The folder of one run, where everything is written whole or not at all.
 
@@ -59,7 +63,9 @@ class Run:
     Raises
     ------
     UserError
-        If the folder holds a run and `resume` is not set, or holds one with other settings.
+        If the folder holds a run and `resume` is not set.
+    OtherSettings
+        If it holds one with other settings.
     """
 
     def __init__(self, folder: str | Path, settings: Any, *, resume: bool) -> None:
@@ -271,7 +277,7 @@ def _check_same(
         shown = ", ".join(
             f"{name} was {before.get(name, 'unknown')}, is {now[name]}" for name in changed[:5]
         )
-        raise UserError(
+        raise OtherSettings(
             f"{folder} was begun with other settings ({shown}): give those of its settings.yaml, "
             "or choose another folder with --out."
         )
