@@ -41,6 +41,18 @@ def test_the_exit_code_says_whether_a_split_would_leak(leaking, tmp_path, capsys
     assert "nowhere does not exist" in err
 
 
+def test_images_that_cannot_be_read_are_not_said_to_be_without_copies(tmp_path, capsys):
+    clean = write_set(tmp_path / "set")
+    first = next(clean.glob("*/*.png"))
+    first.write_bytes(b"torn")
+    code, out, _ = run(capsys, "data", "check", clean, *PATIENT)
+    assert (code, "1 image(s) could not be read, and may be copies" in out) == (0, True)
+    for image in clean.glob("*/*.png"):
+        image.write_bytes(b"torn")
+    code, out, _ = run(capsys, "data", "check", clean, *PATIENT)
+    assert (code, "Whether a split would leak is unknown" in out) == (2, True)
+
+
 def test_check_writes_its_report(leaking, tmp_path, capsys):
     code, out, _ = run(capsys, "data", "check", leaking, "-o", tmp_path / "audit")
     assert code == 1
@@ -65,6 +77,17 @@ def test_a_split_made_here_passes_the_check(leaking, tmp_path, capsys):
     side = {record.path.stem: record.split for record in manifest.records}
     assert side["p1_a"] == side["p90_a"]
     assert set(side.values()) == {"train", "val", "test"}
+    again = tmp_path / "again.csv"
+    assert "images copies of others), seed 0." in out_of_split(capsys, leaking, again, *PATIENT)
+    kept = out_of_split(capsys, out_csv, again, "--seed", 4)
+    assert f"on the sides that {out_csv} gives." in kept
+    assert "seed" not in kept
+
+
+def out_of_split(capsys, images, out_csv, *more):
+    code, out, _ = run(capsys, "data", "split", images, "-o", out_csv, "--folds", 3, *more)
+    assert code == 0
+    return out
 
 
 def test_a_split_by_dicom_headers_passes_the_check(tmp_path, capsys):

@@ -101,7 +101,14 @@ def test_an_image_without_a_pair_is_nan(tmp_path, capsys):
     first, second = measured(tmp_path, tmp_path / "set")
     assert {first[name] for name in FEATURE_NAMES} == {"NaN"}  # as R reads it, too
     assert not any(math.isnan(value) for value in numbers(second))
-    assert capsys.readouterr().out.startswith("2 measured. 1 hold no pixel pair")
+    assert capsys.readouterr().out.startswith("1 measured. 1 hold no pixel pair")
+
+
+def test_where_no_image_has_a_pair_the_code_says_so(tmp_path, capsys):
+    save(tmp_path / "set" / "a.png", noise(9, 9))
+    words = ["features", str(tmp_path / "set"), "-o", str(tmp_path / "f.csv"), "--distance", "50"]
+    assert main(words) == 2
+    assert capsys.readouterr().out.startswith("0 measured. 1 hold no pixel pair")
 
 
 def test_names_with_commas_and_quotes_are_read_back(tmp_path):

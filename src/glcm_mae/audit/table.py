@@ -38,7 +38,7 @@ def format_audit(audit: Audit, colour: bool = False) -> str:
     >>> from glcm_mae.data import Manifest
     >>> empty = Audit("images", Manifest((), (), True), (), (), (), (), {}, folds=5, seed=0)
     >>> print(format_audit(empty).splitlines()[-1])
-    No leak found: no copies and no patient would stand on two sides of a split.
+    Whether a split would leak is unknown: no image can be read.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -112,14 +112,23 @@ def verdict(audit: Audit) -> str:
     --------
     >>> from glcm_mae.audit.check import Audit
     >>> from glcm_mae.data import Manifest
-    >>> verdict(Audit("images", Manifest((), (), False), (), (), (), (), {}, folds=5, seed=0))[:14]
-    'No leak found:'
+    >>> verdict(Audit("images", Manifest((), (), False), (), (), (), (), {}, folds=5, seed=0))
+    'Whether a split would leak is unknown: no image can be read.'
     """
+    summary = audit.summary()
     if not audit.leaks:
+        if not summary["readable"]:
+            return "Whether a split would leak is unknown: no image can be read."
+        unread = summary["images"] - summary["readable"]
+        beside = f" {unread} image(s) could not be read, and may be copies." * (unread > 0)
         if audit.manifest.has_patients:
-            return "No leak found: no copies and no patient would stand on two sides of a split."
+            return (
+                "No leak found: no copies and no patient would stand on two sides of a split."
+                + beside
+            )
         return (
             "No leak found: no copies would stand on two sides of a split. Patients are not known."
+            + beside
         )
     given = any(record.split for record in audit.manifest.records)
     drawn = "by patient" if audit.manifest.has_patients else "image by image"

@@ -5,15 +5,22 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
 from glcm_mae.files import keep_inputs
 from glcm_mae.stages.checks import check_apart, check_folder
 
+if TYPE_CHECKING:
+    from glcm_mae.data import Manifest
+
 
 def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
-    """Audit a data set; see `glcm_mae.audit`. The code is 1 if a split would leak."""
+    """Audit a data set; see `glcm_mae.audit`.
+
+    The code is 1 if a split would leak, and 2 if no image can be read.
+    """
     from glcm_mae.audit import check, format_audit, write_audit
     from glcm_mae.data import read_manifest
     from glcm_mae.training.progress import Meter
@@ -30,7 +37,7 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
         folder = Path(s.out)
         write_audit(audit, folder)
         report += f"\nWritten: {folder / 'audit.html'}, {folder / 'audit.json'}"
-    return report, int(audit.leaks)
+    return report, 1 if audit.leaks else 0 if audit.summary()["readable"] else 2
 
 
 def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
@@ -74,9 +81,17 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
         patients = f"{len(np.unique(persons))} patients by DICOM headers"
     lines.append(
         f"{len(manifest)} images in {len(np.unique(groups))} groups that stay together "
-        f"({patients}, {held} images copies of others), seed {s.seed}."
+        f"({patients}, {held} images copies of others), {_dealt(s, manifest)}."
     )
     return "\n".join(lines)
+
+
+def _dealt(s: settings.DataSplitSettings, manifest: Manifest) -> str:
+    sides = {record.split for record in manifest.records} - {None}
+    if not sides:
+        return f"seed {s.seed}"
+    kept = f"on the sides that {s.images} gives"
+    return kept if "val" in sides else f"{kept}, the validation part dealt by seed {s.seed}"
 
 
 def data_manifest(s: settings.DataManifestSettings, recipe: str) -> str:

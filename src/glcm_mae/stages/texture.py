@@ -8,8 +8,8 @@ from glcm_mae import settings
 from glcm_mae.files import check_out, keep_inputs
 
 
-def features(s: settings.FeaturesSettings, recipe: str) -> str:
-    """Measure the texture of images; see `glcm_mae.measurement`."""
+def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
+    """Measure the texture of images; see `glcm_mae.measurement`. The code is 2 if none has any."""
     from glcm_mae.measurement import images_to_measure, write_features
     from glcm_mae.training.progress import Meter
 
@@ -20,7 +20,8 @@ def features(s: settings.FeaturesSettings, recipe: str) -> str:
     for name, reason in done.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
-    return f"{done.measured} measured.{empty} The features lie in {s.out}."
+    measured = done.measured - done.empty
+    return f"{measured} measured.{empty} The features lie in {s.out}.", 0 if measured else 2
 
 
 def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:
