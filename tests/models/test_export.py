@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from glcm_mae.cli import main
+from glcm_mae.data.windows import CT_WINDOWS
 from glcm_mae.models import Encoder, EncoderConfig, save_encoder
 from glcm_mae.models.card import model_card
 from glcm_mae.models.export import EXPORTS, for_timm, for_transformers
@@ -117,7 +118,9 @@ def test_every_library_has_a_name_on_the_command_line() -> None:
 
 
 def test_the_card_says_how_images_are_read() -> None:
-    card = model_card("timm", _config(window=(-1000.0, 400.0), resize="pad"), own_weights=True)
+    card = model_card(
+        "timm", _config(window=(-1000.0, 400.0), resize="pad"), CT_WINDOWS, own_weights=True
+    )
     assert "(B, 1, 16, 16)" in card
     assert "filled up with zeros" in card
     assert "from 0 to 1 over the window from -1000 to 400" in card
@@ -126,13 +129,13 @@ def test_the_card_says_how_images_are_read() -> None:
     assert "8 bits" not in card
     assert "1 is white" in card
     assert "luminance" in card
-    card = model_card("timm", _config(window="lung"), own_weights=True)
+    card = model_card("timm", _config(window="lung"), CT_WINDOWS, own_weights=True)
     assert "over -1350 to 150 Hounsfield units (window lung)" in card
-    card = model_card("transformers", _config(window="file"), own_weights=True)
+    card = model_card("transformers", _config(window="file"), CT_WINDOWS, own_weights=True)
     assert "over the DICOM file's own first lookup table or window" in card
     assert "8 bits" not in card
     assert "processor(numpy.asarray(image)[None]" in card
-    card = model_card("transformers", _config(in_chans=3), own_weights=False)
+    card = model_card("transformers", _config(in_chans=3), CT_WINDOWS, own_weights=False)
     assert "for images of 8 bits" in card
     assert "RGB images (B, 3, 16, 16)" in card
     assert "processor(image, " in card

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from glcm_mae import __version__
-from glcm_mae.data.windows import CT_WINDOWS
 
 from .config import EncoderConfig
 
@@ -48,7 +49,13 @@ def loading(library: str, folder: str) -> tuple[str, str]:
     )
 
 
-def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str:
+def model_card(
+    library: str,
+    config: EncoderConfig,
+    windows: Mapping[str, tuple[float, float]],
+    *,
+    own_weights: bool,
+) -> str:
     """Say what an exported encoder is and how it is fed, as the README.md of its folder.
 
     Parameters
@@ -57,6 +64,8 @@ def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str
         One of `EXPORTS`.
     config : EncoderConfig
         How images were read in its training.
+    windows : mapping of str to (float, float)
+        Ends of the windows that have names, in Hounsfield units.
     own_weights : bool
         Whether all that trained it, from random weights on, is on record.
 
@@ -88,7 +97,7 @@ def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str
         f"{height}, {width}). In its training they were read so, and others must be:",
         "",
         f"- size: {_RESIZES.get(config.resize, config.resize)}",
-        f"- values: {_values(config)}; 1 is white, so that images that store white as 0 "
+        f"- values: {_values(config, windows)}; 1 is white, so that images that store white as 0 "
         "(MONOCHROME1) are inverted",
         *("- colours: as their luminance (ITU-R BT.601)",) * (config.in_chans == 1),
         f"- then (image - mean) / std, with mean {list(config.mean)} and std {list(config.std)}",
@@ -103,13 +112,13 @@ def model_card(library: str, config: EncoderConfig, *, own_weights: bool) -> str
     return "\n".join(paragraphs) + "\n"
 
 
-def _values(config: EncoderConfig) -> str:
+def _values(config: EncoderConfig, windows: Mapping[str, tuple[float, float]]) -> str:
     if config.window is None:
         return "from 0 to 1 over the full range of the stored bits"
     if config.window == "file":
         return "from 0 to 1 over the DICOM file's own first lookup table or window"
     if isinstance(config.window, str):
-        low, high = CT_WINDOWS[config.window]
+        low, high = windows[config.window]
         return f"from 0 to 1 over {low:g} to {high:g} Hounsfield units (window {config.window})"
     low, high = config.window
     return f"from 0 to 1 over the window from {low:g} to {high:g}, in the file's real unit"

@@ -91,6 +91,7 @@ def embed(s: settings.EmbedSettings, recipe: str) -> str:
 
 def export(s: settings.ExportSettings, recipe: str) -> str:
     """Write an encoder for another library; see `glcm_mae.models.export`."""
+    from glcm_mae.data.windows import CT_WINDOWS
     from glcm_mae.models import load_encoder
     from glcm_mae.models.card import loading, model_card
     from glcm_mae.models.export import EXPORTS
@@ -101,7 +102,7 @@ def export(s: settings.ExportSettings, recipe: str) -> str:
     check_empty(out)
     encoder, config = load_encoder(Path(s.run))
     files = EXPORTS[s.to](encoder, config)
-    card = model_card(s.to, config, own_weights=tells_what_it_saw(s.run))
+    card = model_card(s.to, config, CT_WINDOWS, own_weights=tells_what_it_saw(s.run))
     for name, content in (files | {"README.md": card.encode()}).items():
         write_atomically(out / name, content)
     head = " Its head is not among it." * (Path(s.run) / "head.safetensors").is_file()
