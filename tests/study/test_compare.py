@@ -26,7 +26,8 @@ from glcm_mae.stages.studies import _with_failures
 from glcm_mae.study import format_page, format_summary
 from glcm_mae.study.alone import alone_in
 from glcm_mae.study.arms import read_arms
-from glcm_mae.study.cells import Failure, cell_folder
+from glcm_mae.study.cells import cell_folder
+from glcm_mae.study.in_turn import Failure
 from glcm_mae.training import probe as probing
 from glcm_mae.training.encoders import encoder_or_random
 from glcm_mae.training.inputs import read_images

@@ -116,19 +116,16 @@ def verdict(audit: Audit) -> str:
     'Whether a split would leak is unknown: no image can be read.'
     """
     summary = audit.summary()
+    unread = summary["images"] - summary["readable"]
+    if not audit.leaks and not summary["readable"]:
+        return "Whether a split would leak is unknown: no image can be read."
     if not audit.leaks:
-        if not summary["readable"]:
-            return "Whether a split would leak is unknown: no image can be read."
-        unread = summary["images"] - summary["readable"]
-        beside = f" {unread} image(s) could not be read, and may be copies." * (unread > 0)
-        if audit.manifest.has_patients:
-            return (
-                "No leak found: no copies and no patient would stand on two sides of a split."
-                + beside
-            )
+        known = audit.manifest.has_patients
         return (
-            "No leak found: no copies would stand on two sides of a split. Patients are not known."
-            + beside
+            f"No leak found: no copies{' and no patient' * known} would stand on two sides of a "
+            f"split.{' Patients are not known.' * (not known)}"
+            + f" {unread} image(s) could not be read, and may be copies."
+            * (unread > 0)
         )
     given = any(record.split for record in audit.manifest.records)
     drawn = "by patient" if audit.manifest.has_patients else "image by image"

@@ -127,9 +127,8 @@ def _values(config: EncoderConfig, windows: Mapping[str, tuple[float, float]]) -
 def _processor(config: EncoderConfig) -> str:
     """Say how the processor is called, which takes no picture of two dimensions."""
     image = "numpy.asarray(image)[None]" if config.in_chans == 1 else "image"
+    scales = _SCALES * (config.window is None)
     return (
         "The processor beside it (`transformers.AutoImageProcessor`) normalises: "
-        f'`processor({image}, return_tensors="pt")["pixel_values"]`.'
-        + _SCALES
-        * (config.window is None)
+        f'`processor({image}, return_tensors="pt")["pixel_values"]`.{scales}'
     )

@@ -37,7 +37,8 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
         folder = Path(s.out)
         write_audit(audit, folder)
         report += f"\nWritten: {folder / 'audit.html'}, {folder / 'audit.json'}"
-    return report, 1 if audit.leaks else 0 if audit.summary()["readable"] else 2
+    is_unknown = not audit.leaks and not audit.summary()["readable"]
+    return report, 2 if is_unknown else int(audit.leaks)
 
 
 def data_split(s: settings.DataSplitSettings, recipe: str) -> str:

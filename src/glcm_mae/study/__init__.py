@@ -4,8 +4,8 @@ A study owns no training and no measure: it deals folds, calls the stages with t
 puts their predictions side by side.
 """
 
-from glcm_mae.study.cells import Failure
 from glcm_mae.study.compare import compare, crossval
+from glcm_mae.study.in_turn import Failure
 from glcm_mae.study.page import format_page, format_summary
 from glcm_mae.study.run import Study
 

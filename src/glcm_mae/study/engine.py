@@ -10,7 +10,9 @@ from typing import Any
 from glcm_mae.errors import UserError
 from glcm_mae.settings import EngineSettings
 
-from .cells import Cell, Failure, is_done, run_cells
+from .cells import Cell
+from .finished import is_done
+from .in_turn import Failure, run_cells
 
 
 def run_all(chosen: Sequence[Cell], engine: EngineSettings, out: Path) -> list[Failure]:

@@ -27,18 +27,11 @@ from glcm_mae.training.progress import Meter
 
 from .alone import alone_in
 from .arms import Arm
-from .cells import (
-    Failure,
-    baseline_cells,
-    cells,
-    code_of_runs,
-    encoder_of,
-    finished_runs,
-    pretraining_cells,
-    refuse_other_settings,
-)
+from .cells import baseline_cells, cells, encoder_of, pretraining_cells
 from .engine import run_all
+from .finished import code_of_runs, finished_runs, refuse_other_settings
 from .folds import Fold, add_unlabelled, write_folds, write_published_folds
+from .in_turn import Failure
 from .pinned import pin_images, pin_weights
 from .tables import ArmTables, collect_arm, collect_baseline
 

@@ -130,15 +130,12 @@ def _dense(area: Regions, symmetric: bool, dtype: torch.dtype, out: Tensor | Non
         from .hard_cpu import count_dense  # imports numba, which takes half a second
 
         return count_dense(area, symmetric, dtype, out)
-    cells = area.levels**2
-    shape = area.lead.numel(), len(area.offsets), cells
-    matrices = area.codes.new_empty(shape, dtype=dtype) if out is None else out.view(shape)
-    for part, chunk in area.chunks(len(area.offsets) * cells):
-        matrices[part] = scatter_dense(chunk, symmetric, dtype)
-    return matrices
+    return scatter_dense(area, symmetric, dtype, out)
 
 
-def scatter_dense(area: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:
+def scatter_dense(
+    area: Regions, symmetric: bool, dtype: torch.dtype, out: Tensor | None = None
+) -> Tensor:
     """Count by adding a one at each pair's cell: on any device, and the specification.
 
     Parameters
@@ -149,20 +146,26 @@ def scatter_dense(area: Regions, symmetric: bool, dtype: torch.dtype) -> Tensor:
         Count every pair in both directions.
     dtype : torch.dtype
         Integer type of the counts.
+    out : Tensor, contiguous, (..., O, L, L), optional
+        Where they are written.
 
     Returns
     -------
     Tensor, (N, O, L * L)
     """
-    area = _as_int64(area)
-    n, cells = area.lead.numel(), area.levels**2
-    matrices = torch.zeros(n, len(area.offsets), cells, dtype=dtype, device=area.codes.device)
-    for o in range(len(area.offsets)):
-        first, second, counts = _pairs(area, o)  # (N, P) each
-        ones = counts.to(dtype)
-        matrices[:, o].scatter_add_(1, first * area.levels + second, ones)
-        if symmetric:
-            matrices[:, o].scatter_add_(1, second * area.levels + first, ones)
+    shape = area.lead.numel(), len(area.offsets), area.levels**2
+    if out is None:
+        matrices = torch.zeros(shape, dtype=dtype, device=area.codes.device)
+    else:
+        matrices = out.view(shape).zero_()
+    for part, chunk in area.chunks():
+        codes = _as_int64(chunk)
+        for o in range(len(area.offsets)):
+            first, second, counts = _pairs(codes, o)  # (n, P) each
+            ones = counts.to(dtype)
+            matrices[part, o].scatter_add_(1, first * area.levels + second, ones)
+            if symmetric:
+                matrices[part, o].scatter_add_(1, second * area.levels + first, ones)
     return matrices
 
 

@@ -59,11 +59,11 @@ def quantize(
     [0, 0, 1, 1]
     """
     check_tensors(images=images, mask=mask)
-    if value_range is None and not (images.is_floating_point() or images.is_complex()):
+    _check_real(images)
+    if value_range is None and not images.is_floating_point():
         raise ValueError(
             f"images are {images.dtype}: give their value_range, such as (0, 256) for 8 bits."
         )
-    _check_real(images)
     low, high = (0.0, 1.0) if value_range is None else check_range(value_range)
     levels = check_levels(levels)
     if math.isinf((high - low) * levels):

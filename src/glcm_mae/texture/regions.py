@@ -143,8 +143,8 @@ class Regions:
         ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
         return np.concatenate(parts), ends
 
-    def chunks(self, cells: int) -> Iterator[tuple[slice, Regions]]:
-        """Part the batch, made flat, so that some pixels and ``cells`` a volume fit into memory."""
+    def chunks(self, cells: int = 0) -> Iterator[tuple[slice, Regions]]:
+        """Part the batch, made flat, so that pixels, and ``cells`` a volume, fit into memory."""
         codes = self.codes.reshape(self.lead.numel(), *self.codes.shape[-3:])
         mask = None if self.mask is None else self.mask.reshape(codes.shape)
         step = max(1, _CHUNK // max(1, cells, codes.shape[-3:].numel()))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from glcm_mae.settings import BaselineSettings, DataSettings
-from glcm_mae.study import cells as module
-from glcm_mae.study.cells import Cell, run_cells
+from glcm_mae.study import in_turn as module
+from glcm_mae.study.cells import Cell
+from glcm_mae.study.in_turn import run_cells
 
 
 def test_once_each_arm_was_run_it_says_how_long_the_rest_will_take(
@@ -20,7 +21,7 @@ def test_once_each_arm_was_run_it_says_how_long_the_rest_will_take(
             raise MemoryError("full")  # how long that took says nothing
 
     monkeypatch.setattr(module, "_run", run)
-    monkeypatch.setattr("glcm_mae.study.cells.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("glcm_mae.study.in_turn.time.monotonic", lambda: now[0])
     chosen = [
         Cell(
             f"{arm}, fold {fold}",
