@@ -71,8 +71,10 @@ def ours(
         torch.empty(len(chunks[0]), len(offsets), levels, levels, dtype=dtype) if reuse else None
     )
     for chunk in chunks:
-        out = None if memory is None else memory[: len(chunk)]
-        yield graycomatrix(chunk, levels, offsets, sparse=sparse, dtype=dtype, out=out)
+        if memory is None:
+            yield graycomatrix(chunk, levels, offsets, sparse=sparse, dtype=dtype)
+        else:
+            yield graycomatrix(chunk, levels, offsets, out=memory[: len(chunk)])
     if device == "cuda":
         torch.cuda.synchronize()
 
