@@ -147,6 +147,18 @@ def test_a_csv_keeps_its_order(tmp_path: Path) -> None:
     assert manifest.labels.tolist() == [0, -1]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_csv_is_read_as_spreadsheets_of_any_country_write_it(tmp_path: Path, mark: str) -> None:
+    touch(tmp_path, "a;b.png", "c.png")
+    rows = [["path", "label"], ['"a;b.png"', "x"], ["c.png", "y"]]
+    text = "\r\n".join(mark.join(row) for row in rows)
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8-sig", newline="")
+    found = [
+        (record.path.name, record.label) for record in read_manifest(tmp_path / "m.csv").records
+    ]
+    assert found == [("a;b.png", "x"), ("c.png", "y")]
+
+
 def test_a_csv_needs_only_paths(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
     manifest = read_manifest(write_csv(tmp_path, "path\na.png\n"))
@@ -232,7 +244,7 @@ def test_folders_that_are_no_data_set(tmp_path: Path, files: list[str], words: s
     [
         ("", "no column path"),
         ("file,label\na.png,x\n", "no column path"),
-        ("path;label\na.png;x\n", "no column path, but path;label: "),
+        ("path|label\na.png|x\n", r"no column path, but path\|label: "),
         ("path\n", "lists no images"),
         ("path,patient_id\na.png,1\n", r"unknown or repeated columns \(patient_id\)"),
         ("path,path\na.png,a.png\n", "unknown or repeated columns"),

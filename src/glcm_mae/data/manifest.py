@@ -170,9 +170,9 @@ def read_manifest(
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
     ``path,frame,label,patient,split,plane``, of which only ``path`` is required; it is relative to
-    the CSV's folder. An empty label means unlabelled; a column that is empty throughout counts as
-    absent. The plane is that in which the frames of a NIfTI volume are counted, and must be the
-    one asked for.
+    the CSV's folder. Commas, semicolons or tabs separate the columns. An empty label means
+    unlabelled; a column that is empty throughout counts as absent. The plane is that in which the
+    frames of a NIfTI volume are counted, and must be the one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
     of a CSV names one by its frame, counted from 0. Where no patient is known, the images of one
@@ -379,7 +379,10 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
         with source.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file) if any(line)]
+            between = _delimiter(file.readline())
+            file.seek(0)
+            rows = csv.reader(file, delimiter=between)
+            lines = [[cell.strip() for cell in line] for line in rows if any(line)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source} is not a CSV file in UTF-8 ({error}): save it anew.") from error
     header, *body = lines or [[]]
@@ -387,7 +390,7 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
         found = one_line(", ".join(header)) or "nothing"
         raise UserError(
             f"{source} has no column path, but {found}: its first line must name the "
-            "columns, separated by commas."
+            "columns, separated by commas, semicolons or tabs."
         )
     unknown = [name for name in header if name not in _COLUMNS]
     if unknown or len(set(header)) < len(header):
@@ -401,11 +404,16 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
         if len(line) != len(header):
             raise UserError(
                 f"{source} has {len(line)} cells instead of {len(header)} in row {number} below "
-                "the header: put quotes around a cell that holds a comma."
+                "the header: put quotes around a cell that holds a separator."
             )
     if not body:
         raise UserError(f"{source} lists no images: add a row for each.")
     return [dict(zip(header, line, strict=True)) for line in body]
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the columns: a spreadsheet writes semicolons in much of the world."""
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _check_cells(source: Path, columns: dict[str, list[str]]) -> None:
