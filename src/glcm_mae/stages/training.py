@@ -10,6 +10,7 @@ from pathlib import Path
 from glcm_mae import settings
 from glcm_mae.stages.checks import check_shared
 from glcm_mae.stages.evaluation import evaluated
+from glcm_mae.stages.idle import idle_shape, idle_terms
 from glcm_mae.stages.process import leads
 
 
@@ -18,6 +19,7 @@ def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     from glcm_mae.training.pretrain import pretrain
 
     check_shared(s.seed, s.data, s.out)
+    _tell(idle_terms(s.objective))
     run = pretrain(s)
     if not leads():
         return ""
@@ -37,6 +39,7 @@ def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
 
     check_shared(s.seed, s.data, s.out)
     _tell_of_file(s.encoder)
+    _tell(idle_shape(s.model, s.encoder))
     run = finetune(s)
     if not leads():
         return ""
@@ -55,6 +58,7 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
 
     check_shared(s.seed, s.data, s.out)
     _tell_of_file(s.encoder)
+    _tell(idle_shape(s.model, s.encoder))
     run = probe(s)
     if not leads():
         return ""
@@ -111,16 +115,24 @@ def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
     ]
 
 
+def _tell(sentences: list[str]) -> None:
+    """Say what a user may not know, once for all processes."""
+    if leads():
+        for sentence in sentences:
+            print(sentence, file=sys.stderr)
+
+
 def _tell_of_file(encoder: str | None) -> None:
     """Say what is lost where the weights of a run are given in the place of its folder."""
     from glcm_mae.models import run_of
 
-    if encoder is None or Path(encoder).is_dir() or not leads():
+    if encoder is None or Path(encoder).is_dir():
         return
     run = run_of(Path(encoder))
     if run is not None:
-        print(
-            f"Of {encoder} the weights alone are used, with a mean and deviation from these "
-            f"images: for those of its training, give the folder {run}.",
-            file=sys.stderr,
+        _tell(
+            [
+                f"Of {encoder} the weights alone are used, with a mean and deviation from these "
+                f"images: for those of its training, give the folder {run}."
+            ]
         )

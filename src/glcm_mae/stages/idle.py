@@ -1,0 +1,88 @@
+"""Settings that were given and change nothing.
+
+They are told of, not refused: recipes and studies give settings to stages and arms that share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from glcm_mae import settings
+
+_SHAPE = "patch_size", "embed_dim", "depth", "num_heads"
+_OF_BINS = "objective.texture.levels", "objective.texture.kernel"
+
+
+def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
+    """Say what is set of a term without weight, or of another form of the texture's distance.
+
+    Parameters
+    ----------
+    objective : ObjectiveSettings
+        See there.
+
+    Returns
+    -------
+    list of str
+        Sentences; none where every setting counts.
+
+    Examples
+    --------
+    >>> idle_terms(settings.ObjectiveSettings(texture=settings.TextureSettings(levels=16)))
+    ['objective.texture.levels: no effect, for objective.glcm is 0.']
+    """
+    texture = _given("objective.texture", objective.texture)
+    target = _given("objective.target", objective.target)
+    said = []
+    if not objective.glcm:
+        said.append(_said(texture, "objective.glcm is 0"))
+    elif objective.texture.form != "glcm":
+        of_bins = [name for name in texture if name in _OF_BINS]
+        said.append(_said(of_bins, f"the form {objective.texture.form} has no gray levels"))
+    if not objective.glcm_prediction:
+        said.append(_said(target, "objective.glcm_prediction is 0"))
+    return [sentence for sentence in said if sentence]
+
+
+def idle_shape(model: settings.ModelSettings, encoder: str | None) -> list[str]:
+    """Say what is set of the network where a run's encoder has another one, and keeps it.
+
+    Parameters
+    ----------
+    model : ModelSettings
+        What was asked for.
+    encoder : str, optional
+        A run's folder, or what else gives the weights.
+
+    Returns
+    -------
+    list of str
+        A sentence, or none.
+    """
+    if encoder is None or not (Path(encoder) / "config.json").is_file():
+        return []
+    from glcm_mae.models import SIZES, read_config
+
+    own = read_config(Path(encoder))
+    asked = dict(zip(_SHAPE, (model.patch_size, *SIZES[model.size]), strict=True))
+    asked |= {name: value for name in _SHAPE if (value := getattr(model, name)) is not None}
+    if all(asked[name] == getattr(own, name) for name in _SHAPE):
+        return []
+    given = [name for name in _given("model", model) if not name.startswith("model.decoder_")]
+    shape = ", ".join(f"{name} {getattr(own, name)}" for name in _SHAPE)
+    sentence = _said(given, f"the network is that of {encoder} ({shape})")
+    return [sentence] if sentence else []
+
+
+def _given(group: str, values: Any) -> list[str]:
+    """Name the settings of a group that are no defaults."""
+    usual = type(values)()
+    names = [field.name for field in fields(values)]
+    return [f"{group}.{name}" for name in names if getattr(values, name) != getattr(usual, name)]
+
+
+def _said(names: list[str], why: str) -> str:
+    """Put it as a sentence; of no names nothing."""
+    return f"{', '.join(names)}: no effect, for {why}." if names else ""
