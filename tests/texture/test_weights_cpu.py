@@ -12,7 +12,7 @@ from glcm_mae.texture.weights_cpu import (
     empty_windows,
     fill_windows,
     kernel_tables,
-    window_width,
+    window_blocks,
 )
 
 BINNINGS = [
@@ -52,12 +52,13 @@ def test_windows_hold_the_weights_and_slopes_of_all_bins(binning, error):
         part.new_zeros(len(values), binning.levels).scatter_add_(1, taps.bins, part).numpy()
         for part in (taps.weight, taps.slope)
     ]
-    width = window_width(binning)
-    windows = empty_windows(len(values), width)
+    rows, width = window_blocks(binning)
+    windows = empty_windows(len(values), (rows, width))
     fill_windows(values.numpy(), *kernel_tables(binning), windows)
     bins = windows[0][:, None] + np.arange(width)
-    for found, part, unit in zip(windows[1:], expected, (1.0, binning.scale), strict=True):
+    for found, part, unit in zip(windows[1:3], expected, (1.0, binning.scale), strict=True):
         dense = np.zeros((len(values), binning.levels + width))
         np.put_along_axis(dense, bins, found, axis=1)
         assert not dense[:, binning.levels :].any()
+        assert not found[:, rows:].any()
         np.testing.assert_allclose(dense[:, : binning.levels] * unit, part * unit, atol=error)

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .blocks_cpu import add_outer_blocks, clear_blocks, contract_blocks
 from .comparison import Comparison
 from .compiling import summing
+from .pairs_cpu import clear_pairs, first_pixels, gather_pairs, scatter_pairs
 from .regions import in_threads
-from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_width
+from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
 
@@ -33,51 +33,6 @@ def _use_few_levels(p_start, t_start):
     p_start -= lowest
     t_start -= lowest
     return max(p_start.max(), t_start.max()) + 1
-
-
-@summing
-def scatter_all(matrix, stride, first, step, windows, share):
-    """Add the outer products of all pairs' windows to a flat matrix."""
-    start, weight, _ = windows
-    width = weight.shape[1]
-    for a in first:
-        b = a + step
-        place = start[a] * stride + start[b]
-        add_outer_blocks(matrix, place, stride, weight, a * width, b * width, share, width)
-
-
-@summing
-def _gather_all(matrix, stride, first, step, windows, worth, by_pixel):
-    """Sum of the entries of all pairs times their cells; adds ``worth`` times its derivative."""
-    start, weight, slope = windows
-    width = weight.shape[1]
-    total = 0.0
-    for a in first:
-        b = a + step
-        place = start[a] * stride + start[b]
-        value, by_first, by_second = contract_blocks(
-            matrix, place, stride, weight, slope, a * width, b * width, width
-        )
-        total += value
-        by_pixel[a] += by_first * worth
-        by_pixel[b] += by_second * worth
-    return total
-
-
-@summing
-def _inner_all(matrix, stride, first, step, windows):
-    """Sum of the entries of all pairs times their cells."""
-    start, weight, _ = windows
-    width = weight.shape[1]
-    total = 0.0
-    for a in first:
-        b = a + step
-        place = start[a] * stride + start[b]
-        value, _, _ = contract_blocks(
-            matrix, place, stride, weight, weight, a * width, b * width, width
-        )
-        total += value
-    return total
 
 
 @summing
@@ -110,12 +65,11 @@ def _settle_all(matrices, stride, first, step, both, totals, form, whole):
             value, common = value + v, common + c
             p_matrix[cell] = slope
         return value, common
-    for start, weight, _ in both:
-        width = weight.shape[1]
+    for start, _, _, rows in both:
         for a in first:
             place = start[a] * stride + start[a + step]
-            for i in range(width):
-                for cell in range(place + i * stride, place + i * stride + width):
+            for i in range(rows):
+                for cell in range(place + i * stride, place + i * stride + rows):
                     if t_matrix[cell] == _SETTLED:
                         continue
                     v, c, slope = _settle(p_matrix[cell], t_matrix[cell], shares, heights, form)
@@ -135,53 +89,59 @@ def _add_by_total(first, step, sums, common, by_pixel):
 
 
 @summing
-def _clear_all(matrix, stride, first, step, both, whole):
-    """Put zeros back."""
-    if whole:
-        matrix[: stride * stride] = 0.0
-        return
-    for start, weight, _ in both:
-        for a in first:
-            clear_blocks(matrix, start[a] * stride + start[a + step], stride, weight.shape[1])
+def _clear(matrix, stride, first, step, both, whole):
+    """Put zeros back; sum the squares that were there."""
+    total = 0.0
+    if not whole:
+        for windows in both:
+            total += clear_pairs(matrix, stride, first, step, windows)
+        return total
+    for cell in range(stride * stride):
+        total += matrix[cell] ** 2
+        matrix[cell] = 0.0
+    return total
 
 
 @summing
 def _groups_distance(
-    prediction, target, counts, offsets, parts, binning, tables, form, width, distance, gradient
+    prediction, target, counts, offsets, parts, binning, tables, form, size, distance, gradient
 ):
     """Fill ``distance`` (G,) and ``gradient`` (G, M, p, q) from two (G, M, p, q)."""
     n_groups, members, height, breadth = prediction.shape
     area = height * breadth
     levels = binning[1]
+    rows, width = size
     widest = levels + width  # a window may reach beyond the last bin, with weight 0
     matrices = np.zeros(widest * widest), np.zeros(widest * widest)
     p_matrix, t_matrix = matrices
-    p = empty_windows(members * area, width)
-    t = empty_windows(members * area, width)
+    p = empty_windows(members * area, size)
+    t = np.empty_like(p[0]), np.empty_like(p[1]), p[2], rows  # whose slopes are written over
     both = p, t
     by_pixel = np.empty(members * area)  # half the derivative of the distance
     flat_p, flat_t = prediction.reshape(n_groups, -1), target.reshape(n_groups, -1)
     flat_gradient = gradient.reshape(n_groups, -1)
+    pairs = [first_pixels(offset, members, height, breadth) for offset in offsets]
     shaped = form[0] or form[1]
     covered = 8 if shaped else 1  # a cell settled on a walk takes an eighth of one settled once
 
     for g in range(n_groups):
         used, share = counts[g] * area, 1.0 / counts[g]
-        fill_windows(flat_p[g, :used], binning, tables, p)
         fill_windows(flat_t[g, :used], binning, tables, t)
+        fill_windows(flat_p[g, :used], binning, tables, p)
         stride = _use_few_levels(p[0][:used], t[0][:used]) + width
         by_pixel[:used] = 0.0
         total = 0.0
         if shaped:
             p_sums, t_sums = _sums(p, used), _sums(t, used)
         for o in range(len(offsets)):
-            first, step = first_pixels(offsets[o], counts[g], height, breadth)
+            every, step = pairs[o]
+            first = every[: len(every) // members * counts[g]]
             worth = share * parts[o]
             # Where windows cover much of the matrix, walking over its cells is cheaper.
-            whole = stride * stride < covered * 2 * len(first) * width**2
-            scatter_all(p_matrix, stride, first, step, p, share)
+            whole = stride * stride < covered * 2 * len(first) * rows * width
+            scatter_pairs(p_matrix, stride, first, step, p, share)
             if shaped:
-                scatter_all(t_matrix, stride, first, step, t, share)
+                scatter_pairs(t_matrix, stride, first, step, t, share)
                 totals = (
                     _total(first, step, p_sums[0], share),
                     _total(first, step, t_sums[0], share),
@@ -190,42 +150,23 @@ def _groups_distance(
                     matrices, stride, first, step, both, totals, form, whole
                 )
                 total += value * parts[o]
-                _gather_all(p_matrix, stride, first, step, p, worth, by_pixel)
+                gather_pairs(p_matrix, stride, first, step, p, worth, by_pixel)
                 _add_by_total(first, step, p_sums, common * worth, by_pixel)
-                _clear_all(t_matrix, stride, first, step, both, whole)
+                _clear(t_matrix, stride, first, step, both, whole)
+                _clear(p_matrix, stride, first, step, both, whole)
             else:
-                scatter_all(p_matrix, stride, first, step, t, -share)
-                value = worth * _gather_all(p_matrix, stride, first, step, p, worth, by_pixel)
-                if whole:
-                    total += np.square(p_matrix[: stride * stride]).sum() * parts[o]
-                else:
-                    total += value - worth * _inner_all(p_matrix, stride, first, step, t)
-            _clear_all(p_matrix, stride, first, step, both, whole)
-        distance[g] = max(total, 0.0) / levels**2  # rounding can leave -1e-30 of equal textures
+                scatter_pairs(p_matrix, stride, first, step, t, -share)
+                gather_pairs(p_matrix, stride, first, step, p, worth, by_pixel)
+                total += _clear(p_matrix, stride, first, step, both, whole) * parts[o]
+        distance[g] = total / levels**2
         for n in range(used):
             flat_gradient[g, n] = by_pixel[n] * 2.0 / levels**2
 
 
 @summing
-def first_pixels(offset, members, height, breadth):
-    """Flat index of the first pixel of every pair in every patch; distance to the second."""
-    dy, dx = offset
-    top, bottom = max(0, -dy), height - max(0, dy)
-    left, right = max(0, -dx), breadth - max(0, dx)
-    first = np.empty(members * (bottom - top) * (right - left), np.int64)
-    n = 0
-    for m in range(members):
-        for y in range(top, bottom):
-            for x in range(left, right):
-                first[n] = (m * height + y) * breadth + x
-                n += 1
-    return first, dy * breadth + dx
-
-
-@summing
 def _sums(windows, n):
     """Sum the weights of each of n pixels, and their slopes."""
-    _, weight, slope = windows
+    _, weight, slope, _ = windows
     weights, slopes = np.empty(n), np.empty(n)
     for i in range(n):
         weights[i], slopes[i] = weight[i].sum(), slope[i].sum()
@@ -270,7 +211,7 @@ def fused_distance(
     offsets = np.array(comparison.offsets, dtype=np.int64)
     how = (
         *(offsets, np.array(comparison.weights), *kernel_tables(comparison.binning)),
-        *((comparison.scaled, comparison.normalized), window_width(comparison.binning)),
+        *((comparison.scaled, comparison.normalized), window_blocks(comparison.binning)),
     )
 
     def work(part: slice) -> None:

@@ -14,11 +14,14 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-SIZES = 2, 4, 8, 16
-"""Rows and columns that a block may have."""
+SIZES = {2: 2, 3: 4, 4: 4, 8: 8, 13: 16, 16: 16}
+"""Columns of a block, by its rows: those of a steep sigmoid, and of a Gaussian, need not be filled.
 
-LANES = SIZES[-1]
-"""Of the largest; wider windows are worked off in several."""
+Columns come in powers of two, for registers do; a row that is left out saves its lines of cache.
+"""
+
+LANES = 16
+"""Rows and columns of the largest; wider windows are worked off in several."""
 
 _FAST = ("contract", "reassoc")
 
@@ -27,25 +30,26 @@ _intrinsic: Any = extending.intrinsic(prefer_literal=True)
 
 
 @_intrinsic
-def add_outer(typing, lanes, matrix, place, stride, weight, first, second, share):
+def add_outer(typing, rows, lanes, matrix, place, stride, weight, first, second, share):
     """Add to a block of a matrix the outer product of two windows.
 
-    ``matrix[place + i * stride + j] += share * weight[first + i] * weight[second + j]`` for i and j
-    below ``lanes``; arrays of one type, read as flat and without a check of their ends.
+    ``matrix[place + i * stride + j] += share * weight[first + i] * weight[second + j]`` for i below
+    ``rows`` and j below ``lanes``; arrays of one type, read as flat and without a check of their
+    ends.
     """
     arguments = (
-        *(lanes, matrix, types.intp, types.intp),
+        *(rows, lanes, matrix, types.intp, types.intp),
         *(weight, types.intp, types.intp, matrix.dtype),
     )
 
     def generate(context, builder, signature, arguments):
-        v = _Vectors(context, builder, signature.args[1].dtype, lanes.literal_value)
-        _, matrix, place, stride, weight, first, second, share = arguments
-        cells = v.address(signature.args[1], matrix, place)
-        ones = v.address(signature.args[4], weight, first)
-        others = v.load(v.address(signature.args[4], weight, second))
+        v = _Vectors(context, builder, signature.args[2].dtype, lanes.literal_value)
+        _, _, matrix, place, stride, weight, first, second, share = arguments
+        cells = v.address(signature.args[2], matrix, place)
+        ones = v.address(signature.args[5], weight, first)
+        others = v.load(v.address(signature.args[5], weight, second))
         others = v.multiply(v.spread(share), others)
-        for i in range(v.lanes):
+        for i in range(rows.literal_value):
             one = v.spread(builder.load(v.after(ones, i)))
             v.store(v.multiply_add(one, others, v.load(cells)), cells)
             cells = builder.gep(cells, [stride])
@@ -55,44 +59,45 @@ def add_outer(typing, lanes, matrix, place, stride, weight, first, second, share
 
 
 @_intrinsic
-def clear(typing, lanes, matrix, place, stride):
-    """Put zeros into a block of a matrix. Arrays as in `add_outer`."""
-    arguments = lanes, matrix, types.intp, types.intp
+def take_squares(typing, rows, lanes, matrix, place, stride):
+    """Put zeros into a block of a matrix; sum the squares that were there. See `add_outer`."""
+    arguments = rows, lanes, matrix, types.intp, types.intp
 
     def generate(context, builder, signature, arguments):
-        v = _Vectors(context, builder, signature.args[1].dtype, lanes.literal_value)
-        _, matrix, place, stride = arguments
-        cells = v.address(signature.args[1], matrix, place)
-        for _ in range(v.lanes):
+        v = _Vectors(context, builder, signature.args[2].dtype, lanes.literal_value)
+        _, _, matrix, place, stride = arguments
+        cells, squares = v.address(signature.args[2], matrix, place), v.zeros
+        for _ in range(rows.literal_value):
+            row = v.load(cells)
+            squares = v.multiply_add(row, row, squares)
             v.store(v.zeros, cells)
             cells = builder.gep(cells, [stride])
-        return context.get_dummy_value()
+        return v.sum(squares)
 
-    return types.void(*arguments), generate
+    return matrix.dtype(*arguments), generate
 
 
 @_intrinsic
-def contract(typing, lanes, matrix, place, stride, weight, slope, first, second):
-    """Sum a block of a matrix, weighted by two windows; and again with the slopes of either.
+def contract(typing, rows, lanes, matrix, place, stride, weight, slope, first, second):
+    """Sum a block of a matrix, weighted by the weights of one window and the slopes of the other.
 
-    With ``cell[i, j] = matrix[place + i * stride + j]`` for i and j below ``lanes``: the sums over
-    i and j of ``cell * weight[first + i] * weight[second + j]``, of ``cell * slope[first + i] *
-    weight[second + j]`` and of ``cell * weight[first + i] * slope[second + j]``. Arrays as in
-    `add_outer`.
+    With ``cell[i, j] = matrix[place + i * stride + j]`` for i below ``rows`` and j below ``lanes``:
+    the sums over i and j of ``cell * slope[first + i] * weight[second + j]`` and of ``cell *
+    weight[first + i] * slope[second + j]``. Arrays as in `add_outer`.
     """
     arguments = (
-        *(lanes, matrix, types.intp, types.intp),
+        *(rows, lanes, matrix, types.intp, types.intp),
         *(weight, slope, types.intp, types.intp),
     )
 
     def generate(context, builder, signature, arguments):
-        v = _Vectors(context, builder, signature.args[1].dtype, lanes.literal_value)
-        _, matrix, place, stride, weight, slope, first, second = arguments
-        weights, slopes = (weight, signature.args[4]), (slope, signature.args[5])
+        v = _Vectors(context, builder, signature.args[2].dtype, lanes.literal_value)
+        _, _, matrix, place, stride, weight, slope, first, second = arguments
+        weights, slopes = (weight, signature.args[5]), (slope, signature.args[6])
         one, one_slope = (v.address(kind, array, first) for array, kind in (weights, slopes))
-        cells = v.address(signature.args[1], matrix, place)
+        cells = v.address(signature.args[2], matrix, place)
         along, along_slope = v.zeros, v.zeros
-        for i in range(v.lanes):
+        for i in range(rows.literal_value):
             row = v.load(cells)
             along = v.multiply_add(v.spread(builder.load(v.after(one, i))), row, along)
             sloped = v.spread(builder.load(v.after(one_slope, i)))
@@ -101,11 +106,10 @@ def contract(typing, lanes, matrix, place, stride, weight, slope, first, second)
         two, two_slope = (
             v.load(v.address(kind, array, second)) for array, kind in (weights, slopes)
         )
-        pairs = (along, two), (along_slope, two), (along, two_slope)
-        sums = [v.sum(v.multiply(a, b)) for a, b in pairs]
+        sums = [v.sum(v.multiply(a, b)) for a, b in ((along_slope, two), (along, two_slope))]
         return context.make_tuple(builder, signature.return_type, sums)
 
-    return types.UniTuple(matrix.dtype, 3)(*arguments), generate
+    return types.UniTuple(matrix.dtype, 2)(*arguments), generate
 
 
 @_intrinsic

@@ -11,27 +11,27 @@ from torch import Tensor
 
 from .binning import Binning
 from .compiling import summing
-from .fused_cpu import first_pixels, scatter_all
 from .offsets import Offset
+from .pairs_cpu import first_pixels, scatter_pairs
 from .regions import in_threads
-from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_width
+from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
 
 @summing
-def _fill_matrices(patches, offsets, normalized, binning, tables, width, matrices):
+def _fill_matrices(patches, offsets, normalized, binning, tables, size, matrices):
     """Fill ``matrices`` (M, O, L, L) with those of ``patches`` (M, p, q)."""
     _, height, breadth = patches.shape
     levels = binning[1]
-    stride = levels + width  # a window may reach beyond the last bin, with weight 0
+    stride = levels + size[1]  # a window may reach beyond the last bin, with weight 0
     scratch = np.zeros(stride * stride)
     square = scratch.reshape(stride, stride)
-    windows = empty_windows(height * breadth, width)
+    windows = empty_windows(height * breadth, size)
     pairs = [first_pixels(offset, 1, height, breadth) for offset in offsets]
     for m in range(len(patches)):
         fill_windows(patches[m].reshape(-1), binning, tables, windows)
         for o, (first, step) in enumerate(pairs):
             share = 1.0 / len(first) if normalized else 1.0
-            scatter_all(scratch, stride, first, step, windows, share)
+            scatter_pairs(scratch, stride, first, step, windows, share)
             # A cubic may fall short of a weight of nothing by 1e-9, and roots are taken of entries.
             matrices[m, o] = np.maximum(square[:levels, :levels], 0.0)
             square[:] = 0.0
@@ -58,7 +58,7 @@ def soft_matrices(
     pixels = patches.contiguous().numpy()
     matrices = np.empty((len(pixels), len(offsets), binning.levels, binning.levels), pixels.dtype)
     steps = np.array(offsets, dtype=np.int64)
-    how = steps, normalized, *kernel_tables(binning), window_width(binning)
+    how = steps, normalized, *kernel_tables(binning), window_blocks(binning)
 
     def work(part: slice) -> None:
         _fill_matrices(pixels[part], *how, matrices[part])

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from .binning import NOISE, Binning
-from .blocks_cpu import put_cubics_blocks, whole_blocks
-from .compiling import summing
+from .compiling import summing, written_out
 from .grid import GaussianGrid
-from .lanes import LANES
+from .lanes import LANES, SIZES, put_cubics
 
 _TABULATED, _LINEAR, _INTERPOLATING, _POINTS, _COVERING = 0, 1, 2, 3, 4
 
@@ -63,7 +62,10 @@ def _looked_up(table, t):
 
 @summing
 def fill_windows(values, binning, tables, windows):
-    """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T')."""
+    """Fill each pixel's window: first bin (n,), weights (n, T') and their slopes (n, T').
+
+    The fourth of ``windows``, the rows of their blocks, is there for those who read them.
+    """
     table, pieces = tables
     if binning[0] == _COVERING:
         _fill_covering_windows(values, binning, pieces, windows)
@@ -75,11 +77,25 @@ def fill_windows(values, binning, tables, windows):
         _fill_edge_by_edge(values, binning, table, windows)
 
 
+@written_out
+def _put_cubics(values, slopes, at, pieces, place, width, fraction, per_step):
+    """Evaluate a window's cubics and their slopes; arguments as for `put_cubics`."""
+    if width == 2:
+        put_cubics(2, values, slopes, at, pieces, place, width, fraction, per_step)
+    elif width == 4:
+        put_cubics(4, values, slopes, at, pieces, place, width, fraction, per_step)
+    elif width == 8:
+        put_cubics(8, values, slopes, at, pieces, place, width, fraction, per_step)
+    else:
+        for i in range(0, width, LANES):
+            put_cubics(LANES, values, slopes, at + i, pieces, place + i, width, fraction, per_step)
+
+
 @summing
 def _fill_covering_windows(values, binning, pieces, windows):
     """Do so from `_covering_pieces`: windows of all bins."""
     _, levels, _, low, width, _, _ = binning
-    start, weight, slope = windows
+    start, weight, slope, _ = windows
     high = low + levels * width
     size = pieces.shape[2]
     by_range = len(pieces) / (high - low)
@@ -90,14 +106,14 @@ def _fill_covering_windows(values, binning, pieces, windows):
         place = (min(max(x, low), high) - low) * by_range
         node = min(max(int(place), 0), len(pieces) - 1)  # NaN has no place, and none outside
         f = place - node
-        put_cubics_blocks(weight, slope, n * size, pieces, node * 4 * size, size, f, steep)
+        _put_cubics(weight, slope, n * size, pieces, node * 4 * size, size, f, steep)
 
 
 @summing
 def _fill_from_pieces(values, binning, pieces, windows):
     """Do so from `_pieces`."""
     code, levels, n_taps, low, width, _, reach = binning
-    start, weight, slope = windows
+    start, weight, slope, _ = windows
     inside = min(n_taps, levels)
     high = low + levels * width
     by_width = len(pieces) / width
@@ -114,7 +130,7 @@ def _fill_from_pieces(values, binning, pieces, windows):
         start[n] = begin
         whole = first >= 0 and first + n_taps <= levels and low <= x <= high
         w, s, at = (weight, slope, n * size) if whole else (drawn, drawn_slope, 0)
-        put_cubics_blocks(w, s, at, pieces, node * 4 * size, size, f, by_width)
+        _put_cubics(w, s, at, pieces, node * 4 * size, size, f, by_width)
         if whole:
             continue
         weight[n, :] = 0.0
@@ -131,7 +147,7 @@ def _fill_from_pieces(values, binning, pieces, windows):
 def _fill_interpolating_windows(values, binning, windows):
     """Do so for the linear kernel, one bin wide: what lies between two centres goes to both."""
     _, levels, _, low, width, _, _ = binning
-    start, weight, slope = windows
+    start, weight, slope, _ = windows
     per_bin = 1.0 / width
     for n in range(len(values)):
         position = (float(values[n]) - low) * per_bin - 0.5  # in bins, from the first one's centre
@@ -148,7 +164,7 @@ def _fill_interpolating_windows(values, binning, windows):
 def _fill_edge_by_edge(values, binning, table, windows):
     """Do so from the kernel's `_table`, or for wider linear kernels from their definition."""
     code, levels, n_taps, low, width, scale, reach = binning
-    start, weight, slope = windows
+    start, weight, slope, _ = windows
     span = min(n_taps, levels)
     high = low + levels * width
     for n in range(len(values)):
@@ -180,9 +196,10 @@ def _fill_edge_by_edge(values, binning, table, windows):
 
 
 @summing
-def empty_windows(n, span):
-    """Room for the windows of n pixels, as `fill_windows` fills them."""
-    return np.empty(n, np.int64), np.empty((n, span)), np.empty((n, span))
+def empty_windows(n, size):
+    """Room for the windows of n pixels, as `fill_windows` fills them; the rows of their blocks."""
+    rows, width = size
+    return np.empty(n, np.int64), np.empty((n, width)), np.empty((n, width)), rows
 
 
 def kernel_tables(
@@ -221,7 +238,7 @@ def _covers(binning: Binning | GaussianGrid) -> TypeGuard[Binning]:
     if not isinstance(b, Binning) or b.kernel == "linear":  # which has corners
         return False
     in_cache = b.levels * b.width <= _WIDEST_COVERED * b.scale
-    return in_cache and b.levels <= LANES and whole_blocks(b.levels) <= whole_blocks(b.n_taps)
+    return in_cache and b.levels <= LANES and _width(b.levels) <= _width(b.n_taps)
 
 
 @functools.lru_cache(maxsize=16)
@@ -279,11 +296,22 @@ def _cubics(weight: Tensor, slope: Tensor) -> np.ndarray:
     rise = weight.diff(dim=0)
     left, right = slope[:-1], slope[1:]
     cubics = [weight[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise]
-    pieces = np.zeros((len(rise), 4, whole_blocks(weight.shape[1])))
+    pieces = np.zeros((len(rise), 4, _width(weight.shape[1])))
     pieces[:, :, : weight.shape[1]] = torch.stack(cubics, dim=1)
     return pieces
 
 
-def window_width(binning: Binning | GaussianGrid) -> int:
-    """Width of a pixel's window: its bins, filled up to whole blocks."""
-    return whole_blocks(binning.levels if _covers(binning) else min(binning.n_taps, binning.levels))
+def window_blocks(binning: Binning | GaussianGrid) -> tuple[int, int]:
+    """Rows that the blocks of a window have, and its width: its bins, filled up to whole blocks."""
+    span = binning.levels if _covers(binning) else min(binning.n_taps, binning.levels)
+    return _rows(span), _width(span)
+
+
+def _rows(span: int) -> int:
+    """Round a number of bins up to one of `SIZES`, or to several of the largest."""
+    return min((rows for rows in SIZES if rows >= span), default=math.ceil(span / LANES) * LANES)
+
+
+def _width(span: int) -> int:
+    """Columns that belong to those rows."""
+    return SIZES.get(_rows(span), _rows(span))

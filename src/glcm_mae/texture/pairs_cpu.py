@@ -1,0 +1,148 @@
+"""Walks over the pairs of pixels of a group of patches, as compiled loops for the CPU (numba).
+
+A pair's entries in the matrix are the outer product of its pixels' windows, a small block. A walk
+is compiled for each of the sizes that a block has: to look at the size again at every pair would
+take a fifth of the time.
+"""
+
+from __future__ import annotations
+
+# mypy: allow-untyped-defs
+import numpy as np
+
+from .compiling import summing
+from .lanes import LANES, SIZES, add_outer, contract, take_squares
+
+
+@summing
+def first_pixels(offset, members, height, breadth):
+    """Flat index of the first pixel of every pair in every patch; distance to the second."""
+    dy, dx = offset
+    top, bottom = max(0, -dy), height - max(0, dy)
+    left, right = max(0, -dx), breadth - max(0, dx)
+    first = np.empty(members * (bottom - top) * (right - left), np.int64)
+    n = 0
+    for m in range(members):
+        for y in range(top, bottom):
+            for x in range(left, right):
+                first[n] = (m * height + y) * breadth + x
+                n += 1
+    return first, dy * breadth + dx
+
+
+def _walks(rows):
+    """Compile the three walks for windows of one block."""
+    lanes = SIZES[rows]
+
+    @summing
+    def scatter(matrix, stride, first, step, windows, share):
+        start, weight, _, _ = windows
+        for a in first:
+            b = a + step
+            place = start[a] * stride + start[b]
+            add_outer(rows, lanes, matrix, place, stride, weight, a * lanes, b * lanes, share)
+
+    @summing
+    def gather(matrix, stride, first, step, windows, worth, by_pixel):
+        start, weight, slope, _ = windows
+        for a in first:
+            b = a + step
+            place = start[a] * stride + start[b]
+            by_first, by_second = contract(
+                rows, lanes, matrix, place, stride, weight, slope, a * lanes, b * lanes
+            )
+            by_pixel[a] += by_first * worth
+            by_pixel[b] += by_second * worth
+
+    @summing
+    def clear(matrix, stride, first, step, windows):
+        start = windows[0]
+        total = 0.0
+        for a in first:
+            place = start[a] * stride + start[a + step]
+            total += take_squares(rows, lanes, matrix, place, stride)
+        return total
+
+    return scatter, gather, clear
+
+
+_scatter_2, _gather_2, _clear_2 = _walks(2)
+_scatter_3, _gather_3, _clear_3 = _walks(3)
+_scatter_4, _gather_4, _clear_4 = _walks(4)
+_scatter_8, _gather_8, _clear_8 = _walks(8)
+_scatter_13, _gather_13, _clear_13 = _walks(13)
+
+
+@summing
+def scatter_pairs(matrix, stride, first, step, windows, share):
+    """Add the outer products of all pairs' windows to a flat matrix."""
+    start, weight, _, rows = windows
+    if rows == 2:
+        _scatter_2(matrix, stride, first, step, windows, share)
+    elif rows == 3:
+        _scatter_3(matrix, stride, first, step, windows, share)
+    elif rows == 4:
+        _scatter_4(matrix, stride, first, step, windows, share)
+    elif rows == 8:
+        _scatter_8(matrix, stride, first, step, windows, share)
+    elif rows == 13:
+        _scatter_13(matrix, stride, first, step, windows, share)
+    else:
+        for a in first:
+            b = a + step
+            for i in range(0, rows, LANES):
+                for j in range(0, rows, LANES):
+                    at = (start[a] + i) * stride + start[b] + j
+                    one, two = a * rows + i, b * rows + j
+                    add_outer(LANES, LANES, matrix, at, stride, weight, one, two, share)
+
+
+@summing
+def gather_pairs(matrix, stride, first, step, windows, worth, by_pixel):
+    """Add ``worth`` times the derivative, by pixel, of all pairs' entries times their cells."""
+    start, weight, slope, rows = windows
+    if rows == 2:
+        _gather_2(matrix, stride, first, step, windows, worth, by_pixel)
+    elif rows == 3:
+        _gather_3(matrix, stride, first, step, windows, worth, by_pixel)
+    elif rows == 4:
+        _gather_4(matrix, stride, first, step, windows, worth, by_pixel)
+    elif rows == 8:
+        _gather_8(matrix, stride, first, step, windows, worth, by_pixel)
+    elif rows == 13:
+        _gather_13(matrix, stride, first, step, windows, worth, by_pixel)
+    else:
+        for a in first:
+            b = a + step
+            for i in range(0, rows, LANES):
+                for j in range(0, rows, LANES):
+                    at = (start[a] + i) * stride + start[b] + j
+                    one, two = a * rows + i, b * rows + j
+                    by_first, by_second = contract(
+                        LANES, LANES, matrix, at, stride, weight, slope, one, two
+                    )
+                    by_pixel[a] += by_first * worth
+                    by_pixel[b] += by_second * worth
+
+
+@summing
+def clear_pairs(matrix, stride, first, step, windows):
+    """Put zeros back where `scatter_pairs` has written; sum the squares that were there."""
+    start, _, _, rows = windows
+    if rows == 2:
+        return _clear_2(matrix, stride, first, step, windows)
+    if rows == 3:
+        return _clear_3(matrix, stride, first, step, windows)
+    if rows == 4:
+        return _clear_4(matrix, stride, first, step, windows)
+    if rows == 8:
+        return _clear_8(matrix, stride, first, step, windows)
+    if rows == 13:
+        return _clear_13(matrix, stride, first, step, windows)
+    total = 0.0
+    for a in first:
+        for i in range(0, rows, LANES):
+            for j in range(0, rows, LANES):
+                at = (start[a] + i) * stride + start[a + step] + j
+                total += take_squares(LANES, LANES, matrix, at, stride)
+    return total
