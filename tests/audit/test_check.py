@@ -217,6 +217,17 @@ def test_the_table_needs_no_colours_and_escapes_nothing(spoilt: Audit) -> None:
     assert max(map(len, plain.splitlines()[:-1])) <= 110
 
 
+def test_the_table_names_an_image_to_begin_with(spoilt: Audit) -> None:
+    plain = " ".join(format_audit(spoilt).split())
+    conflict = next(f for f in spoilt.findings if f.kind == "label conflict")
+    first, *others = conflict.groups[0]
+    labels = spoilt.manifest.labels
+    other = next(n for n in others if labels[n] != labels[first])
+    assert f"For instance {spoilt.names[first]} and {spoilt.names[other]}." in plain
+    (name, reason), *_ = spoilt.unreadable().items()
+    assert f"For instance {name}: it {reason}" in plain
+
+
 def test_times_do_not_enter(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", per_class=3)
     one, two = audited(folder).to_json(), audited(folder).to_json()

@@ -6,10 +6,12 @@ import io
 import shutil
 from typing import TYPE_CHECKING
 
+from glcm_mae.data import one_line
 from glcm_mae.evaluation import with_interval
 
 if TYPE_CHECKING:
     from glcm_mae.audit.check import Audit
+    from glcm_mae.audit.findings import Finding
 
 __all__ = ["format_audit"]
 
@@ -55,7 +57,8 @@ def format_audit(audit: Audit, colour: bool = False) -> str:
         findings = Table("", "finding", "what was found", box=SIMPLE_HEAD)
         for finding in audit.findings:
             level = Text(finding.level, style=_COLOURS[finding.level])
-            findings.add_row(level, Text(finding.kind), Text(finding.text))
+            text = f"{finding.text}{_for_instance(finding, audit)}"
+            findings.add_row(level, Text(finding.kind), Text(text))
         console.print(findings)
     if audit.shortcuts:
         title = "AUROC [95%]"
@@ -67,6 +70,23 @@ def format_audit(audit: Audit, colour: bool = False) -> str:
     style = "bold red" if audit.leaks else "bold green"
     console.print(Text(verdict(audit), style=style), soft_wrap=True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _for_instance(finding: Finding, audit: Audit) -> str:
+    """Name an image that a finding is about, or two of a group, to begin to look at."""
+    shown = _unlike(finding.groups[0], audit) if finding.groups else finding.images[:1]
+    if not shown:
+        return ""
+    names = one_line(" and ".join(audit.names[n] for n in shown))
+    reason = audit.looks[shown[0]].unreadable
+    return f" For instance {names}: it {reason}" if reason else f" For instance {names}."
+
+
+def _unlike(group: tuple[int, ...], audit: Audit) -> tuple[int, int]:
+    """Choose the first of a group, and the next, or the next under another label."""
+    labels = audit.manifest.labels
+    first, *others = group
+    return first, next((n for n in others if labels[n] != labels[first]), others[0])
 
 
 def in_a_line(audit: Audit) -> str:
