@@ -222,4 +222,7 @@ def _stage(command: str, recipes: Sequence[str], options: dict[str, list[str]]) 
     for recipe in recipes:
         if command in sections(recipe):
             words += ["--config", recipe]
-    return parse(words)[1]
+    try:
+        return parse(words)[1]
+    except UserError as error:
+        raise UserError(f"{command}: {error}") from error

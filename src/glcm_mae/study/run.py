@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -252,15 +253,27 @@ def _check_stages(arm: Arm) -> None:
     for stage in _stages_of(arm):
         check_image_size(height_and_width(stage.data.image_size))
     if arm.pretrain is not None:
-        pretrain.check_settings(arm.pretrain)
+        with _told_of(arm, "pretrain"):
+            pretrain.check_settings(arm.pretrain)
     given = arm.pretrain.model if arm.pretrain is not None else None  # the network that is tested
     for probing in (arm.probe, arm.probe_glcm):
         if probing is not None:
             tested = replace(probing, model=given or probing.model, encoder=arm.encoder)
-            probe.check_settings(tested)
+            with _told_of(arm, "probe"):
+                probe.check_settings(tested)
     if arm.finetune is not None:
         model = given or arm.finetune.model
-        finetune.check_settings(replace(arm.finetune, model=model, encoder=arm.encoder))
+        with _told_of(arm, "finetune"):
+            finetune.check_settings(replace(arm.finetune, model=model, encoder=arm.encoder))
+
+
+@contextmanager
+def _told_of(arm: Arm, stage: str) -> Iterator[None]:
+    """Say of which arm and stage a complaint is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{stage} of the arm {arm.name}: {error}") from error
 
 
 def _deal(
