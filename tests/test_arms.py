@@ -82,8 +82,9 @@ def test_the_paper_arm_is_the_objective_of_the_paper_recipe():
     assert meaning(over("small", "paper").objective) == meaning(alone.objective)
 
 
-def test_the_texture_prediction_arm_is_the_default():
-    assert meaning(over("paper", "texture_prediction").objective) == meaning(ObjectiveSettings())
+def test_the_neighbourhood_is_the_default():
+    arm = over("paper", "prediction_neighbourhood")
+    assert meaning(arm.objective) == meaning(ObjectiveSettings())
 
 
 @pytest.mark.parametrize(

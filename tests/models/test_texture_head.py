@@ -93,6 +93,14 @@ def test_the_scope_image_asks_the_same_of_every_patch_and_another_thing_of_anoth
     assert (first[0] - second[0]).abs().max() > 1e-3
 
 
+def test_a_neighbourhood_of_all_patches_is_the_image():
+    x, every = torch.rand(2, CHANNELS, 2 * PATCH, 2 * PATCH), torch.ones(2, 4).bool()
+    found, expected = (
+        texture_head(grid=(2, 2), scope=scope).describe(x, every) for scope in (3, "image")
+    )
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
 def test_an_image_is_described_as_it_is_alone(scope, descriptor):
     head, x, removed = texture_head(scope=scope, descriptor=descriptor), images(3), mask(3).bool()
@@ -362,7 +370,7 @@ def test_the_default_has_the_weights_that_it_always_had():
         ({"scope": 0}, "scope is 0: choose patch, image, or an odd"),
         ({"scope": -3}, "scope is -3: choose patch, image, or an odd"),
         ({"scope": "neighbourhood"}, "scope is 'neighbourhood': choose patch, image"),
-        ({"scope": 5}, "scope is 5, but the image has 3 x 4 patches: choose image."),
+        ({"scope": 9}, "scope is 9, but the image has 3 x 4 patches: choose image."),
         ({"descriptor": "hog"}, "descriptor is 'hog': choose one of glcm, haralick, both."),
         ({"offsets": ((0, 8),)}, "offset .0, 8. leaves no pixel pair"),
     ],

@@ -73,16 +73,16 @@ def test_every_setting_of_the_target_reaches_the_head() -> None:
     assert head.linear.out_features == 2 * 3 * (25 + 13)  # channels, offsets, entries
 
 
-def test_the_default_target_is_the_glcm_of_the_patch() -> None:
+def test_the_default_target_is_the_glcm_of_the_neighbourhood() -> None:
     head = head_of(TargetSettings())
-    assert (head.scope, head.descriptors, head.binning.levels) == ("patch", ("glcm",), 8)
+    assert (head.scope, head.descriptors, head.binning.levels) == (3, ("glcm",), 8)
 
 
 @pytest.mark.parametrize(
     "target",
     [
         TargetSettings(scope=4),
-        TargetSettings(scope=7),
+        TargetSettings(scope=11),
         TargetSettings(descriptor="hog"),  # type: ignore[arg-type]
         TargetSettings(levels=1),
         TargetSettings(offsets=[(0, 8)]),

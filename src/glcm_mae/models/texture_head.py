@@ -290,7 +290,7 @@ def _check_scope(scope: Scope, grid: tuple[int, int]) -> None:
         return
     if not isinstance(scope, int) or scope < 1 or scope % 2 == 0:
         raise ValueError(f"scope is {scope!r}: choose patch, image, or an odd number of patches.")
-    if scope > max(grid):
+    if scope >= 2 * max(grid):  # then the block around any patch holds all of them, and to spare
         raise ValueError(
             f"scope is {scope}, but the image has {grid[0]} x {grid[1]} patches: choose image."
         )

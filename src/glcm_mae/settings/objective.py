@@ -37,9 +37,9 @@ class TargetSettings(PairSettings):
     ----------
     levels : int
         Gray levels.
-    scope : str or int
-        patch, image, or an odd number of patches: the side of the block of patches around the
-        removed one over which its GLCM is taken, cut off at the image's border.
+    scope : int or str
+        An odd number of patches: the side of the block of patches around the removed one over
+        which its GLCM is taken, cut off at the image's border; or patch, or image.
     descriptor : str
         glcm (its entries), haralick (13 features of it) or both.
     relative : bool
@@ -52,7 +52,7 @@ class TargetSettings(PairSettings):
     """
 
     levels: int = 8
-    scope: Literal["patch", "image"] | int = "patch"
+    scope: Literal["patch", "image"] | int = 3
     descriptor: Literal["glcm", "haralick", "both"] = "glcm"
     relative: bool = True
     whitened: bool = False

@@ -97,7 +97,7 @@ class CompareSettings(CrossvalSettings):
     ----------
     arms : list of str
         random (no pre-training), init (pretrain.init as it is), names of the package's arms (mse,
-        paper, texture_prediction and so on), or YAML files with a section pretrain.
+        paper, prediction_neighbourhood and so on), or YAML files with a section pretrain.
     reference : str
         The arm, or the baseline, that the others are compared with.
     baselines : list of str
@@ -109,7 +109,13 @@ class CompareSettings(CrossvalSettings):
     """
 
     arms: list[str] = field(
-        default_factory=lambda: ["random", "mse", "paper", "gaussian_pooled", "texture_prediction"]
+        default_factory=lambda: [
+            "random",
+            "mse",
+            "paper",
+            "gaussian_pooled",
+            "prediction_neighbourhood",
+        ]
     )
     reference: str = "mse"
     baselines: list[BaselineKind] = field(

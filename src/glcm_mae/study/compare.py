@@ -69,7 +69,9 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     arms = read_arms(settings.arms, recipe, settings.by, settings.set)
     names = [arm.name for arm in arms]
     if not names:
-        raise UserError("arms is empty: give one or more, such as random,mse,texture_prediction.")
+        raise UserError(
+            "arms is empty: give one or more, such as random,mse,prediction_neighbourhood."
+        )
     if settings.reference not in (*names, *settings.baselines):
         raise UserError(
             f"reference is {settings.reference}, which is neither an arm nor a baseline of this "
