@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from PIL import Image
 
 from glcm_mae.audit import check, format_audit, write_audit
 from glcm_mae.audit.check import Audit
-from glcm_mae.data import read_manifest
+from glcm_mae.audit.findings import Finding
+from glcm_mae.audit.inspection import Look
+from glcm_mae.data import Manifest, Record, read_manifest
 
 from ..data.scenes import make_scenes
 from .sets import flipped_copy, write_dicom, write_set
@@ -224,8 +227,30 @@ def test_the_table_names_an_image_to_begin_with(spoilt: Audit) -> None:
     labels = spoilt.manifest.labels
     other = next(n for n in others if labels[n] != labels[first])
     assert f"For instance {spoilt.names[first]} and {spoilt.names[other]}." in plain
-    (name, reason), *_ = spoilt.unreadable().items()
-    assert f"For instance {name}: it {reason}" in plain
+    (name,) = spoilt.unreadable()
+    assert f"For instance {name}." in plain
+
+
+def test_an_example_differs_in_what_the_finding_is_of(spoilt: Audit) -> None:
+    records = tuple(
+        Record(Path(f"{n}.png"), "a", f"p{n // 2}", "test" if n == 3 else "train") for n in range(4)
+    )
+    audit = replace(
+        spoilt,
+        manifest=Manifest(records, ("a",), True),
+        names=tuple("abcd"),
+        looks=tuple(Look("is damaged: export it again.") for _ in records),
+    )
+    for kind, told in (
+        ("near copies", "For instance a and b."),
+        ("copies cross patients", "For instance a and c."),
+        ("copies cross split", "For instance a and d."),
+    ):
+        finding = Finding(kind, "error", "Look.", (0, 1, 2, 3), ((0, 1, 2, 3),))
+        assert told in format_audit(replace(audit, findings=(finding,)))
+    damaged = Finding("unreadable", "error", "1 image(s) cannot be read.", (2,))
+    told = "For instance c: it is damaged: export it again."
+    assert told in " ".join(format_audit(replace(audit, findings=(damaged,))).split())
 
 
 def test_times_do_not_enter(tmp_path: Path) -> None:

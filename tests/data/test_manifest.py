@@ -152,6 +152,7 @@ def test_a_csv_is_read_as_spreadsheets_of_any_country_write_it(tmp_path: Path, m
     touch(tmp_path, "a;b.png", "c.png")
     rows = [["path", "label"], ['"a;b.png"', "x"], ["c.png", "y"]]
     text = "\r\n".join(mark.join(row) for row in rows)
+    text = f"{mark}\r\n{text}"  # an empty row above the header
     (tmp_path / "m.csv").write_text(text, encoding="utf-8-sig", newline="")
     found = [
         (record.path.name, record.label) for record in read_manifest(tmp_path / "m.csv").records

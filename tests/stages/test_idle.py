@@ -8,7 +8,7 @@ from glcm_mae.stages.idle import idle_shape, idle_terms
 
 from ..commands import TINY
 
-LEVELS = "objective.texture.levels"
+TEXTURE = "objective.texture"
 
 
 @pytest.mark.parametrize(
@@ -19,16 +19,27 @@ LEVELS = "objective.texture.levels"
         (ObjectiveSettings(glcm=1.0, texture=TextureSettings(levels=16)), []),
         (
             ObjectiveSettings(texture=TextureSettings(levels=16, channels="first")),
-            [f"{LEVELS}, objective.texture.channels: no effect, for objective.glcm is 0."],
+            [f"{TEXTURE} (levels, channels): no effect, for objective.glcm is 0."],
         ),
         (
             ObjectiveSettings(glcm_prediction=0.0, target=TargetSettings(kept=True)),
-            ["objective.target.kept: no effect, for objective.glcm_prediction is 0."],
+            ["objective.target (kept): no effect, for objective.glcm_prediction is 0."],
         ),
         (
             ObjectiveSettings(glcm=1.0, texture=TextureSettings(form="transport", levels=16)),
-            [f"{LEVELS}: no effect, for the form transport has no gray levels."],
+            [f"{TEXTURE} (levels): no effect, for the form transport does not use them."],
         ),
+        (
+            ObjectiveSettings(
+                glcm=1.0, texture=TextureSettings(form="pair_kernel", kernel="linear", pool="image")
+            ),
+            [f"{TEXTURE} (kernel): no effect, for the form pair_kernel does not use them."],
+        ),
+        (
+            ObjectiveSettings(mse=0.0, norm_pix_loss=True),
+            ["objective (norm_pix_loss): no effect, for objective.mse is 0."],
+        ),
+        (ObjectiveSettings(mse=0.0, mse_first=0.5, norm_pix_loss=True), []),
     ],
 )
 def test_settings_of_terms(objective, said):
@@ -39,7 +50,19 @@ def test_settings_of_the_network(tmp_path, phantom, capsys):
     run = str(tmp_path / "pre")
     words = ["--objective.texture.levels", "16", "--data.images", str(phantom), "--out", run]
     assert main(["pretrain", *TINY["pretrain"], *words]) == 0
-    assert f"{LEVELS}: no effect" in capsys.readouterr().err
+    assert f"{TEXTURE} (levels): no effect" in capsys.readouterr().err
+    words = [
+        "--encoder",
+        run,
+        "--data.images",
+        str(phantom),
+        "--model.depth",
+        "3",
+        "--allow_seen=true",
+    ]
+    for stage in ("probe", "finetune"):
+        assert main([stage, *TINY[stage], *words, "--out", str(tmp_path / stage)]) == 0
+        assert "): no effect, for the network is that of" in capsys.readouterr().err
     own = ModelSettings(patch_size=8, embed_dim=32, depth=2, num_heads=2)
     assert idle_shape(ModelSettings(), run) == []
     assert idle_shape(own, run) == []
@@ -47,5 +70,5 @@ def test_settings_of_the_network(tmp_path, phantom, capsys):
     assert idle_shape(own, f"{run}/encoder.safetensors") == []
     (said,) = idle_shape(ModelSettings(size="vit-s", decoder_depth=2), run)
     assert said.startswith(
-        f"model.size: no effect, for the network is that of {run} (patch_size 8,"
+        f"model (size): no effect, for the network is that of {run} (patch_size 8,"
     )

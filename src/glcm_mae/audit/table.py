@@ -18,6 +18,13 @@ __all__ = ["format_audit"]
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 _NARROWEST, _WIDEST = 60, 110
 
+# What is other in the images of a group, by the kind of a finding; their labels, if it is not said.
+_OF = {
+    "copies cross split": "split",
+    "patients cross split": "split",
+    "copies cross patients": "patient",
+}
+
 
 def format_audit(audit: Audit, colour: bool = False) -> str:
     """Lay out an audit as tables.
@@ -74,19 +81,20 @@ def format_audit(audit: Audit, colour: bool = False) -> str:
 
 def _for_instance(finding: Finding, audit: Audit) -> str:
     """Name an image that a finding is about, or two of a group, to begin to look at."""
-    shown = _unlike(finding.groups[0], audit) if finding.groups else finding.images[:1]
+    shown = _two_of(finding, audit) if finding.groups else finding.images[:1]
     if not shown:
         return ""
     names = one_line(" and ".join(audit.names[n] for n in shown))
-    reason = audit.looks[shown[0]].unreadable
-    return f" For instance {names}: it {reason}" if reason else f" For instance {names}."
+    if finding.kind == "unreadable":
+        return f" For instance {names}: it {audit.looks[shown[0]].unreadable}"
+    return f" For instance {names}."
 
 
-def _unlike(group: tuple[int, ...], audit: Audit) -> tuple[int, int]:
-    """Choose the first of a group, and the next, or the next under another label."""
-    labels = audit.manifest.labels
-    first, *others = group
-    return first, next((n for n in others if labels[n] != labels[first]), others[0])
+def _two_of(finding: Finding, audit: Audit) -> tuple[int, int]:
+    """Choose the first of a group, and the next that differs from it in what the finding is of."""
+    what = [getattr(record, _OF.get(finding.kind, "label")) for record in audit.manifest.records]
+    first, *others = finding.groups[0]
+    return first, next((n for n in others if what[n] != what[first]), others[0])
 
 
 def in_a_line(audit: Audit) -> str:

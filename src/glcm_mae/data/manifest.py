@@ -379,7 +379,7 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
         with source.open(newline="", encoding="utf-8-sig") as file:
-            between = _delimiter(file.readline())
+            between = _delimiter(next((line for line in file if line.strip(" ,;\t\r\n")), ""))
             file.seek(0)
             rows = csv.reader(file, delimiter=between)
             lines = [[cell.strip() for cell in line] for line in rows if any(line)]
@@ -412,8 +412,9 @@ def _csv_rows(source: Path) -> list[dict[str, str]]:
 
 
 def _delimiter(header: str) -> str:
-    """Return what separates the columns: a spreadsheet writes semicolons in much of the world."""
-    return next((mark for mark in ",;\t" if mark in header), ",")
+    """Find what separates the columns: a spreadsheet writes semicolons in much of the world."""
+    cells = {mark: [cell.strip(' \r\n"') for cell in header.split(mark)] for mark in ",;\t"}
+    return next((mark for mark in cells if "path" in cells[mark]), ",")
 
 
 def _check_cells(source: Path, columns: dict[str, list[str]]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 from glcm_mae import settings
 
 _SHAPE = "patch_size", "embed_dim", "depth", "num_heads"
-_OF_BINS = "objective.texture.levels", "objective.texture.kernel"
+_NOT_OF_FORM = {
+    "pair_kernel": ("levels", "kernel"),
+    "transport": ("levels", "kernel", "value_range"),
+}
 
 
 def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
@@ -31,18 +34,20 @@ def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
     Examples
     --------
     >>> idle_terms(settings.ObjectiveSettings(texture=settings.TextureSettings(levels=16)))
-    ['objective.texture.levels: no effect, for objective.glcm is 0.']
+    ['objective.texture (levels): no effect, for objective.glcm is 0.']
     """
-    texture = _given("objective.texture", objective.texture)
-    target = _given("objective.target", objective.target)
+    texture, target = _given(objective.texture), _given(objective.target)
+    form = objective.texture.form
     said = []
+    if objective.norm_pix_loss and not (objective.mse or objective.mse_first):
+        said.append(_said("objective", ["norm_pix_loss"], "objective.mse is 0"))
     if not objective.glcm:
-        said.append(_said(texture, "objective.glcm is 0"))
-    elif objective.texture.form != "glcm":
-        of_bins = [name for name in texture if name in _OF_BINS]
-        said.append(_said(of_bins, f"the form {objective.texture.form} has no gray levels"))
+        said.append(_said("objective.texture", texture, "objective.glcm is 0"))
+    elif form in _NOT_OF_FORM:
+        idle = [name for name in texture if name in _NOT_OF_FORM[form]]
+        said.append(_said("objective.texture", idle, f"the form {form} does not use them"))
     if not objective.glcm_prediction:
-        said.append(_said(target, "objective.glcm_prediction is 0"))
+        said.append(_said("objective.target", target, "objective.glcm_prediction is 0"))
     return [sentence for sentence in said if sentence]
 
 
@@ -70,19 +75,19 @@ def idle_shape(model: settings.ModelSettings, encoder: str | None) -> list[str]:
     asked |= {name: value for name in _SHAPE if (value := getattr(model, name)) is not None}
     if all(asked[name] == getattr(own, name) for name in _SHAPE):
         return []
-    given = [name for name in _given("model", model) if not name.startswith("model.decoder_")]
+    given = [name for name in _given(model) if not name.startswith("decoder_")]
     shape = ", ".join(f"{name} {getattr(own, name)}" for name in _SHAPE)
-    sentence = _said(given, f"the network is that of {encoder} ({shape})")
+    sentence = _said("model", given, f"the network is that of {encoder} ({shape})")
     return [sentence] if sentence else []
 
 
-def _given(group: str, values: Any) -> list[str]:
+def _given(values: Any) -> list[str]:
     """Name the settings of a group that are no defaults."""
     usual = type(values)()
     names = [field.name for field in fields(values)]
-    return [f"{group}.{name}" for name in names if getattr(values, name) != getattr(usual, name)]
+    return [name for name in names if getattr(values, name) != getattr(usual, name)]
 
 
-def _said(names: list[str], why: str) -> str:
+def _said(group: str, names: list[str], why: str) -> str:
     """Put it as a sentence; of no names nothing."""
-    return f"{', '.join(names)}: no effect, for {why}." if names else ""
+    return f"{group} ({', '.join(names)}): no effect, for {why}." if names else ""

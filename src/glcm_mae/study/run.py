@@ -253,27 +253,27 @@ def _check_stages(arm: Arm) -> None:
     for stage in _stages_of(arm):
         check_image_size(height_and_width(stage.data.image_size))
     if arm.pretrain is not None:
-        with _told_of(arm, "pretrain"):
+        with _naming("pretrain", arm):
             pretrain.check_settings(arm.pretrain)
     given = arm.pretrain.model if arm.pretrain is not None else None  # the network that is tested
     for probing in (arm.probe, arm.probe_glcm):
         if probing is not None:
             tested = replace(probing, model=given or probing.model, encoder=arm.encoder)
-            with _told_of(arm, "probe"):
+            with _naming("probe", arm):
                 probe.check_settings(tested)
     if arm.finetune is not None:
         model = given or arm.finetune.model
-        with _told_of(arm, "finetune"):
+        with _naming("finetune", arm):
             finetune.check_settings(replace(arm.finetune, model=model, encoder=arm.encoder))
 
 
 @contextmanager
-def _told_of(arm: Arm, stage: str) -> Iterator[None]:
-    """Say of which arm and stage a complaint is."""
+def _naming(stage: str, arm: Arm) -> Iterator[None]:
+    """Say of which stage a complaint is, and of which arm, which may be a recipe's own."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{stage} of the arm {arm.name}: {error}") from error
+        raise UserError(f"{stage} ({arm.name}): {error}") from error
 
 
 def _deal(

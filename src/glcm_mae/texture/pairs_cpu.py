@@ -1,8 +1,8 @@
 """Walks over the pairs of pixels of a group of patches, as compiled loops for the CPU (numba).
 
 A pair's entries in the matrix are the outer product of its pixels' windows, a small block. A walk
-is compiled for each of the sizes that a block has: to look at the size again at every pair would
-take a fifth of the time.
+is compiled for each of the sizes that a block has but the largest, of which wide windows take
+several: to look at the size again at every pair would take a fifth of the time.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""The walks over pixel pairs against the sums that they stand for, for every size of a block."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from glcm_mae.texture.lanes import LANES, SIZES
+from glcm_mae.texture.pairs_cpu import (
+    clear_pairs,
+    first_pixels,
+    gather_pairs,
+    scatter_pairs,
+)
+
+STRIDE = 60
+SHARE, WORTH = 0.5, 0.25
+
+
+def windows_of(rows, n):
+    """Random windows: their first bins, weights, slopes (0 beyond the rows) and rows."""
+    rng = np.random.default_rng(0)
+    width = SIZES.get(rows, rows)
+    start = rng.integers(0, STRIDE - width, n)
+    weight, slope = rng.normal(size=(2, n, width))
+    weight[:, rows:] = slope[:, rows:] = 0.0
+    return start, weight, slope, rows
+
+
+def outer(windows, a, b, first=1, second=1):
+    """Matrix (STRIDE, STRIDE) of one pair, of the weights (1) or the slopes (2) of either pixel."""
+    start, rows = windows[0], windows[3]
+    matrix = np.zeros((STRIDE, STRIDE))
+    place = np.ix_(start[a] + np.arange(rows), start[b] + np.arange(rows))
+    matrix[place] = np.outer(windows[first][a, :rows], windows[second][b, :rows])
+    return matrix
+
+
+@pytest.mark.parametrize("rows", [*SIZES, 2 * LANES])
+def test_pairs_are_scattered_gathered_and_cleared(rows):
+    windows = windows_of(rows, n=2 * 4 * 5)
+    first, step = first_pixels((1, -2), 2, 4, 5)
+    assert len(first) == 2 * 3 * 3
+
+    matrix = np.zeros(STRIDE**2)
+    scatter_pairs(matrix, STRIDE, first, step, windows, SHARE)
+    expected = SHARE * sum(outer(windows, a, a + step) for a in first)
+    cells = matrix.reshape(STRIDE, STRIDE)
+    np.testing.assert_allclose(cells, expected, atol=1e-12)
+
+    by_pixel, found = np.zeros((2, 40))
+    for a in first:
+        by_pixel[a] += WORTH * (outer(windows, a, a + step, first=2) * cells).sum()
+        by_pixel[a + step] += WORTH * (outer(windows, a, a + step, second=2) * cells).sum()
+    gather_pairs(matrix, STRIDE, first, step, windows, WORTH, found)
+    np.testing.assert_allclose(found, by_pixel, atol=1e-10)
+
+    squares = clear_pairs(matrix, STRIDE, first, step, windows)
+    assert squares == pytest.approx(np.square(expected).sum())
+    assert not matrix.any()
