@@ -54,7 +54,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    head = TextureHead(512, Binning(8), ((0, 1), (1, 0)), 1, PATCH, GRID)
+    pairs = (0, 1), (1, 0)
+    head = TextureHead(512, Binning(8), pairs, 1, PATCH, GRID, scope=3, relative=True)
     terms = {
         "sigmoid 256 (paper)": ("glcm", GLCMLoss(256, kernel="sigmoid", scaled=True), None),
         "Gaussian 32": ("glcm", GLCMLoss(32), None),
