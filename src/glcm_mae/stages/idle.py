@@ -11,7 +11,6 @@ from typing import Any
 
 from glcm_mae import settings
 
-_SHAPE = "patch_size", "embed_dim", "depth", "num_heads"
 _NOT_OF_FORM = {
     "pair_kernel": ("levels", "kernel"),
     "transport": ("levels", "kernel", "value_range"),
@@ -68,15 +67,15 @@ def idle_shape(model: settings.ModelSettings, encoder: str | None) -> list[str]:
     """
     if encoder is None or not (Path(encoder) / "config.json").is_file():
         return []
-    from glcm_mae.models import SIZES, read_config
+    from glcm_mae.models import read_config
+    from glcm_mae.training.encoders import network_shape
 
-    own = read_config(Path(encoder))
-    asked = dict(zip(_SHAPE, (model.patch_size, *SIZES[model.size]), strict=True))
-    asked |= {name: value for name in _SHAPE if (value := getattr(model, name)) is not None}
-    if all(asked[name] == getattr(own, name) for name in _SHAPE):
+    config, asked = read_config(Path(encoder)), network_shape(model)
+    own = {name: getattr(config, name) for name in asked}
+    if own == asked:
         return []
     given = [name for name in _given(model) if not name.startswith("decoder_")]
-    shape = ", ".join(f"{name} {getattr(own, name)}" for name in _SHAPE)
+    shape = ", ".join(f"{name} {value}" for name, value in own.items())
     sentence = _said("model", given, f"the network is that of {encoder} ({shape})")
     return [sentence] if sentence else []
 

@@ -19,7 +19,7 @@ def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     from glcm_mae.training.pretrain import pretrain
 
     check_shared(s.seed, s.data, s.out)
-    _tell(idle_terms(s.objective))
+    _tell(*idle_terms(s.objective))
     run = pretrain(s)
     if not leads():
         return ""
@@ -39,7 +39,7 @@ def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
 
     check_shared(s.seed, s.data, s.out)
     _tell_of_file(s.encoder)
-    _tell(idle_shape(s.model, s.encoder))
+    _tell(*idle_shape(s.model, s.encoder))
     run = finetune(s)
     if not leads():
         return ""
@@ -58,7 +58,7 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
 
     check_shared(s.seed, s.data, s.out)
     _tell_of_file(s.encoder)
-    _tell(idle_shape(s.model, s.encoder))
+    _tell(*idle_shape(s.model, s.encoder))
     run = probe(s)
     if not leads():
         return ""
@@ -99,23 +99,18 @@ def _changed(group: str, values: settings.DataSettings | settings.ModelSettings)
 
 def _network_of(run: Path, s: settings.FinetuneSettings) -> list[str]:
     """Write the options that give random weights the network of a run, leaving out what is so."""
-    import torch
-
     from glcm_mae.models import read_config
-    from glcm_mae.training.encoders import encoder_config
+    from glcm_mae.training.encoders import network_shape
 
     own = read_config(run)
-    nothing = torch.zeros(own.in_chans)
-    asked = encoder_config(s.model, s.data, own.in_chans, nothing, nothing)
-    names = ("patch_size", "embed_dim", "depth", "num_heads")
     return [
         f"--model.{name} {getattr(own, name)}"
-        for name in names
-        if getattr(own, name) != getattr(asked, name)
+        for name, asked in network_shape(s.model).items()
+        if getattr(own, name) != asked
     ]
 
 
-def _tell(sentences: list[str]) -> None:
+def _tell(*sentences: str) -> None:
     """Say what a user may not know, once for all processes."""
     if leads():
         for sentence in sentences:
@@ -131,8 +126,6 @@ def _tell_of_file(encoder: str | None) -> None:
     run = run_of(Path(encoder))
     if run is not None:
         _tell(
-            [
-                f"Of {encoder} the weights alone are used, with a mean and deviation from these "
-                f"images: for those of its training, give the folder {run}."
-            ]
+            f"Of {encoder} the weights alone are used, with a mean and deviation from these "
+            f"images: for those of its training, give the folder {run}."
         )

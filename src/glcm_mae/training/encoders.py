@@ -52,22 +52,42 @@ def encoder_config(
     -------
     EncoderConfig
     """
-    own = model.embed_dim, model.depth, model.num_heads
-    of_size = SIZES[model.size]
-    width, depth, heads = (b if a is None else a for a, b in zip(own, of_size, strict=True))
     return EncoderConfig(
         image_size=height_and_width(data.image_size),
-        patch_size=model.patch_size,
         in_chans=in_chans,
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
+        **network_shape(model),
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         resize=data.resize,
         color=data.color,
         window=_window(data),
     )
+
+
+def network_shape(model: ModelSettings) -> dict[str, int]:
+    """Say of which shape the network is that the settings ask for.
+
+    Parameters
+    ----------
+    model : ModelSettings
+        A named size, and what is to be other than it.
+
+    Returns
+    -------
+    dict
+        ``patch_size``, ``embed_dim``, ``depth`` and ``num_heads``, as `EncoderConfig` has them.
+
+    Examples
+    --------
+    >>> network_shape(ModelSettings(size="vit-ti", depth=4))
+    {'patch_size': 16, 'embed_dim': 192, 'depth': 4, 'num_heads': 3}
+    """
+    own = model.embed_dim, model.depth, model.num_heads
+    width, depth, heads = (
+        b if a is None else a for a, b in zip(own, SIZES[model.size], strict=True)
+    )
+    shape = {"embed_dim": width, "depth": depth, "num_heads": heads}
+    return {"patch_size": model.patch_size, **shape}
 
 
 def _window(data: DataSettings) -> tuple[float, float] | str | None:
