@@ -28,6 +28,7 @@ from glcm_mae.texture import Binning, windows
 from glcm_mae.texture.comparison import Comparison
 from glcm_mae.texture.dense import dense_distance
 from glcm_mae.texture.fused_cpu import fused_distance
+from glcm_mae.texture.patches import Patches
 from glcm_mae.texture.sparse import matmul_distance, sparse_distance
 from texture_loss import make_images
 
@@ -132,6 +133,14 @@ def in_c(library: ctypes.CDLL, p: Tensor, t: Tensor, levels: int) -> Pair:
     return distance, gradient
 
 
+def in_numba(p: Tensor, t: Tensor, comparison: Comparison) -> Pair:
+    """Run the package's loop on patches (G, 1, p, p)."""
+    every = torch.arange(len(p))[:, None]
+    patches = Patches(every, every >= 0, (1, 1), (p.shape[-2], p.shape[-1]))
+    distance, gradient = fused_distance(p[:, 0], t[:, 0], patches, [(comparison, 1.0)])
+    return distance, gradient[:, None]
+
+
 def by_autograd(p: Tensor, t: Tensor, comparison: Comparison) -> Pair:
     """Run the dense form, a few patches at a time."""
     found = []
@@ -156,7 +165,7 @@ def main() -> None:
         windows(x[:, 0], 16).flatten(0, 2)[:, None].clamp(0.001, 0.999).contiguous()
         for x in (prediction, target)
     )
-    ones, valid = torch.ones(len(p), dtype=torch.int64), torch.ones(len(p), 1)
+    valid = torch.ones(len(p), 1)
     print(f"{len(p)} patches of 16 x 16, linear kernel, one thread, median of {args.repeats}")
     print(f"{'levels':8}{'form':28}{'milliseconds':>14}{'times':>8}")
     with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +176,7 @@ def main() -> None:
             forms: dict[str, Callable[[], Pair]] = {
                 "dense (tensors)": lambda c=comparison: by_autograd(p, t, c),
                 "matrix products (tensors)": lambda c=comparison: matmul_distance(p, t, valid, c),
-                "numba": lambda c=comparison: fused_distance(p, t, ones, c),
+                "numba": lambda c=comparison: in_numba(p, t, c),
                 "C": lambda n=levels: in_c(library, p, t, n),
             }
             if scratch is not None:  # at 256 levels it would take 800 MiB

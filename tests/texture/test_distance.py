@@ -11,11 +11,16 @@ from glcm_mae.texture.binning import Binning
 from glcm_mae.texture.comparison import Comparison
 from glcm_mae.texture.dense import dense_distance, dense_glcm, soft_assignment
 from glcm_mae.texture.fused_cpu import fused_distance
+from glcm_mae.texture.patches import Patches
 from glcm_mae.texture.sparse import matmul_distance, sparse_distance
 
 
 def fused(p, t, valid, comparison):
-    return fused_distance(p, t, valid.sum(1).long(), comparison)
+    """Compare patches cut out (G, M, p, q): planes of one patch each."""
+    member = torch.arange(valid.numel()).view(valid.shape)
+    patches = Patches(member, valid.bool(), (1, 1), tuple(p.shape[2:]))
+    value, gradient = fused_distance(p.flatten(0, 1), t.flatten(0, 1), patches, [(comparison, 1)])
+    return value, gradient.view(p.shape)
 
 
 def scattered(p, t, valid, comparison):

@@ -9,6 +9,7 @@ from glcm_mae.texture import PairKernelLoss
 from glcm_mae.texture import distance as distance_module
 from glcm_mae.texture.dense import pair_kernel_distance
 from glcm_mae.texture.grid import GaussianGrid
+from glcm_mae.texture.patches import Patches
 
 OFFSETS = [(0, 1), (2, -1)]
 
@@ -31,10 +32,11 @@ def test_equals_the_sum_over_all_pairs_of_pairs(bandwidth, compiled, monkeypatch
     p[1, 1] = t[1, 1] = 0.0
     p[2, 0] = 0.5
     loss = PairKernelLoss(bandwidth, OFFSETS, weights=[1, 3], patch_size=8)
-    found = loss.compare(p, t, valid)
+    patches = Patches(torch.arange(6).view(3, 2), valid, (1, 1), (8, 8))
+    found = loss.compare(p.flatten(0, 1), t.flatten(0, 1), patches)
     distance, gradient = specification(p, t, valid, bandwidth, (0.25, 0.75))
     assert torch.allclose(found.value.double(), distance, rtol=5e-6, atol=1e-6)
-    assert (found.gradient - gradient).norm() / gradient.norm() < 1e-5
+    assert (found.gradient.view(p.shape) - gradient).norm() / gradient.norm() < 1e-5
 
 
 def test_gradcheck():

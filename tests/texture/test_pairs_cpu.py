@@ -8,8 +8,9 @@ pytest.importorskip("numba")
 from glcm_mae.texture.lanes import LANES, SIZES
 from glcm_mae.texture.pairs_cpu import (
     clear_pairs,
-    first_pixels,
+    count_pairs,
     gather_pairs,
+    pair_runs,
     scatter_pairs,
 )
 
@@ -36,14 +37,26 @@ def outer(windows, a, b, first=1, second=1):
     return matrix
 
 
+def first_pixels(offset):
+    """Flat indices of the first pixels of all pairs of two patches of 4 x 5."""
+    (dy, dx), first = offset, []
+    for m, y, x in np.ndindex(2, 4, 5):
+        if 0 <= y + dy < 4 and 0 <= x + dx < 5:
+            first.append((m * 4 + y) * 5 + x)
+    return first
+
+
+@pytest.mark.parametrize("offset", [(1, -2), (0, 3), (2, 0), (-3, 0), (-1, 4)])
 @pytest.mark.parametrize("rows", [*SIZES, 2 * LANES])
-def test_pairs_are_scattered_gathered_and_cleared(rows):
+def test_pairs_are_scattered_gathered_and_cleared(rows, offset):
     windows = windows_of(rows, n=2 * 4 * 5)
-    first, step = first_pixels((1, -2), 2, 4, 5)
-    assert len(first) == 2 * 3 * 3
+    runs, step = pair_runs(offset, 2, 4, 5)
+    first = [a for begin, end in runs for a in range(begin, end)]
+    assert first == first_pixels(offset)
+    assert count_pairs(runs) == len(first)
 
     matrix = np.zeros(STRIDE**2)
-    scatter_pairs(matrix, STRIDE, first, step, windows, SHARE)
+    scatter_pairs(matrix, STRIDE, runs, step, windows, SHARE)
     expected = SHARE * sum(outer(windows, a, a + step) for a in first)
     cells = matrix.reshape(STRIDE, STRIDE)
     np.testing.assert_allclose(cells, expected, atol=1e-12)
@@ -52,9 +65,9 @@ def test_pairs_are_scattered_gathered_and_cleared(rows):
     for a in first:
         by_pixel[a] += WORTH * (outer(windows, a, a + step, first=2) * cells).sum()
         by_pixel[a + step] += WORTH * (outer(windows, a, a + step, second=2) * cells).sum()
-    gather_pairs(matrix, STRIDE, first, step, windows, WORTH, found)
+    gather_pairs(matrix, STRIDE, runs, step, windows, WORTH, found)
     np.testing.assert_allclose(found, by_pixel, atol=1e-10)
 
-    squares = clear_pairs(matrix, STRIDE, first, step, windows)
+    squares = clear_pairs(matrix, STRIDE, runs, step, windows)
     assert squares == pytest.approx(np.square(expected).sum())
     assert not matrix.any()

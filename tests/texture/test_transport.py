@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from glcm_mae.texture import GLCMLoss, TransportLoss
+from glcm_mae.texture.patches import Patches
 
 
 def by_hand(p, t, offset, directions):
@@ -32,7 +33,9 @@ def test_equals_the_definition(directions):
     p, t = torch.rand(2, 2, 3, 6, 6, dtype=torch.float64)
     valid = torch.tensor([[True, True, True], [True, False, False]])
     offset = (1, 2)
-    found = TransportLoss(directions, [offset], patch_size=6).compare(p, t, valid).value
+    patches = Patches(torch.arange(6).view(2, 3), valid, (1, 1), (6, 6))
+    loss = TransportLoss(directions, [offset], patch_size=6)
+    found = loss.compare(p.flatten(0, 1), t.flatten(0, 1), patches).value
     for g, members in enumerate((3, 1)):
         expected = by_hand(p[g, :members].numpy(), t[g, :members].numpy(), offset, directions)
         assert found[g].item() == pytest.approx(expected, rel=1e-12)

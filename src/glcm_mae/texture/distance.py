@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from .comparison import Comparison
 from .numba_here import has_numba
-from .patch_loss import Distance
+from .patches import Distance, Patches, compare_cut
 from .sparse import matmul_distance, sparse_distance
 
 # Working memory of one chunk, in numbers: the scratch matrices, and the entries of the pairs.
@@ -17,18 +18,21 @@ _CHUNK = 2**21
 
 
 def glcm_distance(
-    prediction: Tensor, target: Tensor, valid: Tensor, comparison: Comparison
+    prediction: Tensor,
+    target: Tensor,
+    patches: Patches,
+    comparisons: Sequence[tuple[Comparison, float]],
 ) -> Distance:
     """Compare groups of patches by their soft GLCMs; see `glcm_mae.texture.dense`.
 
     Parameters
     ----------
-    prediction, target : Tensor of float32 or float64, (G, M, p, q)
-        Groups of patches.
-    valid : Tensor of bool, (G, M)
-        True where there is a patch; the first ones of a group.
-    comparison : Comparison
-        How they are compared.
+    prediction, target : Tensor of float32 or float64, (B, H, W)
+        Planes.
+    patches : Patches
+        What of them is compared.
+    comparisons : sequence of (Comparison, float)
+        How, and how much the distance so found counts in the sum.
 
     Returns
     -------
@@ -37,25 +41,29 @@ def glcm_distance(
     Examples
     --------
     >>> from .binning import Binning
-    >>> groups = torch.rand(3, 2, 8, 8)
-    >>> valid = torch.ones(3, 2, dtype=torch.bool)
+    >>> planes = torch.rand(3, 8, 8)
+    >>> one = torch.tensor([[0], [1], [2]])  # each a group
+    >>> patches = Patches(one, one >= 0, (1, 1), (8, 8))
     >>> comparison = Comparison(Binning(levels=8), ((0, 1), (1, 0)))
-    >>> glcm_distance(groups, groups, valid, comparison).value < 1e-20
+    >>> glcm_distance(planes, planes, patches, [(comparison, 1.0)]).value < 1e-20
     tensor([True, True, True])
     """
-    if not prediction.numel():
-        return Distance(prediction.new_zeros(len(prediction)), torch.zeros_like(prediction))
+    if not patches.member.numel():
+        return Distance(prediction.new_zeros(len(patches.member)), torch.zeros_like(prediction))
     if runs_compiled(prediction.device):
         from .fused_cpu import fused_distance  # imports numba, which takes half a second
 
-        return Distance(*fused_distance(prediction, target, valid.sum(dim=1), comparison))
-    if _has_triton(prediction):
-        from . import fused_cuda
+        return fused_distance(prediction, target, patches, comparisons)
 
-        if fused_cuda.supports(comparison.binning):
-            counts = valid.sum(dim=1)
-            return Distance(*fused_cuda.fused_distance(prediction, target, counts, comparison))
-    return _in_chunks(prediction, target, valid.to(prediction.dtype), comparison)
+    def compare(p: Tensor, t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = p.new_zeros(len(p)), torch.zeros_like(p)
+        for comparison, worth in comparisons:
+            found = _by_device(p, t, valid, comparison)
+            value.add_(found[0], alpha=worth)
+            gradient.add_(found[1], alpha=worth)
+        return value, gradient
+
+    return compare_cut(compare, prediction, target, patches)
 
 
 def runs_compiled(device: torch.device) -> bool:
@@ -69,9 +77,21 @@ def _has_triton(pixels: Tensor) -> bool:
     return is_cuda and find_spec("triton") is not None
 
 
+def _by_device(
+    prediction: Tensor, target: Tensor, valid: Tensor, comparison: Comparison
+) -> tuple[Tensor, Tensor]:
+    """Compare patches cut out (G, M, p, q) by the CUDA kernel, or by tensors."""
+    if _has_triton(prediction):
+        from . import fused_cuda
+
+        if fused_cuda.supports(comparison.binning):
+            return fused_cuda.fused_distance(prediction, target, valid.sum(dim=1), comparison)
+    return _in_chunks(prediction, target, valid.to(prediction.dtype), comparison)
+
+
 def _in_chunks(
     prediction: Tensor, target: Tensor, valid: Tensor, comparison: Comparison
-) -> Distance:
+) -> tuple[Tensor, Tensor]:
     """Run a tensor form on a bounded number of groups at a time."""
     binning = comparison.binning
     distance, gradient = prediction.new_empty(len(prediction)), torch.empty_like(prediction)
@@ -88,4 +108,4 @@ def _in_chunks(
             distance[part], gradient[part] = matmul_distance(*chunk)
         else:
             distance[part], gradient[part] = sparse_distance(*chunk, scratch)
-    return Distance(distance, gradient)
+    return distance, gradient

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 # mypy: allow-untyped-defs
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,9 @@ from torch import Tensor
 
 from .comparison import Comparison
 from .compiling import summing
-from .pairs_cpu import clear_pairs, first_pixels, gather_pairs, scatter_pairs
+from .pairs_cpu import clear_pairs, count_pairs, gather_pairs, pair_runs, scatter_pairs
+from .patches import Distance, Patches
+from .planes_cpu import add_to_group, in_memory, read_group
 from .regions import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
@@ -53,7 +57,22 @@ def _settle(p_cell, t_cell, shares, heights, form):
 
 
 @summing
-def _settle_all(matrices, stride, first, step, both, totals, form, whole):
+def _settle_block(matrices, place, stride, rows, shares, heights, form):
+    """Do as `_settle_all` with those of a block's cells that are not done yet."""
+    p_matrix, t_matrix = matrices
+    value, common = 0.0, 0.0
+    for i in range(rows):
+        for cell in range(place + i * stride, place + i * stride + rows):
+            if t_matrix[cell] == _SETTLED:
+                continue
+            v, c, slope = _settle(p_matrix[cell], t_matrix[cell], shares, heights, form)
+            value, common = value + v, common + c
+            p_matrix[cell], t_matrix[cell] = slope, _SETTLED
+    return value, common
+
+
+@summing
+def _settle_all(matrices, stride, runs, step, both, totals, form, whole):
     """Turn the first matrix's cells into slopes; return the sums of D^2 and of D dH/dS."""
     p_matrix, t_matrix = matrices
     shares = 1.0 / totals[0], 1.0 / totals[1]
@@ -66,35 +85,32 @@ def _settle_all(matrices, stride, first, step, both, totals, form, whole):
             p_matrix[cell] = slope
         return value, common
     for start, _, _, rows in both:
-        for a in first:
-            place = start[a] * stride + start[a + step]
-            for i in range(rows):
-                for cell in range(place + i * stride, place + i * stride + rows):
-                    if t_matrix[cell] == _SETTLED:
-                        continue
-                    v, c, slope = _settle(p_matrix[cell], t_matrix[cell], shares, heights, form)
-                    value, common = value + v, common + c
-                    p_matrix[cell], t_matrix[cell] = slope, _SETTLED
+        for r in range(len(runs)):
+            for a in range(runs[r, 0], runs[r, 1]):
+                place = start[a] * stride + start[a + step]
+                v, c = _settle_block(matrices, place, stride, rows, shares, heights, form)
+                value, common = value + v, common + c
     return value, common
 
 
 @summing
-def _add_by_total(first, step, sums, common, by_pixel):
+def _add_by_total(runs, step, sums, common, by_pixel):
     """Add what the distance changes by way of the total S."""
     weights, slopes = sums
-    for a in first:
-        b = a + step
-        by_pixel[a] += common * slopes[a] * weights[b]
-        by_pixel[b] += common * slopes[b] * weights[a]
+    for r in range(len(runs)):
+        for a in range(runs[r, 0], runs[r, 1]):
+            b = a + step
+            by_pixel[a] += common * slopes[a] * weights[b]
+            by_pixel[b] += common * slopes[b] * weights[a]
 
 
 @summing
-def _clear(matrix, stride, first, step, both, whole):
+def _clear(matrix, stride, runs, step, both, whole):
     """Put zeros back; sum the squares that were there."""
     total = 0.0
     if not whole:
         for windows in both:
-            total += clear_pairs(matrix, stride, first, step, windows)
+            total += clear_pairs(matrix, stride, runs, step, windows)
         return total
     for cell in range(stride * stride):
         total += matrix[cell] ** 2
@@ -103,64 +119,68 @@ def _clear(matrix, stride, first, step, both, whole):
 
 
 @summing
-def _groups_distance(
-    prediction, target, counts, offsets, parts, binning, tables, form, size, distance, gradient
-):
-    """Fill ``distance`` (G,) and ``gradient`` (G, M, p, q) from two (G, M, p, q)."""
-    n_groups, members, height, breadth = prediction.shape
+def _groups_distance(planes, patches, members, counts, offsets, how, distance):
+    """Add to ``distance`` (G,) and to the third of the planes, its gradient by the first.
+
+    ``planes`` are three pairs of a flat memory and where planes lie in it, ``patches`` the grid
+    and the shape of a patch, ``members`` (G, M) indices of patches, of which ``counts`` (G,) count.
+    """
+    (prediction, p_plane), (target, t_plane), (gradient, g_plane) = planes
+    (parts, binning, tables, form, size), worth = how
+    height, breadth = patches[1]
+    n_groups, n_members = members.shape
     area = height * breadth
     levels = binning[1]
     rows, width = size
     widest = levels + width  # a window may reach beyond the last bin, with weight 0
-    matrices = np.zeros(widest * widest), np.zeros(widest * widest)
+    shaped = form[0] or form[1]  # else the difference lies in one matrix
+    matrices = np.zeros(widest * widest), np.zeros(widest * widest if shaped else 0)
     p_matrix, t_matrix = matrices
-    p = empty_windows(members * area, size)
+    p = empty_windows(n_members * area, size)
     t = np.empty_like(p[0]), np.empty_like(p[1]), p[2], rows  # whose slopes are written over
     both = p, t
-    by_pixel = np.empty(members * area)  # half the derivative of the distance
-    flat_p, flat_t = prediction.reshape(n_groups, -1), target.reshape(n_groups, -1)
-    flat_gradient = gradient.reshape(n_groups, -1)
-    pairs = [first_pixels(offset, members, height, breadth) for offset in offsets]
-    shaped = form[0] or form[1]
+    pixels = np.empty(n_members * area)
+    by_pixel = np.empty(n_members * area)  # half the derivative of the distance
+    pairs = [pair_runs(offset, n_members, height, breadth) for offset in offsets]
     covered = 8 if shaped else 1  # a cell settled on a walk takes an eighth of one settled once
+    scale = worth / levels**2
 
     for g in range(n_groups):
-        used, share = counts[g] * area, 1.0 / counts[g]
-        fill_windows(flat_t[g, :used], binning, tables, t)
-        fill_windows(flat_p[g, :used], binning, tables, p)
+        own, used, share = members[g, : counts[g]], counts[g] * area, 1.0 / counts[g]
+        nothing = read_group(target, t_plane, patches, own, pixels)
+        fill_windows(pixels[:used], binning, tables, t)
+        nothing += read_group(prediction, p_plane, patches, own, pixels)
+        fill_windows(pixels[:used], binning, tables, p)
         stride = _use_few_levels(p[0][:used], t[0][:used]) + width
-        by_pixel[:used] = 0.0
-        total = 0.0
+        by_pixel[:used] = nothing
+        total = nothing
         if shaped:
             p_sums, t_sums = _sums(p, used), _sums(t, used)
         for o in range(len(offsets)):
             every, step = pairs[o]
-            first = every[: len(every) // members * counts[g]]
-            worth = share * parts[o]
+            runs = every[: len(every) // n_members * counts[g]]
+            part = share * parts[o]
             # Where windows cover much of the matrix, walking over its cells is cheaper.
-            whole = stride * stride < covered * 2 * len(first) * rows * width
-            scatter_pairs(p_matrix, stride, first, step, p, share)
+            whole = stride * stride < covered * 2 * count_pairs(runs) * rows * width
+            scatter_pairs(p_matrix, stride, runs, step, p, share)
             if shaped:
-                scatter_pairs(t_matrix, stride, first, step, t, share)
+                scatter_pairs(t_matrix, stride, runs, step, t, share)
                 totals = (
-                    _total(first, step, p_sums[0], share),
-                    _total(first, step, t_sums[0], share),
+                    _total(runs, step, p_sums[0], share),
+                    _total(runs, step, t_sums[0], share),
                 )
-                value, common = _settle_all(
-                    matrices, stride, first, step, both, totals, form, whole
-                )
+                value, common = _settle_all(matrices, stride, runs, step, both, totals, form, whole)
                 total += value * parts[o]
-                gather_pairs(p_matrix, stride, first, step, p, worth, by_pixel)
-                _add_by_total(first, step, p_sums, common * worth, by_pixel)
-                _clear(t_matrix, stride, first, step, both, whole)
-                _clear(p_matrix, stride, first, step, both, whole)
+                gather_pairs(p_matrix, stride, runs, step, p, part, by_pixel)
+                _add_by_total(runs, step, p_sums, common * part, by_pixel)
+                _clear(t_matrix, stride, runs, step, both, whole)
+                _clear(p_matrix, stride, runs, step, both, whole)
             else:
-                scatter_pairs(p_matrix, stride, first, step, t, -share)
-                gather_pairs(p_matrix, stride, first, step, p, worth, by_pixel)
-                total += _clear(p_matrix, stride, first, step, both, whole) * parts[o]
-        distance[g] = total / levels**2
-        for n in range(used):
-            flat_gradient[g, n] = by_pixel[n] * 2.0 / levels**2
+                scatter_pairs(p_matrix, stride, runs, step, t, -share)
+                gather_pairs(p_matrix, stride, runs, step, p, part, by_pixel)
+                total += _clear(p_matrix, stride, runs, step, both, whole) * parts[o]
+        distance[g] += total * scale
+        add_to_group(gradient, g_plane, patches, own, by_pixel, 2.0 * scale)
 
 
 @summing
@@ -174,48 +194,55 @@ def _sums(windows, n):
 
 
 @summing
-def _total(first, step, weights, share):
+def _total(runs, step, weights, share):
     """Sum S of a group's GLCM, from its pixels' weights."""
     total = 0.0
-    for a in first:
-        total += weights[a] * weights[a + step]
+    for r in range(len(runs)):
+        for a in range(runs[r, 0], runs[r, 1]):
+            total += weights[a] * weights[a + step]
     return total * share
 
 
 def fused_distance(
     prediction: Tensor,
     target: Tensor,
-    counts: Tensor,
-    comparison: Comparison,
-) -> tuple[Tensor, Tensor]:
+    patches: Patches,
+    comparisons: Sequence[tuple[Comparison, float]],
+) -> Distance:
     """`glcm_mae.texture.dense.dense_distance` and its gradient, on as many threads as torch uses.
 
     Parameters
     ----------
-    prediction, target : Tensor of float32 or float64 on the CPU, (G, M, p, q)
-        Groups of patches.
-    counts : Tensor of int64, (G,)
-        How many of the M patches of a group count: the first ones.
-    comparison : Comparison
-        How they are compared.
+    prediction, target : Tensor of float32 or float64 on the CPU, (B, H, W)
+        Planes of any strides.
+    patches : Patches
+        What of them is compared.
+    comparisons : sequence of (Comparison, float)
+        How, and how much the distance so found counts in the sum.
 
     Returns
     -------
-    distance : Tensor, (G,)
-    gradient : Tensor, (G, M, p, q)
-        Derivative of each group's distance by its own pixels.
+    Distance
     """
-    p, t = prediction.contiguous().numpy(), target.contiguous().numpy()
-    n = counts.numpy()
-    distance, gradient = np.empty(len(p), p.dtype), np.zeros(p.shape, p.dtype)
-    offsets = np.array(comparison.offsets, dtype=np.int64)
-    how = (
-        *(offsets, np.array(comparison.weights), *kernel_tables(comparison.binning)),
-        *((comparison.scaled, comparison.normalized), window_blocks(comparison.binning)),
-    )
+    gradient = torch.from_numpy(np.zeros(prediction.shape, prediction.numpy().dtype))
+    distance = np.zeros(len(patches.member), prediction.numpy().dtype)
+    planes = tuple(in_memory(plane) for plane in (prediction, target, gradient))
+    for comparison, worth in comparisons:
+        _add_distance(planes, patches, comparison, worth, distance)
+    return Distance(torch.from_numpy(distance), gradient)
+
+
+def _add_distance(
+    planes: Any, patches: Patches, comparison: Comparison, worth: float, distance: Any
+) -> None:
+    """Add to ``distance`` (G,) and to the third of the planes, on several threads."""
+    members, counts = patches.member.numpy(), patches.valid.sum(dim=1).numpy()
+    offsets, parts = np.array(comparison.offsets, np.int64), np.array(comparison.weights)
+    form = comparison.scaled, comparison.normalized
+    how = parts, *kernel_tables(comparison.binning), form, window_blocks(comparison.binning)
 
     def work(part: slice) -> None:
-        _groups_distance(p[part], t[part], n[part], *how, distance[part], gradient[part])
+        where = planes, (patches.grid, patches.shape), members[part], counts[part]
+        _groups_distance(*where, offsets, (how, worth), distance[part])
 
-    in_threads(work, len(p))
-    return torch.from_numpy(distance), torch.from_numpy(gradient)
+    in_threads(work, len(members))

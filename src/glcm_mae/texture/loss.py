@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .binning import Binning, KernelName
 from .comparison import Comparison, offset_weights
 from .distance import glcm_distance
 from .offsets import Offset
-from .patch_loss import Channels, Distance, PatchLoss, Reduction
+from .patch_loss import Channels, PatchLoss, Reduction
+from .patches import Distance, Patches
 from .pooling import Pool
 
 
@@ -151,16 +151,12 @@ class GLCMLoss(PatchLoss):
         binning = replace(comparison.binning, bandwidth=bandwidth)
         self.comparisons = (replace(comparison, binning=binning),)
 
-    def compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Distance:
+    def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
         """Compare groups of patches; see `PatchLoss.compare`."""
         most = max(c.binning.levels for c in self.comparisons)
-        value, gradient = prediction.new_zeros(len(prediction)), torch.zeros_like(prediction)
-        for comparison in self.comparisons:
-            found = glcm_distance(prediction, target, valid, comparison)
-            worth = (comparison.binning.levels / most) ** 2 / len(self.comparisons)
-            value.add_(found.value, alpha=worth)
-            gradient.add_(found.gradient, alpha=worth)
-        return Distance(value, gradient)
+        worth = [(c.binning.levels / most) ** 2 / len(self.comparisons) for c in self.comparisons]
+        weighted = list(zip(self.comparisons, worth, strict=True))
+        return glcm_distance(prediction, target, patches, weighted)
 
     def extra_repr(self) -> str:
         """Name the settings when the module is printed."""

@@ -11,7 +11,8 @@ from .distance import glcm_distance
 from .grid import GaussianGrid
 from .inputs import check_range
 from .offsets import Offset
-from .patch_loss import Channels, Distance, PatchLoss, Reduction
+from .patch_loss import Channels, PatchLoss, Reduction
+from .patches import Distance, Patches
 from .pooling import Pool
 
 
@@ -98,10 +99,9 @@ class PairKernelLoss(PatchLoss):
         self.comparison = Comparison(grid, self.offsets, weights=parts)
         self._unit = sum(parts) * (grid.levels / grid.mass) ** 2
 
-    def compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Distance:
+    def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
         """Compare groups of patches; see `PatchLoss.compare`."""
-        value, gradient = glcm_distance(prediction, target, valid, self.comparison)
-        return Distance(value * self._unit, gradient * self._unit)
+        return glcm_distance(prediction, target, patches, [(self.comparison, self._unit)])
 
     def extra_repr(self) -> str:
         """Name the settings when the module is printed."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .inputs import check_tensors
 from .offsets import Offset, check_offsets
+from .patches import Distance, Patches
 from .pooling import Pool, group_patches, place_of_patch
 from .untraced import untraced
 
@@ -24,21 +25,6 @@ _LUMA = (0.299, 0.587, 0.114)
 # Pixels that are compared at a time: working memory does not grow with the batch. A GPU wants more
 # at once, and has the room.
 _CHUNK, _CHUNK_OF_GPU = 2**20, 2**24
-
-
-class Distance(NamedTuple):
-    """How far groups of patches lie apart, and which way is nearer.
-
-    Attributes
-    ----------
-    value : Tensor, (G,)
-        Distance of each group.
-    gradient : Tensor, (G, M, p, p)
-        Its derivative by the prediction's pixels; 0 for patches that do not count.
-    """
-
-    value: Tensor
-    gradient: Tensor
 
 
 class PatchLoss(nn.Module, ABC):
@@ -95,15 +81,15 @@ class PatchLoss(nn.Module, ABC):
         self.reduction = reduction
 
     @abstractmethod
-    def compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Distance:
+    def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
         """Compare groups of patches.
 
         Parameters
         ----------
-        prediction, target : Tensor of float32 or float64, (G, M, p, p)
-            Up to M patches for each of G groups; no gradient is recorded.
-        valid : Tensor of bool, (G, M)
-            True where there is a patch; the first ones of a group.
+        prediction, target : Tensor of float32 or float64, (B, H, W)
+            Planes; no gradient is recorded.
+        patches : Patches
+            What of them is compared.
 
         Returns
         -------
@@ -205,7 +191,7 @@ class _Compared(torch.autograd.Function):
     ) -> Tensor:
         ctx.loss, ctx.dtype = loss, prediction.dtype
         dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
-        gradient = torch.zeros_like(prediction, dtype=dtype, memory_format=torch.contiguous_format)
+        gradient = torch.empty_like(prediction, dtype=dtype, memory_format=torch.contiguous_format)
         pixels = _CHUNK if prediction.device.type == "cpu" else _CHUNK_OF_GPU
         images = max(1, pixels // max(1, prediction[:1].numel()))
         # Filled part by part: what a part leaves behind would lie between the pieces of memory that
@@ -262,21 +248,15 @@ def _compare_images(
     size = loss.patch_size
     grid = prediction.shape[-2] // size, prediction.shape[-1] // size
     groups = group_patches(mask, grid, loss.pool)
-    counted = groups.member[groups.valid]  # (K,)
+    patches = Patches(groups.member, groups.valid, grid, (size, size))
     mixing = _mixing(loss.channels, prediction)  # (C', C)
     by_group = prediction.new_zeros(len(groups.owner))
-    by_patch = prediction.new_zeros(mask.numel(), size, size)  # 0 of the kept ones
+    gradient[:, (mixing == 0).all(dim=0)] = 0
     for mix in mixing:
-        p, t = (_cut(_plane(images, mix), size, groups.member) for images in (prediction, target))
-        found = loss.compare(p, t, groups.valid)  # of (G, M, p, p)
-        poison = _poison(p, groups.valid) + _poison(t, groups.valid)
-        by_group += found.value + poison
-        slope = found.gradient[groups.valid]  # (K, p, p)
-        slope += poison[:, None].expand_as(groups.valid)[groups.valid].view(-1, 1, 1)
-        by_patch.index_copy_(0, counted, slope)
+        found = loss.compare(_plane(prediction, mix), _plane(target, mix), patches)
+        by_group += found.value
         for channel in mix.nonzero()[:, 0].tolist():
-            tiles = _tiles(gradient[:, channel], size)
-            torch.mul(by_patch.view(tiles.shape), mix[channel] / len(mixing), out=tiles)
+            torch.mul(found.gradient, mix[channel] / len(mixing), out=gradient[:, channel])
     distance.view(-1)[groups.owner] = by_group / len(mixing)
 
 
@@ -293,24 +273,6 @@ def _plane(images: Tensor, mix: Tensor) -> Tensor:
     """Mix the channels into one: (B, C, H, W) to (B, H, W)."""
     used = mix.nonzero()[:, 0].tolist()
     return images[:, used[0]] if len(used) == 1 else torch.einsum("bchw,c->bhw", images, mix)
-
-
-def _tiles(plane: Tensor, size: int) -> Tensor:
-    """View a plane (B, H, W) as patches (B, y, x, p, p)."""
-    return plane.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).transpose(2, 3)
-
-
-def _cut(plane: Tensor, size: int, member: Tensor) -> Tensor:
-    """Copy patches out of a plane (B, H, W) by their index (G, M): (G, M, p, p)."""
-    patches = _tiles(plane, size).reshape(-1, size, size)
-    # By rows of a matrix: to look pixels up by three indices takes three times as long.
-    return patches.index_select(0, member.flatten()).view(*member.shape, size, size)
-
-
-def _poison(groups: Tensor, valid: Tensor) -> Tensor:
-    """0 for each group, or NaN where one of its pixels is NaN or infinite and has no gray level."""
-    nothing = (groups * 0).sum(dim=(2, 3))  # (G, M)
-    return nothing.masked_fill(~valid, 0).sum(dim=1)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -16,8 +16,8 @@ class Groups(NamedTuple):
     Attributes
     ----------
     member : Tensor of int64, (G, M)
-        Index of each group's patches among all patches of the batch, row by row of the grid; 0
-        where a group has fewer than M.
+        Index of each group's patches among all patches of the batch, row by row of the grid; the
+        first once more where a group has fewer than M.
     valid : Tensor of bool, (G, M)
         True where there is a member.
     owner : Tensor of int64, (G,)
@@ -98,9 +98,11 @@ def group_patches(mask: Tensor, grid: tuple[int, int], pool: Pool) -> Groups:
     owner, order = owner_of_patch[removed].sort(stable=True)
     removed = removed[order]
     owners, row, counts = owner.unique_consecutive(return_inverse=True, return_counts=True)
-    column = torch.arange(len(removed), device=mask.device) - (counts.cumsum(0) - counts)[row]
+    first = counts.cumsum(0) - counts
+    column = torch.arange(len(removed), device=mask.device) - first[row]
     width = int(counts.max()) if len(counts) else 0
-    member = removed.new_zeros(len(owners), width)
+    # Of another group a NaN would come in, which no weight of 0 keeps out.
+    member = removed[first][:, None].repeat(1, width)
     valid = torch.zeros_like(member, dtype=torch.bool)
     member[row, column], valid[row, column] = removed, True
     return Groups(member, valid, owners, n_groups)

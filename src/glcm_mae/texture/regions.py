@@ -17,8 +17,8 @@ from .inputs import check_levels, check_tensors, region_of
 from .numba_here import has_numba
 from .offsets import whole_offsets
 
-# Into how many parts work is divided for each thread.
-_PARTS = 4
+# The smallest part of a work is this part of a thread's share.
+_LEAST = 16
 
 # Cells and pixels that the tensor forms hold at a time.
 _CHUNK = 2**22
@@ -222,15 +222,15 @@ def regions(
 def in_threads(work: Callable[[slice], None], count: int) -> None:
     """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses.
 
-    There are several parts a thread, for threads get unequal shares of the cores: those of torch's
-    own operations wait for their next one for milliseconds, and are busy while they wait.
+    Parts get smaller, so that threads end together: they get unequal shares of the cores, for those
+    of torch's own operations wait for their next one for milliseconds, and are busy while they
+    wait.
     """
     threads = max(1, min(torch.get_num_threads(), count))
     if threads == 1:
         work(slice(0, count))
         return
-    edges = np.linspace(0, count, min(count, _PARTS * threads) + 1).astype(int).tolist()
-    parts = iter([slice(start, end) for start, end in itertools.pairwise(edges)])
+    parts = iter(_shrinking(count, threads))
 
     def work_off() -> None:
         for part in parts:
@@ -241,3 +241,13 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
         work_off()  # here, too: a thread takes longer to start than small parts to do
         for other in others:
             other.result()  # raises what the thread has raised
+
+
+def _shrinking(count: int, threads: int) -> list[slice]:
+    """Divide ``range(count)``: each part is half a thread's share of what is left."""
+    least = -(-count // (_LEAST * threads))
+    edges = [0]
+    while edges[-1] < count:
+        left = count - edges[-1]
+        edges.append(edges[-1] + min(left, max(least, left // (2 * threads))))
+    return [slice(start, end) for start, end in itertools.pairwise(edges)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from .binning import Binning
 from .compiling import summing
 from .offsets import Offset
-from .pairs_cpu import first_pixels, scatter_pairs
+from .pairs_cpu import count_pairs, pair_runs, scatter_pairs
 from .regions import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
@@ -26,12 +26,12 @@ def _fill_matrices(patches, offsets, normalized, binning, tables, size, matrices
     scratch = np.zeros(stride * stride)
     square = scratch.reshape(stride, stride)
     windows = empty_windows(height * breadth, size)
-    pairs = [first_pixels(offset, 1, height, breadth) for offset in offsets]
+    pairs = [pair_runs(offset, 1, height, breadth) for offset in offsets]
     for m in range(len(patches)):
         fill_windows(patches[m].reshape(-1), binning, tables, windows)
-        for o, (first, step) in enumerate(pairs):
-            share = 1.0 / len(first) if normalized else 1.0
-            scatter_pairs(scratch, stride, first, step, windows, share)
+        for o, (runs, step) in enumerate(pairs):
+            share = 1.0 / count_pairs(runs) if normalized else 1.0
+            scatter_pairs(scratch, stride, runs, step, windows, share)
             # A cubic may fall short of a weight of nothing by 1e-9, and roots are taken of entries.
             matrices[m, o] = np.maximum(square[:levels, :levels], 0.0)
             square[:] = 0.0

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .comparison import offset_weights
 from .offsets import Offset, pair_views
-from .patch_loss import Channels, Distance, PatchLoss, Reduction
+from .patch_loss import Channels, PatchLoss, Reduction
+from .patches import Distance, Patches, compare_cut
 from .pooling import Pool
 
 
@@ -75,8 +76,12 @@ class TransportLoss(PatchLoss):
         self.directions = int(directions)
         self.weights = offset_weights(weights, len(self.offsets))
 
-    def compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> Distance:
+    def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
         """Compare groups of patches; see `PatchLoss.compare`."""
+        return compare_cut(self._compare, prediction, target, patches)
+
+    def _compare(self, prediction: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare patches cut out: (G,) and (G, M, p, p)."""
         value, gradient = prediction.new_zeros(len(prediction)), torch.zeros_like(prediction)
         for offset, weight in zip(self.offsets, self.weights, strict=True):
             p, t = pair_views(prediction, offset), pair_views(target, offset)
@@ -89,7 +94,7 @@ class TransportLoss(PatchLoss):
                 value += along * (weight / self.directions)
                 for view, part in zip(into, line, strict=True):
                     view += pull * (part * weight / self.directions)
-        return Distance(value, gradient)
+        return value, gradient
 
     def extra_repr(self) -> str:
         """Name the settings when the module is printed."""
