@@ -13,6 +13,8 @@ from glcm_mae.evaluation import (
     evaluate,
     format_table,
     patient_bootstrap,
+    sensitive_threshold,
+    specific_threshold,
     youden_threshold,
 )
 
@@ -254,6 +256,33 @@ def test_two_classes_have_one_threshold_and_without_validation_none(file):
     metrics = evaluate(file, n_resamples=40)
     assert metrics["by_image"]["at_threshold"] is None
     assert "no validation.csv gives a threshold" in format_table(metrics)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sensitivity", "the highest that finds 0.9 of the cases on validation.csv"),
+        ("specificity", "the lowest that leaves 0.9 of the others alone on validation.csv"),
+    ],
+)
+def test_a_share_asked_for_is_had_on_validation_images(file, name, words):
+    validated(file)
+    metrics = evaluate(file, n_resamples=40, **{name: 0.9})
+    found = metrics["by_image"]["at_threshold"]["benign"]["thresholds"]
+    folds, table = np.repeat(np.arange(40) % 2, 3), predictions()
+    choose = {"sensitivity": sensitive_threshold, "specificity": specific_threshold}[name]
+    by_hand = [
+        choose(table.labels[folds != f] == 0, table.probabilities[folds != f, 0], 0.9)
+        for f in (0, 1)
+    ]
+    assert [row["threshold"] for row in found] == by_hand
+    assert f"or at a threshold: {words}, for each fold and seed." in format_table(metrics)
+
+
+def test_a_share_needs_validation_images(file):
+    predictions().write(file)
+    with pytest.raises(UserError, match=r"there is no .*validation.csv, on whose images"):
+        evaluate(file, sensitivity=0.9)
 
 
 def test_mixed_patients_in_validation_leave_no_metrics_by_patient(file):

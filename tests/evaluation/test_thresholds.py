@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import roc_curve
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import Predictions, calls_at_threshold, youden_threshold
+from glcm_mae.evaluation import Predictions, calls_at_threshold
 from glcm_mae.evaluation.thresholds import threshold_metrics
 
 CLASSES = ("benign", "malignant")
@@ -17,31 +14,6 @@ def table(names, labels, malignant, **columns):
     return Predictions(
         names, columns.pop("patients", names), labels, CLASSES, probabilities, **columns
     )
-
-
-def youden(case, scores, threshold):
-    called = scores >= threshold
-    return called[case].mean() - called[~case].mean()
-
-
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40))
-@settings(max_examples=100, deadline=None)
-def test_no_threshold_of_the_roc_curve_is_better(rows):
-    case = np.array([is_case for is_case, _ in rows])
-    scores = np.array([score for _, score in rows]) / 8
-    threshold = youden_threshold(case, scores)
-    if case.all() or not case.any():
-        assert np.isnan(threshold)
-        return
-    false, true, _ = roc_curve(case, scores)
-    assert youden(case, scores, threshold) == pytest.approx((true - false).max())
-    lower = [t for t in (0.0, *(np.unique(scores)[1:] - 1 / 16)) if t < threshold - 1e-9]
-    assert all(youden(case, scores, t) < youden(case, scores, threshold) - 1e-12 for t in lower)
-
-
-def test_threshold_lies_between_scores():
-    assert youden_threshold(np.array([False, True]), np.array([0.2, 0.6])) == pytest.approx(0.4)
-    assert youden_threshold(np.array([True, False]), np.array([0.2, 0.6])) == 0.0
 
 
 def two_models(**changes):

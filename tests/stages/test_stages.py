@@ -118,6 +118,8 @@ def test_evaluate_says_how_much_better_than_another_arm(tmp_path: Path, capsys) 
         "Intervals of differences: for other patients and other seeds; one seed stands for all in "
         f"{worse}/predictions.csv."
     ) in capsys.readouterr().out
+    assert main(["evaluate", "--predictions", better, "--sensitivity", "95"]) == 2
+    assert "sensitivity is 95.0: give a share above 0, up to 1" in capsys.readouterr().err
     (tmp_path / "worse" / "predictions.csv").unlink()
     assert main(["evaluate", "--predictions", better, "--against", worse]) == 2
     assert "holds no predictions.csv" in capsys.readouterr().err

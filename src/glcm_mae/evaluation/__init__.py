@@ -24,8 +24,14 @@ from glcm_mae.evaluation.holm import holm
 from glcm_mae.evaluation.mcnemar import mcnemar_test
 from glcm_mae.evaluation.metrics import compute_metrics, weighted_metrics
 from glcm_mae.evaluation.metrics_table import format_table
+from glcm_mae.evaluation.operating_point import (
+    operating_point,
+    sensitive_threshold,
+    specific_threshold,
+    youden_threshold,
+)
 from glcm_mae.evaluation.paired import paired_difference
-from glcm_mae.evaluation.thresholds import calls_at_threshold, youden_threshold
+from glcm_mae.evaluation.thresholds import calls_at_threshold
 from glcm_mae.evaluation.verdict import verdict
 from glcm_mae.predictions import Predictions, read_predictions
 
@@ -47,9 +53,12 @@ __all__ = [
     "format_table",
     "holm",
     "mcnemar_test",
+    "operating_point",
     "paired_difference",
     "patient_bootstrap",
     "read_predictions",
+    "sensitive_threshold",
+    "specific_threshold",
     "verdict",
     "weighted_metrics",
     "with_interval",

@@ -19,12 +19,12 @@ from glcm_mae.evaluation.metrics import (
     range_of,
 )
 from glcm_mae.evaluation.of_seeds import metrics_of_seeds
+from glcm_mae.evaluation.operating_point import Choice, operating_point, youden_threshold
 from glcm_mae.evaluation.thresholds import ThresholdCalls, calls_at_threshold, threshold_metrics
 from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
-_THRESHOLD = "Youden's J on validation.csv, for each fold and seed"
 _INTERVAL = {
     False: "percentiles of a bootstrap that resamples patients",
     True: "of patients and seeds by Obuchowski and Rockette, from resampled patients",
@@ -39,6 +39,8 @@ def evaluate(
     seed: int = 0,
     positive: str | None = None,
     about_patients: str | None = None,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
 ) -> dict[str, Any]:
     """Measure a table of predictions by image and by patient, and write `metrics.json`.
 
@@ -68,6 +70,9 @@ def evaluate(
         What stands in the column patient, if it is not patients: there are then no metrics by
         patient. Default: what an ``about.json`` beside the table tells (a study writes one), or
         else the table itself.
+    sensitivity, specificity : float, optional
+        What the threshold has at least on validation images, as for `operating_point`. Default:
+        Youden's J.
 
     Returns
     -------
@@ -96,8 +101,8 @@ def evaluate(
     Raises
     ------
     UserError
-        If the table is wrong, its seeds hold different images, a setting is wrong, or the result
-        cannot be written.
+        If the table is wrong, its seeds hold different images, a setting is wrong, validation
+        images are missing for a threshold that is asked for, or the result cannot be written.
 
     Examples
     --------
@@ -116,6 +121,7 @@ def evaluate(
     >>> metrics["by_image"]["confusion_matrix"], metrics["patients"]
     ([[1, 1], [1, 1]], 'every patient has one image')
     """
+    words, choose = operating_point(sensitivity, specificity)
     source = Path(predictions_csv)
     target = source.with_name("metrics.json") if out is None else Path(out)
     predictions = read_predictions(source)
@@ -125,8 +131,18 @@ def evaluate(
         raise UserError(f"{source}: {error}") from None
     beside = source.with_name("validation.csv")
     validation = read_predictions(beside) if beside.exists() else None
+    if validation is None and choose is not youden_threshold:
+        raise UserError(
+            f"there is no {beside}, on whose images a threshold is chosen: evaluate a run that has "
+            "a validation part, or leave sensitivity and specificity out."
+        )
     measure = partial(
-        _measure, images=predictions, positive=positive, n_resamples=n_resamples, seed=seed
+        _measure,
+        images=predictions,
+        positive=positive,
+        choose=choose,
+        n_resamples=n_resamples,
+        seed=seed,
     )
     told = _told_beside(source)
     about_patients = (
@@ -140,7 +156,7 @@ def evaluate(
         "settings": {
             "predictions": source.name,
             "positive": positive_class(predictions.classes, positive),
-            "threshold": _THRESHOLD if validation else None,
+            "threshold": validation and f"{words} on validation.csv, for each fold and seed",
             "interval": _INTERVAL[len(predictions.rows_of_seeds()) > 1],
             "confidence": CONFIDENCE,
             "n_resamples": n_resamples,
@@ -167,6 +183,7 @@ def _measure(
     *,
     images: Predictions,
     positive: str | None,
+    choose: Choice,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -190,7 +207,7 @@ def _measure(
     if validation is not None:
         case = positive_class(table.classes, positive)
         asked = table.classes if case is None else (case,)
-        calls = {name: calls_at_threshold(table, validation, name) for name in asked}
+        calls = {name: calls_at_threshold(table, validation, name, choose) for name in asked}
         at_threshold = {
             name: {
                 "metrics": measured(

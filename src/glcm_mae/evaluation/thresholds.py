@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.metrics import decision_metrics
+from glcm_mae.evaluation.operating_point import Choice, youden_threshold
 from glcm_mae.predictions import Predictions
 
 THRESHOLD_METRICS = (
@@ -21,46 +22,6 @@ THRESHOLD_METRICS = (
 
 Model = tuple[int | None, int | None]
 """Fold and seed, which name the model that made a row; None where the table does not tell."""
-
-
-def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """Choose the threshold with the largest sensitivity + specificity - 1.
-
-    This is Youden's index J [1]_. An image counts as a case from the threshold upwards. Thresholds
-    lie half-way between neighbouring scores, so that no image lies on one; of several that are
-    equally good the lowest is taken, since a missed case mostly costs more than a false alarm.
-
-    Parameters
-    ----------
-    is_case : ndarray of bool, shape (N,)
-        Whether each image is a case.
-    scores : ndarray of float, shape (N,)
-        Probabilities of being a case, in [0, 1].
-
-    Returns
-    -------
-    float
-        0, which calls every image a case, where that is as good as anything else. NaN where there
-        are no cases, or nothing else.
-
-    References
-    ----------
-    .. [1] Youden, "Index for rating diagnostic tests", Cancer 3 (1950) 32-35.
-
-    Examples
-    --------
-    >>> youden_threshold(np.array([False, True, False, True]), np.array([0.1, 0.2, 0.3, 0.4]))
-    0.15000000000000002
-    """
-    if is_case.all() or not is_case.any():
-        return np.nan
-    levels, level_of_image = np.unique(scores, return_inverse=True)
-    cases = np.bincount(level_of_image, is_case, len(levels)) / is_case.sum()
-    others = np.bincount(level_of_image, ~is_case, len(levels)) / (~is_case).sum()
-    # Below threshold t lie the levels 0 to t - 1: what is missed, and what is rightly left alone.
-    index = np.concatenate([[0], np.cumsum(others - cases)])
-    best = int(np.argmax(index >= index.max() - 1e-12))  # equal but for rounding
-    return 0.0 if best == 0 else float((levels[best - 1] + levels[best]) / 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +58,10 @@ class ThresholdCalls:
 
 
 def calls_at_threshold(
-    test: Predictions, validation: Predictions, class_name: str
+    test: Predictions,
+    validation: Predictions,
+    class_name: str,
+    choose: Choice = youden_threshold,
 ) -> ThresholdCalls:
     """Choose a threshold for each fold and seed on its validation images, and use it on its test.
 
@@ -112,6 +76,8 @@ def calls_at_threshold(
         Validation images, each under the fold and seed of the model that it validated.
     class_name : str
         The class that is a case; all others are not.
+    choose : callable
+        How: `youden_threshold`, or what `operating_point` returns.
 
     Returns
     -------
@@ -151,7 +117,7 @@ def calls_at_threshold(
             )
         _check_apart(test, rows, validation, chosen_on, model)
         scores = validation.probabilities[chosen_on, index]
-        threshold = youden_threshold(validation.labels[chosen_on] == index, scores)
+        threshold = choose(validation.labels[chosen_on] == index, scores)
         thresholds[model] = threshold
         is_called[rows] = test.probabilities[rows, index] >= threshold
         if np.isnan(threshold):

@@ -20,6 +20,12 @@ class EvaluateSettings:
     positive : str, optional
         With two classes, the one whose sensitivity is meant. Default: that of the
         last probability column.
+    sensitivity : float, optional
+        The share of cases that the threshold is to find at least among validation images, as a
+        test that rules out needs it: what it finds among test images, and at which specificity, is
+        measured. Default: the threshold of Youden's J.
+    specificity : float, optional
+        In its place, the share of the others that it is to leave alone at least.
     against : str, optional
         The predictions.csv, or run folder, of another arm on the same images: says how much
         better or worse this one is than that, with intervals from the same resamples.
@@ -29,6 +35,8 @@ class EvaluateSettings:
     n_resamples: int = 2000
     seed: int = 0
     positive: str | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
     against: str | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
@@ -10,25 +11,23 @@ from glcm_mae.errors import UserError
 
 def evaluate(s: settings.EvaluateSettings, recipe: str) -> str:
     """Measure predictions; see `glcm_mae.evaluation.evaluate`."""
-    report = evaluated(Path(s.predictions), s.n_resamples, s.seed, s.positive)
+    report = evaluated(
+        Path(s.predictions),
+        n_resamples=s.n_resamples,
+        seed=s.seed,
+        positive=s.positive,
+        sensitivity=s.sensitivity,
+        specificity=s.specificity,
+    )
     return report if s.against is None else f"{report}\n\n{_compared(s, s.against)}"
 
 
-def evaluated(
-    source: Path,
-    n_resamples: int = 2000,
-    seed: int = 0,
-    positive: str | None = None,
-    about_patients: str | None = None,
-) -> str:
+def evaluated(source: Path, **asked: Any) -> str:
     """Evaluate a table, or every table of a run; say what came out and where it lies."""
     from glcm_mae.evaluation import evaluate, format_table
 
     tables = _tables(source)
-    parts = []
-    for table in tables:
-        metrics = evaluate(table, None, n_resamples, seed, positive, about_patients)
-        parts.append(f"{table}\n{format_table(metrics)}")
+    parts = [f"{table}\n{format_table(evaluate(table, **asked))}" for table in tables]
     written = ", ".join(str(table.with_name("metrics.json")) for table in tables)
     return "\n\n".join(parts) + f"\n\nThe metrics lie in {written}."
 

@@ -28,7 +28,14 @@ def crossval(s: settings.CrossvalSettings, recipe: str) -> tuple[str, int]:
             table = Path(s.out) / "arms" / arm / way / "predictions.csv"
             # Of more than two classes each is told from the rest anyway.
             positive = s.positive if len(found.test.classes) == 2 else None
-            parts.append(evaluated(table, s.n_resamples, 0, positive, study.about_patients))
+            parts.append(
+                evaluated(
+                    table,
+                    n_resamples=s.n_resamples,
+                    positive=positive,
+                    about_patients=study.about_patients,
+                )
+            )
     return _with_failures("\n\n".join(parts), study.failures)
 
 

@@ -1,0 +1,185 @@
+"""Which threshold validation images are asked for: the best compromise, or one of a given share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glcm_mae.errors import UserError
+
+Choice = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
+"""Takes which images are cases and their scores; returns a threshold."""
+
+_ROUNDING = 1e-12
+
+
+def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Choose the threshold with the largest sensitivity + specificity - 1.
+
+    This is Youden's index J [1]_. An image counts as a case from the threshold upwards. Thresholds
+    lie half-way between neighbouring scores, so that no image lies on one; of several that are
+    equally good the lowest is taken, since a missed case mostly costs more than a false alarm.
+
+    Parameters
+    ----------
+    is_case : ndarray of bool, shape (N,)
+        Whether each image is a case.
+    scores : ndarray of float, shape (N,)
+        Probabilities of being a case, in [0, 1].
+
+    Returns
+    -------
+    float
+        0, which calls every image a case, where that is as good as anything else. NaN where there
+        are no cases, or nothing else.
+
+    References
+    ----------
+    .. [1] Youden, "Index for rating diagnostic tests", Cancer 3 (1950) 32-35.
+
+    Examples
+    --------
+    >>> youden_threshold(np.array([False, True, False, True]), np.array([0.1, 0.2, 0.3, 0.4]))
+    0.15000000000000002
+    """
+    if is_case.all() or not is_case.any():
+        return np.nan
+    levels, sensitivity, specificity = _shares(is_case, scores)
+    index = sensitivity + specificity
+    return _between(levels, int(np.argmax(index >= index.max() - _ROUNDING)))
+
+
+def sensitive_threshold(
+    is_case: NDArray[np.bool_], scores: NDArray[np.float64], least: float
+) -> float:
+    """Choose the highest threshold that still finds a given share of the cases.
+
+    Parameters
+    ----------
+    is_case, scores
+        As for `youden_threshold`.
+    least : float
+        The sensitivity that it has at least, in (0, 1].
+
+    Returns
+    -------
+    float
+        As for `youden_threshold`.
+
+    Examples
+    --------
+    >>> is_case = np.array([True, False, True, False, True])
+    >>> scores = np.array([0.1, 0.2, 0.4, 0.6, 0.9])
+    >>> round(sensitive_threshold(is_case, scores, 0.6), 3)
+    0.3
+    >>> sensitive_threshold(is_case, scores, 1.0)
+    0.0
+    """
+    if is_case.all() or not is_case.any():
+        return np.nan
+    levels, sensitivity, _ = _shares(is_case, scores)
+    return _between(levels, int(np.flatnonzero(sensitivity >= least - _ROUNDING)[-1]))
+
+
+def specific_threshold(
+    is_case: NDArray[np.bool_], scores: NDArray[np.float64], least: float
+) -> float:
+    """Choose the lowest threshold that leaves a given share of the others alone.
+
+    Parameters
+    ----------
+    is_case, scores
+        As for `youden_threshold`.
+    least : float
+        The specificity that it has at least, in (0, 1].
+
+    Returns
+    -------
+    float
+        As for `youden_threshold`; above all scores where nothing lower is as specific.
+
+    Examples
+    --------
+    >>> is_case = np.array([True, False, True, False, True])
+    >>> scores = np.array([0.1, 0.2, 0.4, 0.6, 0.9])
+    >>> round(specific_threshold(is_case, scores, 0.5), 3)
+    0.3
+    >>> specific_threshold(is_case, scores, 1.0)
+    0.75
+    """
+    if is_case.all() or not is_case.any():
+        return np.nan
+    levels, _, specificity = _shares(is_case, scores)
+    return _between(levels, int(np.flatnonzero(specificity >= least - _ROUNDING)[0]))
+
+
+def operating_point(
+    sensitivity: float | None = None, specificity: float | None = None
+) -> tuple[str, Choice]:
+    """Say how a threshold is chosen, in words and as a function.
+
+    Parameters
+    ----------
+    sensitivity, specificity : float, optional
+        The one that it has at least, in (0, 1]. Default: Youden's J.
+
+    Returns
+    -------
+    words : str
+    choose : callable
+        Takes what `youden_threshold` takes.
+
+    Raises
+    ------
+    UserError
+        If both are given, or one is out of range.
+
+    Examples
+    --------
+    >>> operating_point(sensitivity=0.95)[0]
+    'the highest that finds 0.95 of the cases'
+    """
+    given = {"sensitivity": sensitivity, "specificity": specificity}
+    asked = {name: least for name, least in given.items() if least is not None}
+    if len(asked) > 1:
+        raise UserError(
+            "sensitivity and specificity are both given, and a threshold has one of them: leave "
+            "the other out; it is measured."
+        )
+    for name, least in asked.items():
+        if not 0 < least <= 1:
+            raise UserError(f"{name} is {least}: give a share above 0, up to 1, such as 0.95.")
+    if sensitivity is not None:
+        return (
+            f"the highest that finds {sensitivity:g} of the cases",
+            partial(sensitive_threshold, least=sensitivity),
+        )
+    if specificity is not None:
+        return (
+            f"the lowest that leaves {specificity:g} of the others alone",
+            partial(specific_threshold, least=specificity),
+        )
+    return "Youden's J", youden_threshold
+
+
+def _shares(
+    is_case: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Levels (n,) of scores; sensitivity and specificity (n + 1,) below, between and above."""
+    levels, level_of_image = np.unique(scores, return_inverse=True)
+    cases = np.bincount(level_of_image, is_case, len(levels)) / is_case.sum()
+    others = np.bincount(level_of_image, ~is_case, len(levels)) / (~is_case).sum()
+    missed, spared = (np.concatenate([[0], np.cumsum(x)]) for x in (cases, others))
+    return levels, 1 - missed, spared
+
+
+def _between(levels: NDArray[np.float64], place: int) -> float:
+    """Threshold below, between or above levels."""
+    if place == 0:
+        return 0.0
+    if place == len(levels):
+        return float(np.nextafter(levels[-1], np.inf))
+    return float((levels[place - 1] + levels[place]) / 2)
