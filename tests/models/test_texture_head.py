@@ -1,5 +1,6 @@
 """The targets of texture prediction against loops over patches and the exact features."""
 
+import inspect
 import math
 from itertools import product
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from glcm_mae.models import TextureHead
 from glcm_mae.models.texture_head import haralick
+from glcm_mae.settings import TargetSettings
 from glcm_mae.texture import FEATURE_NAMES, Binning, image_features, quantize, soft_glcm
 
 PATCH, GRID, SIZE, WIDTH, CHANNELS = 8, (3, 4), (24, 32), 16, 2
@@ -40,7 +42,14 @@ BY_HAND = {
 def texture_head(**changes):
     settings = {"width": WIDTH, "binning": Binning(4), "offsets": OFFSETS}
     settings |= {"in_chans": CHANNELS, "patch_size": PATCH, "grid": GRID}
+    settings |= {"scope": "patch", "relative": False}
     return TextureHead(**(settings | changes))
+
+
+def test_by_default_it_asks_what_the_settings_ask():
+    given = inspect.signature(TextureHead).parameters
+    for name in ("scope", "descriptor", "relative", "whitened", "kept"):
+        assert given[name].default == getattr(TargetSettings(), name)
 
 
 def images(n=2):

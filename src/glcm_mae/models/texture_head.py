@@ -78,7 +78,7 @@ class TextureHead(nn.Module):
     --------
     >>> images = torch.rand(2, 1, 32, 32)
     >>> offsets = ((0, 1), (1, 0))
-    >>> head = TextureHead(64, Binning(8), offsets, in_chans=1, patch_size=8, grid=(4, 4), scope=3)
+    >>> head = TextureHead(64, Binning(8), offsets, in_chans=1, patch_size=8, grid=(4, 4))
     >>> head.fit(images)
     >>> mask = torch.ones(2, 16)  # all 16 patches of both were removed
     >>> head.loss(torch.rand(2, 16, 64), images, mask).shape
@@ -97,9 +97,9 @@ class TextureHead(nn.Module):
         patch_size: int,
         grid: tuple[int, int],
         *,
-        scope: Scope = "patch",
+        scope: Scope = 3,
         descriptor: Descriptor = "glcm",
-        relative: bool = False,
+        relative: bool = True,
         whitened: bool = False,
         kept: bool = False,
     ) -> None:
