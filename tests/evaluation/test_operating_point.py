@@ -73,6 +73,17 @@ def test_above_all_scores_nothing_is_called():
     assert shares(case, scores, specific_threshold(case, scores, 1.0)) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("low", [0.5, 1 - 2**-52])
+def test_between_neighbouring_floats_there_is_still_a_threshold(low):
+    case, scores = np.array([False, True]), np.array([low, np.nextafter(low, 2)])
+    for threshold in (
+        youden_threshold(case, scores),
+        sensitive_threshold(case, scores, 1.0),
+        specific_threshold(case, scores, 1.0),
+    ):
+        assert shares(case, scores, threshold) == (1.0, 1.0)
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
 @pytest.mark.parametrize("name", ["sensitivity", "specificity"])
 def test_a_share_out_of_range_is_refused(name, share):

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from glcm_mae.texture import GLCMLoss, PairKernelLoss
 from glcm_mae.texture import distance as distance_module
+from glcm_mae.texture.binning import Binning
+from glcm_mae.texture.comparison import Comparison
+from glcm_mae.texture.fused_cpu import fused_distance
 from glcm_mae.texture.patches import Patches
 from glcm_mae.texture.pooling import group_patches
 
@@ -34,7 +37,9 @@ def test_patches_are_cut_in_the_order_of_their_group():
 
 
 LOSSES = {
-    "glcm": lambda pool, channels: GLCMLoss(8, pool=pool, channels=channels, patch_size=4),
+    "glcm": lambda pool, channels: GLCMLoss(
+        8, [(0, -1), (-2, 3)], pool=pool, channels=channels, patch_size=4
+    ),
     "scaled": lambda pool, channels: GLCMLoss(
         16, kernel="sigmoid", scaled=True, pool=pool, channels=channels, patch_size=4
     ),
@@ -53,11 +58,12 @@ LOSSES = {
     share=st.sampled_from([0.0, 0.5, 1.0]),
     strided=st.sampled_from(["no", "channels last", "every other column", "one for all"]),
     spoilt=st.sampled_from([None, float("nan"), float("inf")]),
+    spoilt_image=st.sampled_from(["prediction", "target"]),
     seed=st.integers(0, 2**31),
 )
-@example("glcm", "image", "all", 2, (2, 3), 0.5, "channels last", float("nan"), 0)
+@example("glcm", "image", "all", 2, (2, 3), 0.5, "channels last", float("nan"), "prediction", 0)
 def test_read_where_they_lie_they_give_what_they_give_cut_out(
-    name, pool, channels, images, grid, share, strided, spoilt, seed
+    name, pool, channels, images, grid, share, strided, spoilt, spoilt_image, seed
 ):
     generator = torch.Generator().manual_seed(seed)
     shape = images, 3, 4 * grid[0], 4 * grid[1]
@@ -69,8 +75,8 @@ def test_read_where_they_lie_they_give_what_they_give_cut_out(
     elif strided == "one for all":
         t = t[:1, :1, :1].expand(shape)
     if spoilt is not None:
-        p = p.clone()
-        p[0, 0, 0, 0] = spoilt
+        p, t = p.clone(), t.clone()
+        (p if spoilt_image == "prediction" else t)[0, 0, 0, 0] = spoilt  # removed or kept
     mask = (torch.rand(images, grid[0] * grid[1], generator=generator) < share).float()
     loss = LOSSES[name](pool, channels)
 
@@ -85,3 +91,41 @@ def test_read_where_they_lie_they_give_what_they_give_cut_out(
         expected = measured()
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8, equal_nan=True)
+
+
+COMPARISON = [(Comparison(Binning(8), ((1, 2),)), 1.0)]
+
+
+def test_patches_need_not_be_square(monkeypatch):
+    planes = torch.rand(2, 2, 6, 20, dtype=torch.float64)  # patches of 2 x 5 on a grid of 3 x 4
+    patches = removed_patches((torch.rand(2, 12) < 0.6).float(), (3, 4), (2, 5), "image")
+    found = distance_module.glcm_distance(*planes, patches, COMPARISON)
+    monkeypatch.setattr(distance_module, "runs_compiled", lambda _: False)
+    expected = distance_module.glcm_distance(*planes, patches, COMPARISON)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("height", "member", "valid"),
+    [(8, 4, True), (8, -1, True), (4, 0, True), (8, 0, False)],
+)
+def test_what_lies_outside_the_planes_is_refused(height, member, valid):
+    patches = Patches(torch.tensor([[member]]), torch.tensor([[valid]]), (2, 2), (4, 4))
+    planes = torch.rand(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"prediction is|patches -?[0-9]+ to"):
+        fused_distance(planes[0], planes[1, :, :height], patches, COMPARISON)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_float32(dtype):
+    p, t = torch.rand(2, 2, 1, 8, 8).to(dtype)
+    loss = GLCMLoss(8, patch_size=4)
+    assert torch.equal(loss(p, t), loss(p.float(), t.float()))
+
+
+def test_views_of_complex_images():
+    p, imaginary = torch.rand(2, 2, 1, 8, 8)
+    seen = torch.complex(p, -imaginary).conj().imag  # a view with its sign to be turned
+    loss = GLCMLoss(8, patch_size=4)
+    assert torch.equal(loss(p, seen), loss(p, imaginary))
+    assert torch.equal(loss(seen, p), loss(imaginary, p))

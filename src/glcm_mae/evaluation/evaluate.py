@@ -19,7 +19,7 @@ from glcm_mae.evaluation.metrics import (
     range_of,
 )
 from glcm_mae.evaluation.of_seeds import metrics_of_seeds
-from glcm_mae.evaluation.operating_point import Choice, operating_point, youden_threshold
+from glcm_mae.evaluation.operating_point import Choice, operating_point
 from glcm_mae.evaluation.thresholds import ThresholdCalls, calls_at_threshold, threshold_metrics
 from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
@@ -131,7 +131,7 @@ def evaluate(
         raise UserError(f"{source}: {error}") from None
     beside = source.with_name("validation.csv")
     validation = read_predictions(beside) if beside.exists() else None
-    if validation is None and choose is not youden_threshold:
+    if validation is None and (sensitivity, specificity) != (None, None):
         raise UserError(
             f"there is no {beside}, on whose images a threshold is chosen: evaluate a run that has "
             "a validation part, or leave sensitivity and specificity out."

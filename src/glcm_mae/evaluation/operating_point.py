@@ -67,7 +67,8 @@ def sensitive_threshold(
     Returns
     -------
     float
-        As for `youden_threshold`.
+        0 where only every image called a case is as sensitive. NaN where there are no cases, or
+        nothing else.
 
     Examples
     --------
@@ -99,7 +100,8 @@ def specific_threshold(
     Returns
     -------
     float
-        As for `youden_threshold`; above all scores where nothing lower is as specific.
+        Above all scores where nothing lower is as specific. NaN where there are no cases, or
+        nothing else.
 
     Examples
     --------
@@ -154,12 +156,12 @@ def operating_point(
             raise UserError(f"{name} is {least}: give a share above 0, up to 1, such as 0.95.")
     if sensitivity is not None:
         return (
-            f"the highest that finds {sensitivity:g} of the cases",
+            f"the highest that finds {sensitivity} of the cases",
             partial(sensitive_threshold, least=sensitivity),
         )
     if specificity is not None:
         return (
-            f"the lowest that leaves {specificity:g} of the others alone",
+            f"the lowest that leaves {specificity} of the others alone",
             partial(specific_threshold, least=specificity),
         )
     return "Youden's J", youden_threshold
@@ -182,4 +184,5 @@ def _between(levels: NDArray[np.float64], place: int) -> float:
         return 0.0
     if place == len(levels):
         return float(np.nextafter(levels[-1], np.inf))
-    return float((levels[place - 1] + levels[place]) / 2)
+    middle = float((levels[place - 1] + levels[place]) / 2)
+    return middle if middle > levels[place - 1] else float(levels[place])  # there may be none

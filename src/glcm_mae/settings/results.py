@@ -28,7 +28,8 @@ class EvaluateSettings:
         In its place, the share of the others that it is to leave alone at least.
     against : str, optional
         The predictions.csv, or run folder, of another arm on the same images: says how much
-        better or worse this one is than that, with intervals from the same resamples.
+        better or worse this one is than that, with intervals from the same resamples, in what
+        needs no threshold.
     """
 
     predictions: str

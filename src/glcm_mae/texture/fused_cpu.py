@@ -2,7 +2,7 @@
 
 The mathematics is that of `glcm_mae.texture.sparse`. Each pixel's weights are held as a window of
 neighbouring bins, so that a pair adds a small outer product to the matrix; everything is summed in
-float64. Threads share nothing but the input: each has a scratch of its own.
+float64. Threads share the planes, each writing where its own patches lie, and no scratch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .compiling import summing
 from .pairs_cpu import clear_pairs, count_pairs, gather_pairs, pair_runs, scatter_pairs
 from .patches import Distance, Patches
 from .planes_cpu import add_to_group, in_memory, read_group
-from .regions import in_threads
+from .threads import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
 _SETTLED = math.inf  # marks a cell of the target's matrix as done
@@ -147,13 +147,13 @@ def _groups_distance(planes, patches, members, counts, offsets, how, distance):
 
     for g in range(n_groups):
         own, used, share = members[g, : counts[g]], counts[g] * area, 1.0 / counts[g]
-        nothing = read_group(target, t_plane, patches, own, pixels)
+        poison = read_group(target, t_plane, patches, own, pixels)
         fill_windows(pixels[:used], binning, tables, t)
-        nothing += read_group(prediction, p_plane, patches, own, pixels)
+        poison += read_group(prediction, p_plane, patches, own, pixels)
         fill_windows(pixels[:used], binning, tables, p)
         stride = _use_few_levels(p[0][:used], t[0][:used]) + width
-        by_pixel[:used] = nothing
-        total = nothing
+        by_pixel[:used] = poison
+        total = poison
         if shaped:
             p_sums, t_sums = _sums(p, used), _sums(t, used)
         for o in range(len(offsets)):
@@ -223,13 +223,35 @@ def fused_distance(
     Returns
     -------
     Distance
+
+    Raises
+    ------
+    ValueError
+        If the planes are not alike, or the patches are not theirs: compiled loops do not look.
     """
+    _check(prediction, target, patches)
     gradient = torch.from_numpy(np.zeros(prediction.shape, prediction.numpy().dtype))
     distance = np.zeros(len(patches.member), prediction.numpy().dtype)
     planes = tuple(in_memory(plane) for plane in (prediction, target, gradient))
     for comparison, worth in comparisons:
         _add_distance(planes, patches, comparison, worth, distance)
     return Distance(torch.from_numpy(distance), gradient)
+
+
+def _check(prediction: Tensor, target: Tensor, patches: Patches) -> None:
+    sides = tuple(n * side for n, side in zip(patches.grid, patches.shape, strict=True))
+    if prediction.shape != target.shape or prediction.shape[1:] != sides:
+        raise ValueError(
+            f"prediction is {tuple(prediction.shape)} and target {tuple(target.shape)}: both must "
+            f"be (B, {sides[0]}, {sides[1]}), as the patches say."
+        )
+    n_patches = len(prediction) * patches.grid[0] * patches.grid[1]
+    least, greatest = (int(end) for end in patches.member.aminmax())
+    if least < 0 or greatest >= n_patches or not patches.valid.any(dim=1).all():
+        raise ValueError(
+            f"patches {least} to {greatest} are asked for: there are 0 to {n_patches - 1}, and "
+            "each group has one or more."
+        )
 
 
 def _add_distance(

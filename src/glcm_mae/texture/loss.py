@@ -78,6 +78,7 @@ class GLCMLoss(PatchLoss):
 
     Examples
     --------
+    >>> import torch
     >>> loss = GLCMLoss(levels=32, patch_size=16)
     >>> target = torch.rand(2, 1, 32, 32)
     >>> loss(target, target).item() < 1e-30

@@ -200,8 +200,8 @@ class _Compared(torch.autograd.Function):
         with torch.autocast(prediction.device.type, enabled=False):
             for start in range(0, len(prediction), images):
                 part = slice(start, start + images)
-                chunk = prediction[part].to(dtype), target[part].to(dtype), mask[part]
-                _compare_images(loss, *chunk, distance[part], gradient[part])
+                p, t = (images[part].to(dtype).resolve_neg() for images in (prediction, target))
+                _compare_images(loss, p, t, mask[part], distance[part], gradient[part])
         ctx.save_for_backward(gradient, prediction)
         return distance
 
@@ -251,7 +251,8 @@ def _compare_images(
     patches = Patches(groups.member, groups.valid, grid, (size, size))
     mixing = _mixing(loss.channels, prediction)  # (C', C)
     by_group = prediction.new_zeros(len(groups.owner))
-    gradient[:, (mixing == 0).all(dim=0)] = 0
+    if loss.channels == "first":
+        gradient[:, 1:] = 0
     for mix in mixing:
         found = loss.compare(_plane(prediction, mix), _plane(target, mix), patches)
         by_group += found.value

@@ -28,6 +28,8 @@ class Distance(NamedTuple):
 class Patches(NamedTuple):
     """The patches of planes (B, H, W) that are compared, in groups.
 
+    Each patch is in one group at most, and each group has one at least.
+
     Attributes
     ----------
     member : Tensor of int64, (G, M)
@@ -104,7 +106,7 @@ def compare_cut(
     """
     p, t = patches.cut(prediction), patches.cut(target)
     value, gradient = compare(p, t, patches.valid)
-    nothing = p.mul(0).add_(t, alpha=0).sum(dim=(2, 3))  # (G, M); NaN of NaN and of infinity
-    nothing = nothing.masked_fill(~patches.valid, 0).sum(dim=1)
-    gradient = gradient + nothing[:, None, None, None]
-    return Distance(value + nothing, patches.paste(gradient, len(prediction)))
+    poison = (p * 0 + t * 0).sum(dim=(2, 3))  # (G, M): 0, or NaN of NaN and of infinity
+    poison = poison.masked_fill(~patches.valid, 0).sum(dim=1)
+    gradient = gradient + poison[:, None, None, None]
+    return Distance(value + poison, patches.paste(gradient, len(prediction)))

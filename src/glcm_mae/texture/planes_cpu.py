@@ -35,16 +35,16 @@ def read_group(memory, plane, patches, members, pixels):
     """Copy a group's pixels out of planes; return 0, or NaN if one is NaN or infinite."""
     down, across = plane[1]
     height, breadth = patches[1]
-    n, nothing = 0, 0.0
+    n, poison = 0, 0.0
     for member in members:
         first = _first_pixel(member, plane, patches)
         for y in range(height):
             for x in range(breadth):
                 pixel = float(memory[first + y * down + x * across])
-                nothing += pixel * 0.0
+                poison += pixel * 0.0
                 pixels[n] = pixel
                 n += 1
-    return nothing
+    return poison
 
 
 @summing

@@ -13,7 +13,7 @@ from .binning import Binning
 from .compiling import summing
 from .offsets import Offset
 from .pairs_cpu import count_pairs, pair_runs, scatter_pairs
-from .regions import in_threads
+from .threads import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
 

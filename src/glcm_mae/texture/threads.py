@@ -1,0 +1,46 @@
+"""Work on several threads, as many as torch uses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+# The smallest part of a work is a 16th of a thread's share.
+_FINEST = 16
+
+
+def in_threads(work: Callable[[slice], None], count: int) -> None:
+    """Run ``work`` on parts of ``range(count)``, on as many threads as torch uses.
+
+    Parts get smaller, so that threads end together: they get unequal shares of the cores, for those
+    of torch's own operations wait for their next one for milliseconds, and are busy while they
+    wait.
+    """
+    threads = max(1, min(torch.get_num_threads(), count))
+    if threads == 1:
+        work(slice(0, count))
+        return
+    parts = iter(_shrinking(count, threads))
+
+    def work_off() -> None:
+        for part in parts:
+            work(part)
+
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work_off) for _ in range(threads - 1)]
+        work_off()  # here, too: a thread takes longer to start than small parts to do
+        for other in others:
+            other.result()  # raises what the thread has raised
+
+
+def _shrinking(count: int, threads: int) -> list[slice]:
+    """Divide ``range(count)``: each part is half a thread's share of what is left."""
+    least = -(-count // (_FINEST * threads))
+    edges = [0]
+    while edges[-1] < count:
+        left = count - edges[-1]
+        edges.append(edges[-1] + min(left, max(least, left // (2 * threads))))
+    return [slice(start, end) for start, end in itertools.pairwise(edges)]

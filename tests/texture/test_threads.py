@@ -1,0 +1,35 @@
+"""Work shared between threads."""
+
+import pytest
+import torch
+
+from glcm_mae.texture.threads import in_threads
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_what_fails_in_any_thread_is_raised(failing):
+    def work(part):
+        if part.start == failing:
+            raise RuntimeError("broken")
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with pytest.raises(RuntimeError, match="broken"):
+            in_threads(work, 3)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("count", [0, 1, 3, 100, 784])
+def test_threads_share_all_of_the_work_in_order(count, threads):
+    parts = []
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        in_threads(parts.append, count)
+    finally:
+        torch.set_num_threads(before)
+    parts.sort(key=lambda part: part.start)
+    assert [k for part in parts for k in range(part.start, part.stop)] == list(range(count))
