@@ -1,4 +1,4 @@
-"""Runs of pairs against a walk over all pixels, and work shared among threads."""
+"""Runs of pairs against a walk over all pixels."""
 
 import torch
 from hypothesis import given

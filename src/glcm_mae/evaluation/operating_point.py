@@ -45,11 +45,7 @@ def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) ->
     >>> youden_threshold(np.array([False, True, False, True]), np.array([0.1, 0.2, 0.3, 0.4]))
     0.15000000000000002
     """
-    if is_case.all() or not is_case.any():
-        return np.nan
-    levels, sensitivity, specificity = _shares(is_case, scores)
-    index = sensitivity + specificity
-    return _between(levels, int(np.argmax(index >= index.max() - _ROUNDING)))
+    return _chosen(is_case, scores, lambda found, spared: _reach(found + spared)[0])
 
 
 def sensitive_threshold(
@@ -79,10 +75,7 @@ def sensitive_threshold(
     >>> sensitive_threshold(is_case, scores, 1.0)
     0.0
     """
-    if is_case.all() or not is_case.any():
-        return np.nan
-    levels, sensitivity, _ = _shares(is_case, scores)
-    return _between(levels, int(np.flatnonzero(sensitivity >= least - _ROUNDING)[-1]))
+    return _chosen(is_case, scores, lambda found, spared: _reach(found, least)[-1])
 
 
 def specific_threshold(
@@ -112,10 +105,7 @@ def specific_threshold(
     >>> specific_threshold(is_case, scores, 1.0)
     0.75
     """
-    if is_case.all() or not is_case.any():
-        return np.nan
-    levels, _, specificity = _shares(is_case, scores)
-    return _between(levels, int(np.flatnonzero(specificity >= least - _ROUNDING)[0]))
+    return _chosen(is_case, scores, lambda found, spared: _reach(spared, least)[0])
 
 
 def operating_point(
@@ -144,15 +134,13 @@ def operating_point(
     >>> operating_point(sensitivity=0.95)[0]
     'the highest that finds 0.95 of the cases'
     """
-    given = {"sensitivity": sensitivity, "specificity": specificity}
-    asked = {name: least for name, least in given.items() if least is not None}
-    if len(asked) > 1:
+    if sensitivity is not None and specificity is not None:
         raise UserError(
             "sensitivity and specificity are both given, and a threshold has one of them: leave "
             "the other out; it is measured."
         )
-    for name, least in asked.items():
-        if not 0 < least <= 1:
+    for name, least in (("sensitivity", sensitivity), ("specificity", specificity)):
+        if least is not None and not 0 < least <= 1:
             raise UserError(f"{name} is {least}: give a share above 0, up to 1, such as 0.95.")
     if sensitivity is not None:
         return (
@@ -167,22 +155,31 @@ def operating_point(
     return "Youden's J", youden_threshold
 
 
-def _shares(
-    is_case: NDArray[np.bool_], scores: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Levels (n,) of scores; sensitivity and specificity (n + 1,) below, between and above."""
+def _chosen(
+    is_case: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    place: Callable[[NDArray[np.float64], NDArray[np.float64]], int],
+) -> float:
+    """Find the threshold at a place below (0), between or above (n) the n levels of the scores.
+
+    The place is chosen by the sensitivity (n + 1,) and the specificity (n + 1,) at each.
+    """
+    if is_case.all() or not is_case.any():
+        return np.nan
     levels, level_of_image = np.unique(scores, return_inverse=True)
     cases = np.bincount(level_of_image, is_case, len(levels)) / is_case.sum()
     others = np.bincount(level_of_image, ~is_case, len(levels)) / (~is_case).sum()
     missed, spared = (np.concatenate([[0], np.cumsum(x)]) for x in (cases, others))
-    return levels, 1 - missed, spared
-
-
-def _between(levels: NDArray[np.float64], place: int) -> float:
-    """Threshold below, between or above levels."""
-    if place == 0:
+    chosen = place(1 - missed, spared)
+    if chosen == 0:
         return 0.0
-    if place == len(levels):
+    if chosen == len(levels):
         return float(np.nextafter(levels[-1], np.inf))
-    middle = float((levels[place - 1] + levels[place]) / 2)
-    return middle if middle > levels[place - 1] else float(levels[place])  # there may be none
+    middle = float((levels[chosen - 1] + levels[chosen]) / 2)
+    return middle if middle > levels[chosen - 1] else float(levels[chosen])  # there may be none
+
+
+def _reach(share: NDArray[np.float64], least: float | None = None) -> list[int]:
+    """List the places with a share of at least so much, or with the largest, but for rounding."""
+    wanted = share.max() if least is None else least
+    return np.flatnonzero(share >= wanted - _ROUNDING).tolist()

@@ -119,14 +119,14 @@ def _clear(matrix, stride, runs, step, both, whole):
 
 
 @summing
-def _groups_distance(planes, patches, members, counts, offsets, how, distance):
+def _groups_distance(planes, patches, members, counts, how, worth, distance):
     """Add to ``distance`` (G,) and to the third of the planes, its gradient by the first.
 
     ``planes`` are three pairs of a flat memory and where planes lie in it, ``patches`` the grid
     and the shape of a patch, ``members`` (G, M) indices of patches, of which ``counts`` (G,) count.
     """
     (prediction, p_plane), (target, t_plane), (gradient, g_plane) = planes
-    (parts, binning, tables, form, size), worth = how
+    offsets, parts, binning, tables, form, size = how
     height, breadth = patches[1]
     n_groups, n_members = members.shape
     area = height * breadth
@@ -259,12 +259,15 @@ def _add_distance(
 ) -> None:
     """Add to ``distance`` (G,) and to the third of the planes, on several threads."""
     members, counts = patches.member.numpy(), patches.valid.sum(dim=1).numpy()
-    offsets, parts = np.array(comparison.offsets, np.int64), np.array(comparison.weights)
-    form = comparison.scaled, comparison.normalized
-    how = parts, *kernel_tables(comparison.binning), form, window_blocks(comparison.binning)
+    where = patches.grid, patches.shape
+    how = (
+        *(np.array(comparison.offsets, np.int64), np.array(comparison.weights)),
+        *kernel_tables(comparison.binning),
+        *((comparison.scaled, comparison.normalized), window_blocks(comparison.binning)),
+    )
 
     def work(part: slice) -> None:
-        where = planes, (patches.grid, patches.shape), members[part], counts[part]
-        _groups_distance(*where, offsets, (how, worth), distance[part])
+        own = members[part], counts[part]
+        _groups_distance(planes, where, *own, how, worth, distance[part])
 
     in_threads(work, len(members))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .compiling import compiled
-from .regions import Regions, stack
+from .memory import stack
+from .regions import Regions
 from .threads import in_threads
 
 OUTSIDE = -1  # the gray level of what lies outside the region of interest

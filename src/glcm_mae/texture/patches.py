@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -25,12 +27,13 @@ class Distance(NamedTuple):
     gradient: Tensor
 
 
-class Patches(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Patches:
     """The patches of planes (B, H, W) that are compared, in groups.
 
     Each patch is in one group at most, and each group has one at least.
 
-    Attributes
+    Parameters
     ----------
     member : Tensor of int64, (G, M)
         Index of each group's patches among those of all planes, row by row of the grid; any of the
@@ -59,7 +62,7 @@ class Patches(NamedTuple):
 
     def cut(self, planes: Tensor) -> Tensor:
         """Copy the patches out of planes: (B, H, W) to (G, M, p, q)."""
-        rows = planes.reshape(-1, self.shape[1]).index_select(0, self._rows().flatten())
+        rows = planes.reshape(-1, self.shape[1]).index_select(0, self._rows.flatten())
         return rows.view(*self.member.shape, *self.shape)
 
     def paste(self, groups: Tensor, n_planes: int) -> Tensor:
@@ -67,9 +70,10 @@ class Patches(NamedTuple):
         height, width = (n * side for n, side in zip(self.grid, self.shape, strict=True))
         planes = groups.new_zeros(n_planes, height, width)
         rows = groups[self.valid].view(-1, self.shape[1])
-        planes.view(-1, self.shape[1]).index_copy_(0, self._rows()[self.valid].flatten(), rows)
+        planes.view(-1, self.shape[1]).index_copy_(0, self._rows[self.valid].flatten(), rows)
         return planes
 
+    @cached_property
     def _rows(self) -> Tensor:
         """Where each patch's rows lie among rows of patches, (B * H * W / q, q): (G, M, p).
 

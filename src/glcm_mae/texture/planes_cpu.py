@@ -1,7 +1,7 @@
 """Groups of patches read from planes and written to them where they lie (numba).
 
 Cut out and laid back by tensors they took a tenth of the loss's time, most of it to touch memory
-for the first time, and four times the images' memory.
+for the first time, and three quarters of its memory (4 images of 224 x 224).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from .compiling import summing
-from .regions import stack
+from .memory import stack
 
 
 def in_memory(planes: Tensor) -> tuple[Any, Any]:

@@ -21,15 +21,13 @@ class Groups(NamedTuple):
     valid : Tensor of bool, (G, M)
         True where there is a member.
     owner : Tensor of int64, (G,)
-        Where each group lies among ``n_groups`` per image: ``image * n_groups + place``.
-    n_groups : int
-        Number of places for groups in an image; those without a removed patch are not listed.
+        Where each group lies among the places of all images, ``image * n_groups + place`` as
+        `place_of_patch` counts them; those without a removed patch are not listed.
     """
 
     member: Tensor
     valid: Tensor
     owner: Tensor
-    n_groups: int
 
 
 def place_of_patch(
@@ -105,4 +103,4 @@ def group_patches(mask: Tensor, grid: tuple[int, int], pool: Pool) -> Groups:
     member = removed[first][:, None].repeat(1, width)
     valid = torch.zeros_like(member, dtype=torch.bool)
     member[row, column], valid[row, column] = removed, True
-    return Groups(member, valid, owners, n_groups)
+    return Groups(member, valid, owners)
