@@ -225,7 +225,8 @@ def _fill_features(images, masked, levels, pairs, merged, triangle, room, invers
     by_sum, by_gap, by_level = np.zeros(2 * levels - 1), np.zeros(levels), np.zeros(levels)
     distributions = by_sum, by_gap, by_level
     groups = values.shape[1]
-    for n, image in enumerate(images):
+    for n in range(len(images)):
+        image = images[n]
         lowest, highest = _range(image, levels)
         span = highest - lowest + 1  # below 1 in an empty region
         by_triangle = span * (span + 1) // 2 <= len(triangle)

@@ -31,41 +31,53 @@ _CHUNK = 2**17
 def _load(memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, images):
     """Read volumes into ``images`` (n, D * H * W), OUTSIDE where masked; False if out of range."""
     depth, height, width = shape
-    highest = np.int32(0)
+    masked = len(mask) > 0
     # Rows that follow one another in memory are read as one.
-    follow = len(mask) == 0 and strides[1] == width * strides[2]
+    follow = not masked and strides[1] == width * strides[2]
     rows, length = (1, height * width) if follow else (height, width)
+    in_range = True
     for n in range(len(starts)):
         image = images[n]
         for z in range(depth):
             for y in range(rows):
                 row = image[(z * rows + y) * length : (z * rows + y + 1) * length]
-                here = starts[n] + z * strides[0] + y * strides[1]
-                if strides[2] == 1:  # compiled apart: it reads many at a time
-                    _read(memory, here, 1, levels, row)
+                line = memory[starts[n] + z * strides[0] + y * strides[1] :]
+                if masked:
+                    inside = mask[mask_starts[n] + z * mask_strides[0] + y * mask_strides[1] :]
+                    in_range &= _read_inside(line, strides[2], inside, mask_strides[2], levels, row)
+                elif strides[2] == 1:  # compiled apart: it reads many at a time
+                    in_range &= _read(line, 1, levels, row)
                 else:
-                    _read(memory, here, strides[2], levels, row)
-                if len(mask) > 0:
-                    here = mask_starts[n] + z * mask_strides[0] + y * mask_strides[1]
-                    for x in range(width):
-                        if not mask[here + x * mask_strides[2]]:
-                            row[x] = OUTSIDE
-        for code in image:
-            highest = max(highest, code)
-    return highest < levels
+                    in_range &= _read(line, strides[2], levels, row)
+    return in_range
 
 
 @compiled
-def _read(memory, here, step, levels, row):
+def _read(line, step, levels, row):
+    in_range = True
     for x in range(len(row)):
-        code = np.int64(memory[here + x * step])
-        row[x] = code if 0 <= code < levels else levels
+        code = np.int64(line[x * step])
+        in_range &= (code >= 0) & (code < levels)  # without a branch
+        row[x] = code
+    return in_range
+
+
+@compiled
+def _read_inside(line, step, inside, mask_step, levels, row):
+    in_range = True
+    for x in range(len(row)):
+        code = np.int64(line[x * step])
+        is_inside = inside[x * mask_step]
+        in_range &= (not is_inside) | ((code >= 0) & (code < levels))
+        row[x] = code if is_inside else OUTSIDE
+    return in_range
 
 
 @compiled
 def _fill_matrices(images, masked, levels, pairs, symmetric, cells, matrices):
     """Fill (n, O, L * L) with counts."""
-    for n, image in enumerate(images):
+    for n in range(len(images)):
+        image = images[n]  # an iterator's would be of any strides, and read one by one
         for o in range(matrices.shape[1]):
             matrix = matrices[n, o]
             matrix[:] = 0  # this brings it into the cache, where counting is fast
@@ -129,7 +141,8 @@ def _fill_entries(images, masked, levels, pairs, symmetric, cells, counts, used)
     bits = 0
     while (levels * levels - 1) >> bits:
         bits += 1
-    for n, image in enumerate(images):
+    for n in range(len(images)):
+        image = images[n]
         for o in range(cells.shape[1]):
             n_cells = _list_cells(image, masked, levels, pairs, o, symmetric, listed)
             keys = radix_sort(listed, spare, n_cells, bits)
