@@ -1,5 +1,9 @@
 """Work shared between threads."""
 
+import multiprocessing
+import threading
+import time
+
 import pytest
 import torch
 
@@ -33,3 +37,24 @@ def test_threads_share_all_of_the_work_in_order(count, threads):
         torch.set_num_threads(before)
     parts.sort(key=lambda part: part.start)
     assert [k for part in parts for k in range(part.start, part.stop)] == list(range(count))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_fork_has_threads_of_its_own():
+    def work_slowly():
+        at_work = set()
+        in_threads(lambda part: (at_work.add(threading.get_ident()), time.sleep(0.05)), 3)
+        assert len(at_work) > 1
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        work_slowly()  # these threads are not in the process that follows
+        process = multiprocessing.get_context("fork").Process(target=work_slowly)
+        process.start()
+        process.join(timeout=30)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        torch.set_num_threads(threads)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
@@ -29,11 +31,21 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
         for part in parts:
             work(part)
 
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work_off) for _ in range(threads - 1)]
-        work_off()  # here, too: a thread takes longer to start than small parts to do
-        for other in others:
-            other.result()  # raises what the thread has raised
+    pool = _pool(os.getpid())
+    others = [pool.submit(work_off) for _ in range(threads - 1)]
+    try:
+        work_off()  # here, too: a thread takes longer to wake up than small parts to do
+    finally:
+        awake = [other for other in others if not other.cancel()]
+        wait(awake)
+    for other in awake:
+        other.result()  # raises what the thread has raised
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads that sleep between works; each process has its own, for a fork has no threads."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="glcm_mae")
 
 
 def _shrinking(count: int, threads: int) -> list[slice]:
