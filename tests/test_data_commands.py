@@ -217,3 +217,33 @@ def test_a_manifest_is_not_written_over_the_one_it_is_made_of(leaking, tmp_path,
     code, _, err = run(capsys, "data", "manifest", listed, "--out", listed)
     assert (code, "which is read: give another name" in err) == (2, True)
     assert listed.read_text() == before
+
+
+def test_a_table_and_names_of_classes_are_given_as_pairs(tmp_path, capsys):
+    write_set(tmp_path / "set")
+    table = tmp_path / "set/table.csv"
+    rows = [
+        f"{path.relative_to(table.parent)},{path.stem[:2]}" for path in table.parent.glob("*/*.png")
+    ]
+    table.write_text("\n".join(["file,who", *rows]))
+    pairs = ["--columns", "path=file,label={who}", "--rename", "p1=first,p2="]
+    code, _, _ = run(capsys, "data", "manifest", table, "--out", tmp_path / "m.csv", *pairs)
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert (code, "first" in manifest.classes, {"p1", "p2"} & set(manifest.classes)) == (
+        0,
+        True,
+        set(),
+    )
+    for wrong, words in (("first", "'first'"), ("p1=a,p1=b", "twice"), ("=a", "'=a'")):
+        code, _, err = run(
+            capsys,
+            "data",
+            "manifest",
+            table,
+            "--out",
+            tmp_path / "m.csv",
+            *pairs[:2],
+            "--rename",
+            wrong,
+        )
+        assert (code, f"rename says {words}: say NAME=VALUE" in err) == (2, True)

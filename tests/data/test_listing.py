@@ -67,15 +67,43 @@ def test_left_out_files_are_gone(tmp_path: Path) -> None:
         ({"pattern": r"(?P<patient>q\d)"}, r"a/1.png does not fit pattern .* --leave_out"),
         ({"pattern": r"(?P<patient>q?)"}, "does not fit"),
         ({"pattern": r"(?P<split>a)"}, "names the split 'a'.*one of train, val, test"),
-        ({"layout": "busi", "pattern": "(?P<label>a)"}, "leave pattern and dicom_patients out"),
-        ({"layout": "busi", "dicom_patients": True}, "leave pattern and dicom_patients out"),
+        ({"layout": "busi", "pattern": "(?P<label>a)"}, "leave pattern, columns and dicom"),
+        ({"layout": "busi", "dicom_patients": True}, "leave pattern, columns and dicom"),
         ({"dicom_patients": True}, "name its file with --key_file"),
+        ({"columns": {"path": "file"}}, "columns are those of a CSV, and .* is none"),
+        ({"rename": {"b": "ill"}}, "names the class 'b', which .* its classes are a"),
+        ({"rename": {"a": ""}}, "no images left: mend rename"),
     ],
 )
 def test_mistakes_get_a_sentence(tmp_path: Path, settings: dict, words: str) -> None:
     touch(tmp_path, "a/1.png")
     with pytest.raises(UserError, match=words):
         rows(tmp_path, **settings)
+
+
+def test_classes_get_other_names_are_joined_and_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "Cancer/1.png", "malign/2.png", "Other/3.png", "benign/4.png")
+    names = {"Cancer": "malignant", "malign": "malignant", "Other": ""}
+    manifest, told = build_manifest(tmp_path, "m.csv", rename=names)
+    assert manifest.classes == ("benign", "malignant")
+    assert told == "3 images: benign 1, malignant 2."
+
+
+def test_a_table_of_another_make_is_translated(tmp_path: Path) -> None:
+    touch(tmp_path, "images/im7.png", "images/im8.png", "images/im9.png")
+    table = tmp_path / "clinical.csv"
+    table.write_text("id;dx;age;site\n7;1;51;A\n7;1;52;A\n8;0;60;B\n9;0;61;B\n")
+    columns = {"path": "images/im{id}.png", "label": "dx", "patient": "{site}-{id}"}
+    manifest, told = build_manifest(table, "m.csv", columns=columns, rename={"1": "ill"})
+    assert [(r.path.name, r.label, r.patient) for r in manifest.records] == [
+        ("im7.png", "ill", "A-7"),
+        ("im8.png", "0", "B-8"),
+        ("im9.png", "0", "B-9"),
+    ]
+    assert told == "3 images of 3 patients: 0 2, ill 1."
+    settings = {"columns": columns, "pattern": r"images/(?P<label>im\d)", "leave_out": "im9"}
+    manifest, _ = build_manifest(table, "m.csv", **settings)
+    assert [(r.label, r.patient) for r in manifest.records] == [("im7", "A-7"), ("im8", "B-8")]
 
 
 def test_patients_of_headers_become_codes(tmp_path: Path) -> None:

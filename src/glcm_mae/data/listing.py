@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from glcm_mae.data.manifest import (
     patients_on_two_sides,
     read_manifest,
 )
-from glcm_mae.data.naming import left_out, listed, named_by
+from glcm_mae.data.naming import left_out, listed, named_by, renamed
 from glcm_mae.data.pseudonyms import dicom_patient, pseudonym, read_key
 from glcm_mae.errors import UserError
 
@@ -27,6 +28,8 @@ def build_manifest(
     layout: str | None = None,
     pattern: str | None = None,
     leave_out: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
     dicom_patients: bool = False,
     key_file: str | None = None,
     official_split: bool = True,
@@ -34,12 +37,12 @@ def build_manifest(
     """List the images of a folder with all that is known of them.
 
     With a layout, the set's own rules say everything. With a pattern, only what it names is
-    taken. Without either, the folders say class and split.
+    taken of a folder. Without either, the folders say class and split, or a table's columns do.
 
     Parameters
     ----------
     images : str or Path
-        The folder, or the .npz file of a MedMNIST set.
+        The folder, a CSV, or the .npz file of a MedMNIST set.
     out : str or Path
         The manifest's file, outside whose folder the key must lie. It is not written here.
     layout : str, optional
@@ -48,6 +51,10 @@ def build_manifest(
         See `named_by`.
     leave_out : str, optional
         See `left_out`.
+    columns : dict, optional
+        See `glcm_mae.data.tables.translated_rows`.
+    rename : dict, optional
+        See `renamed`.
     dicom_patients : bool
         Take the patients from the DICOM headers.
     key_file : str, optional
@@ -75,25 +82,32 @@ def build_manifest(
     >>> told
     '1 images of 1 patients: benign 1.'
     """
-    if layout is not None and (pattern is not None or dicom_patients):
+    if layout is not None and (pattern is not None or columns or dicom_patients):
         raise UserError(
-            "layout says all of a known set: leave pattern and dicom_patients out, or the layout."
+            "layout says all of a known set: leave pattern, columns and dicom_patients out, or the "
+            "layout."
         )
+    folder = Path(images)
+    if columns and (not folder.is_file() or folder.suffix.lower() != ".csv"):
+        raise UserError(f"columns are those of a CSV, and {images} is none: leave them out.")
     if dicom_patients and key_file is None:
         raise UserError(
             "dicom_patients writes patients as codes and needs a secret: name its file with "
             "--key_file, outside the manifest's folder; it is made if it does not exist."
         )
     key = read_key(Path(key_file), Path(out)) if key_file is not None else None
-    folder = Path(images)
-    records, has_patients = _records(folder, layout, pattern)
+    records, has_patients = _records(folder, layout, pattern, columns)
     check_names(records)
+    root = folder.parent if columns else folder
     if leave_out is not None:
-        records = left_out(leave_out, records, folder)
+        records = left_out(leave_out, records, root)
     if not records:
         raise UserError(f"{images} has no images left: mend leave_out.")
     if pattern is not None:
-        records, has_patients = named_by(pattern, records, folder)
+        records, names_patients = named_by(pattern, records, root)
+        has_patients = has_patients or names_patients
+    if rename:
+        records = renamed(rename, records, folder)
     if dicom_patients:
         records = [replace(record, patient=dicom_patient(record)) for record in records]
         has_patients = True
@@ -106,13 +120,15 @@ def build_manifest(
     return manifest, _told(manifest)
 
 
-def _records(folder: Path, layout: str | None, pattern: str | None) -> tuple[list[Record], bool]:
+def _records(
+    images: Path, layout: str | None, pattern: str | None, columns: Mapping[str, str] | None
+) -> tuple[list[Record], bool]:
     if layout is not None:
-        manifest = read_layout(folder, layout)
-    elif pattern is not None:
-        return listed(folder), False
+        manifest = read_layout(images, layout)
+    elif pattern is not None and not columns:
+        return listed(images), False
     else:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(images, may_cross=True, columns=columns or None)
     return list(manifest.records), manifest.has_patients
 
 

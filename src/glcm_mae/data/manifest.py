@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,14 +21,18 @@ from glcm_mae.data.readers import (
     one_line,
     read_medmnist_labels,
 )
-from glcm_mae.data.record import SPLITS, Record
+from glcm_mae.data.record import Record
+from glcm_mae.data.tables import (
+    COLUMNS,
+    first_few,
+    manifest_rows,
+    table_records,
+    translated_rows,
+)
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
 __all__ = ["Manifest", "Record", "check_names", "patients_on_two_sides", "read_manifest"]
-
-_OF_RECORD = ("path", "frame", "label", "patient", "split")
-_COLUMNS = (*_OF_RECORD, "plane")
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Manifest:
                 )
         columns = [
             name
-            for name in _COLUMNS
+            for name in COLUMNS
             if name not in ("frame", "plane") or any(row[name] for row in rows)
         ]
         table = csv_text(columns, ([row[name] for name in columns] for row in rows))
@@ -163,6 +166,7 @@ def read_manifest(
     patient_regex: str | None = None,
     plane: Plane = "axial",
     may_cross: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Manifest:
     r"""List the images of a folder, of a CSV manifest or of a MedMNIST file.
 
@@ -194,6 +198,8 @@ def read_manifest(
         How NIfTI volumes are cut into slices.
     may_cross : bool
         Whether patients on two sides of the given split are let through, for an audit to report.
+    columns : dict, optional
+        What the columns of a CSV of another make are; see `translated_rows`.
 
     Returns
     -------
@@ -227,7 +233,8 @@ def read_manifest(
     if source.is_dir():
         records, has_patients = read_folder(source), False
     elif source.suffix.lower() == ".csv":
-        records, has_patients = _read_csv(source, plane)
+        rows = manifest_rows(source) if columns is None else translated_rows(source, columns)
+        records, has_patients = table_records(source, rows, plane)
     else:
         raise UserError(
             f"{source} is no folder and no .csv file (nor a MedMNIST .npz): give a folder or a "
@@ -341,112 +348,8 @@ def _check_listed_once(source: Path, records: list[Record]) -> None:
     if twice:
         names = [place if frame is None else f"{place}#{frame}" for place, frame in twice]
         raise UserError(
-            f"{source} lists {len(twice)} image(s) more than once ({_first(names)}): keep one row "
-            "for each."
-        )
-
-
-def _read_csv(source: Path, plane: Plane) -> tuple[list[Record], bool]:
-    """Return the records of a CSV manifest, and whether it has patients."""
-    rows = _csv_rows(source)
-    columns = {name: [row.get(name, "") for row in rows] for name in _COLUMNS}
-    paths = [source.parent / cell for cell in columns["path"]]
-    _check_cells(source, columns)
-    others = sorted(set(columns["plane"]) - {plane, ""})
-    if others:
-        raise UserError(
-            f"{source} counts slices in the plane {others[0]} (column plane), and plane is set to "
-            f"{plane}: set it to {others[0]}."
-        )
-    _check_files(source, paths)
-    has_patients = any(columns["patient"])
-    records = [
-        Record(
-            path,
-            label or None,
-            patient if has_patients else str(path),
-            split or None,
-            int(frame) if frame else None,
-        )
-        for path, frame, label, patient, split in zip(
-            paths, *(columns[name] for name in _OF_RECORD[1:]), strict=True
-        )
-    ]
-    return records, has_patients
-
-
-def _csv_rows(source: Path) -> list[dict[str, str]]:
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            between = _delimiter(next((line for line in file if line.strip(" ,;\t\r\n")), ""))
-            file.seek(0)
-            rows = csv.reader(file, delimiter=between)
-            lines = [[cell.strip() for cell in line] for line in rows if any(line)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{source} is not a CSV file in UTF-8 ({error}): save it anew.") from error
-    header, *body = lines or [[]]
-    if "path" not in header:
-        found = one_line(", ".join(header)) or "nothing"
-        raise UserError(
-            f"{source} has no column path, but {found}: its first line must name the "
-            "columns, separated by commas, semicolons or tabs."
-        )
-    unknown = [name for name in header if name not in _COLUMNS]
-    if unknown or len(set(header)) < len(header):
-        # A misspelt patient column, left out in silence, would let patients cross the split.
-        named = [name or "one without a name" for name in unknown or header]
-        raise UserError(
-            f"{source} has unknown or repeated columns ({_first(named)}): only "
-            f"{', '.join(_COLUMNS)} are read, each once; remove or rename the others."
-        )
-    for number, line in enumerate(body, start=1):
-        if len(line) != len(header):
-            raise UserError(
-                f"{source} has {len(line)} cells instead of {len(header)} in row {number} below "
-                "the header: put quotes around a cell that holds a separator."
-            )
-    if not body:
-        raise UserError(f"{source} lists no images: add a row for each.")
-    return [dict(zip(header, line, strict=True)) for line in body]
-
-
-def _delimiter(header: str) -> str:
-    """Find what separates the columns: a spreadsheet writes semicolons in much of the world."""
-    cells = {mark: [cell.strip(' \r\n"') for cell in header.split(mark)] for mark in ",;\t"}
-    return next((mark for mark in cells if "path" in cells[mark]), ",")
-
-
-def _check_cells(source: Path, columns: dict[str, list[str]]) -> None:
-    for name in ("path", "patient", "split"):
-        cells = columns[name]
-        if not all(cells) and (name == "path" or any(cells)):
-            raise UserError(
-                f"{source} has an empty cell in column {name}, row {cells.index('') + 1} below "
-                "the header: fill it in."
-            )
-    unknown = sorted(set(columns["split"]) - {*SPLITS, ""})
-    if unknown:
-        raise UserError(
-            f"{source} has unknown split names ({_first(unknown)}): use {', '.join(SPLITS)}."
-        )
-    wrong = sorted({cell for cell in columns["frame"] if cell and not _is_count(cell)})
-    if wrong:
-        raise UserError(
-            f"{source} has frames that are none ({_first(wrong)}): give whole numbers from 0."
-        )
-
-
-def _is_count(cell: str) -> bool:
-    return cell.isascii() and cell.isdecimal() and len(cell) < 10
-
-
-def _check_files(source: Path, paths: list[Path]) -> None:
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise UserError(
-            f"{source} names {len(missing)} of {len(paths)} files that are missing "
-            f"({_first(missing)}): paths are relative to the folder of the CSV."
+            f"{source} lists {len(twice)} image(s) more than once ({first_few(names)}): keep one "
+            "row for each."
         )
 
 
@@ -474,8 +377,3 @@ def _relative(path: Path, folder: str) -> str:
     return (
         absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute
     ).as_posix()
-
-
-def _first(names: Sequence[str], most: int = 3) -> str:
-    """Join the first few names for an error message."""
-    return ", ".join(map(one_line, names[:most])) + (", ..." if len(names) > most else "")

@@ -1,10 +1,10 @@
-"""What file names tell of images: class, patient and split by a pattern."""
+"""What file names tell of images, by a pattern; classes by other names."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from glcm_mae.data.readers import IMAGE_SUFFIXES, is_image
 from glcm_mae.data.record import SPLITS, Record
 from glcm_mae.errors import UserError
 
-__all__ = ["left_out", "listed", "named_by"]
+__all__ = ["left_out", "listed", "named_by", "renamed"]
 
 _GROUPS = ("label", "patient", "split")
 
@@ -151,6 +151,53 @@ def left_out(pattern: str, records: Sequence[Record], folder: Path) -> list[Reco
     """
     expression = _compiled(pattern, "leave_out")
     return [record for record in records if not expression.search(_place(record, folder))]
+
+
+def renamed(names: Mapping[str, str], records: Sequence[Record], source: Path) -> list[Record]:
+    """Give classes other names.
+
+    Parameters
+    ----------
+    names : dict
+        The new name of a class by its old one; two of one new name become one class. The images
+        of a class whose new name is empty are left out. A class that is not named keeps its name.
+    records : sequence of Record
+        The images.
+    source : Path
+        Where they are from.
+
+    Returns
+    -------
+    list of Record
+
+    Raises
+    ------
+    UserError
+        There is no such class, or no image is left.
+
+    Examples
+    --------
+    >>> records = [Record(Path(f"{k}.png"), name, "", None) for k, name in enumerate("abc")]
+    >>> [record.label for record in renamed({"a": "benign", "c": ""}, records, Path("data"))]
+    ['benign', 'b']
+    """
+    classes = {record.label for record in records if record.label is not None}
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise UserError(
+            f"rename names the class {unknown[0]!r}, which {source} does not have: its classes are "
+            f"{', '.join(sorted(classes)) or 'none'}."
+        )
+    relabelled = [
+        record
+        if record.label is None
+        else replace(record, label=names.get(record.label, record.label))
+        for record in records
+    ]
+    kept = [record for record in relabelled if record.label != ""]
+    if not kept:
+        raise UserError(f"{source} has no images left: mend rename.")
+    return kept
 
 
 def _compiled(pattern: str, setting: str) -> re.Pattern[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -76,12 +76,12 @@ class DataSplitSettings:
 
 @dataclass
 class DataManifestSettings:
-    """Build a manifest from folders, file names, DICOM headers or a known set.
+    """Build a manifest from folders, file names, any CSV, DICOM headers or a known set.
 
     Parameters
     ----------
     images : str
-        A folder of images (or the .npz file of a MedMNIST set).
+        A folder of images (or a CSV that lists them, or the .npz file of a MedMNIST set).
     out : str
         The manifest to write (CSV).
     layout : str, optional
@@ -91,6 +91,13 @@ class DataManifestSettings:
         the folder, as in '(?P<label>[^/]+)/(?P<patient>p[0-9]+)'.
     leave_out : str, optional
         Regular expression; files whose path it finds are left out.
+    columns : list of str
+        What the columns of a CSV of another make are, each the name of a column or a text with
+        names in braces: 'path=images/{id}.png,label=diagnosis,patient=id' (also split, frame). All
+        other columns are left out.
+    rename : list of str
+        Classes by other names: Benign=benign,Cancer=malignant,Other= (two of one new name become
+        one, a class without one is left out).
     dicom_patients : bool
         Take the patients from the DICOM headers; needs key_file.
     key_file : str, optional
@@ -105,6 +112,8 @@ class DataManifestSettings:
     layout: Literal["busi", "chest_xray", "covid_ct", "gbcu", "medmnist"] | None = None
     pattern: str | None = None
     leave_out: str | None = None
+    columns: list[str] = field(default_factory=list)
+    rename: list[str] = field(default_factory=list)
     dicom_patients: bool = False
     key_file: str | None = None
     official_split: bool = True

@@ -101,9 +101,23 @@ def data_manifest(s: settings.DataManifestSettings, recipe: str) -> str:
 
     out = _csv(s.out)
     keep_inputs(out, [s.images])
-    manifest, told = build_manifest(**{**vars(s), "out": out})
+    columns, rename = _pairs("columns", s.columns), _pairs("rename", s.rename)
+    given = vars(s) | {"out": out, "columns": columns, "rename": rename}
+    manifest, told = build_manifest(**given)
     manifest.write(out)
     return f"{out} lists {told} Next: glcm-mae data check {shlex.quote(s.out)}"
+
+
+def _pairs(setting: str, texts: list[str]) -> dict[str, str]:
+    """Read NAME=VALUE."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name or name in pairs:
+            wrong = "twice" if name in pairs else repr(text)
+            raise UserError(f"{setting} says {wrong}: say NAME=VALUE, with commas between.")
+        pairs[name] = value
+    return pairs
 
 
 def _csv(out: str) -> Path:

@@ -147,7 +147,8 @@ def read_others(
     if others:
         raise UserError(
             f"{s.images} has the class {others[0]!r}, which {run.folder} does not know: name the "
-            f"classes as there, {', '.join(run.classes)}, or leave the labels out."
+            f"classes as there, {', '.join(run.classes)} (glcm-mae data manifest --rename), or "
+            "leave the labels out."
         )
     wanted = manifest if at_most is None else manifest.spread(at_most)
     images = read_listed(s, run.reading, wanted)
