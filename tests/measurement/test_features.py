@@ -86,6 +86,16 @@ def test_a_folder_of_classes(tmp_path):
         assert numbers(row) == by_hand(fixed_bin_number(torch.from_numpy(pixels[name]), 32))
 
 
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_one_array_is_an_image_file(ending, tmp_path):
+    pixels = noise(5, 12, 10)
+    (np.save if ending == "npy" else np.savez)(tmp_path / f"stack.{ending}", pixels)
+    rows = measured(tmp_path, tmp_path / f"stack.{ending}")
+    save(tmp_path / "set/1.png", pixels[1])
+    assert [row["frame"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert rows[1]["joint_entropy"] == measured(tmp_path, tmp_path / "set")[0]["joint_entropy"]
+
+
 def test_scikit_image_finds_the_same_contrast(tmp_path):
     pixels = save(tmp_path / "a.png", noise(24, 24))
     words = ("--binning", "range", "--range", "[0,256]", "--levels", 16)

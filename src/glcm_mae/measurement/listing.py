@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glcm_mae.data import Manifest, Plane, Record, count_frames, read_manifest
+from glcm_mae.data import Manifest, Plane, Record, count_frames, is_medmnist, read_manifest
 from glcm_mae.errors import UserError
 
 __all__ = ["list_images"]
@@ -46,7 +46,8 @@ def list_images(
     path = Path(source)
     if not path.exists():
         raise UserError(f"{path} does not exist: give an image, a folder or a CSV manifest.")
-    if path.is_dir() or path.suffix.lower() in (".csv", ".npz"):
+    ending = path.suffix.lower()
+    if path.is_dir() or ending == ".csv" or (ending == ".npz" and is_medmnist(path)):
         return read_manifest(path, patient_regex, plane)
     if patient_regex is not None:
         raise UserError(f"{path} is one image: leave patient_regex out, or give a folder.")

@@ -27,6 +27,7 @@ __all__ = [
     "Window",
     "count_frames",
     "is_image",
+    "is_medmnist",
     "is_volume",
     "one_line",
     "read_dicom_header",
@@ -209,6 +210,34 @@ def is_image(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def is_medmnist(path: str | Path) -> bool:
+    """Say whether a .npz is a MedMNIST file, and not one array of images.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    UnreadableImage
+        The file cannot be opened, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+    ...     np.savez(file, image=np.zeros((4, 4)))
+    ...     is_medmnist(file.name)
+    False
+    """
+    return _with_reader(Path(path), lambda file, form: arrays.is_medmnist(file))
 
 
 def read_medmnist_labels(path: str | Path) -> dict[str, np.ndarray]:

@@ -60,6 +60,11 @@ def frames_of_npz(file: BinaryIO) -> int:
     return sum(count(array.shape, array.dtype, is_stack) for array in arrays)
 
 
+def is_medmnist(file: BinaryIO) -> bool:
+    """Say whether a .npz has the arrays of a MedMNIST file."""
+    return _has_medmnist(_members(file))
+
+
 def medmnist_labels(file: BinaryIO) -> dict[str, np.ndarray]:
     """Read the labels of a MedMNIST file.
 
@@ -79,7 +84,7 @@ def medmnist_labels(file: BinaryIO) -> dict[str, np.ndarray]:
         It is no MedMNIST file, or its labels do not fit its images.
     """
     members = _members(file)
-    if not _is_medmnist(members):
+    if not _has_medmnist(members):
         raise Refusal(
             "is no MedMNIST file, which has train, val and test images and labels: give a folder "
             "or a manifest."
@@ -149,7 +154,7 @@ class _Array:
 def _images(file: BinaryIO) -> tuple[list[_Array], bool]:
     """Open the arrays of images, and tell whether their first axis is known to count them."""
     members = _members(file)
-    if _is_medmnist(members):
+    if _has_medmnist(members):
         return [_member(file, members[f"{split}_images"]) for split in _MEDMNIST_SPLITS], True
     if len(members) != 1:
         raise Refusal(
@@ -158,7 +163,7 @@ def _images(file: BinaryIO) -> tuple[list[_Array], bool]:
     return [_member(file, member) for member in members.values()], False
 
 
-def _is_medmnist(members: dict[str, zipfile.ZipInfo]) -> bool:
+def _has_medmnist(members: dict[str, zipfile.ZipInfo]) -> bool:
     kinds = ("images", "labels")
     return all(f"{split}_{kind}" in members for split in _MEDMNIST_SPLITS for kind in kinds)
 
