@@ -61,9 +61,15 @@ def test_the_measure_is_the_mean_over_images_and_its_interval_over_patients() ->
     ],
 )
 def test_the_words_follow_the_interval(low: float | None, high: float | None, verdict: str) -> None:
-    said = in_words({"value": 0.2, "low": low, "high": high}, 1)
+    said = in_words({"value": 0.2, "low": low, "high": high}, 7, 6)
     assert said.startswith(verdict)
-    assert said.endswith("(mean over 1 image).")
+    assert said.endswith("(mean over 7 images).")
+
+
+def test_few_patients_decide_nothing() -> None:
+    said = in_words({"value": 0.2, "low": 0.1, "high": 0.3}, 1, 1)
+    assert said.startswith("Whether the maps tell what the run goes by is not decided by so few")
+    assert said.endswith("by 0.200 [0.100, 0.300] (mean over 1 image).")
 
 
 def test_every_patch_has_a_row_and_every_image_a_picture(tmp_path: Path) -> None:

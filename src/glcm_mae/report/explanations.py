@@ -17,6 +17,8 @@ from .figures import png, show_image
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# That five patients all have the same sign happens by chance 1 time in 16.
+_FEWEST_PATIENTS = 6
 _DRAWN = 16  # rows of a picture that one can still look at
 _COLUMNS = ("path", "label", "predicted", "probability", "row", "column", "fall")
 
@@ -48,15 +50,15 @@ def faithfulness(found: Explanations, seed: int = 0) -> Interval:
     return intervals["gain"]
 
 
-def in_words(measured: Mapping[str, Any], images: int) -> str:
+def in_words(measured: Mapping[str, Any], images: int, patients: int) -> str:
     """Say whether the maps tell what a classifier goes by.
 
     Parameters
     ----------
     measured : mapping
         What `faithfulness` has found, as `Interval.to_json` gives it.
-    images : int
-        How many there are.
+    images, patients : int
+        How many there are. Of fewer than six patients nothing is decided.
 
     Returns
     -------
@@ -65,17 +67,18 @@ def in_words(measured: Mapping[str, Any], images: int) -> str:
 
     Examples
     --------
-    >>> in_words({"value": 1.2, "low": 0.9, "high": 1.5}, 8)
+    >>> in_words({"value": 1.2, "low": 0.9, "high": 1.5}, 8, 8)
     'The maps tell what the run goes by: without the patches that they mark the log-odds of its \
 answer are lower than without as many random ones, by 1.200 [0.900, 1.500] (mean over 8 images).'
     """
     low, high = measured["low"], measured["high"]
-    if low is not None and round(low, 3) > 0:
+    verdict = "Whether the maps tell what the run goes by is not decided"
+    if patients < _FEWEST_PATIENTS:
+        verdict += " by so few patients"
+    elif low is not None and round(low, 3) > 0:
         verdict = "The maps tell what the run goes by"
     elif high is not None and round(high, 3) < 0:
         verdict = "The maps are wrong"
-    else:
-        verdict = "Whether the maps tell what the run goes by is not decided"
     fall = with_interval(measured)
     return (
         f"{verdict}: without the patches that they mark the log-odds of its answer are lower than "

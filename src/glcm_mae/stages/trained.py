@@ -42,6 +42,7 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
     run = new_run(s)
     found = explain(s)
     measured = faithfulness(found, s.seed).to_json()
+    patients = len(set(found.manifest.patients.tolist()))
     files = explanation_files(found)
     run.begin()
     for name, content in files.items():
@@ -55,7 +56,7 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
         }
     )
     return (
-        f"{in_words(measured, len(found.maps))} The picture is "
+        f"{in_words(measured, len(found.maps), patients)} The picture is "
         f"{run.folder / 'explanations.png'}, the values are in {run.folder / 'explanations.csv'}."
     )
 

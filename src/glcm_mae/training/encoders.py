@@ -27,8 +27,8 @@ from .inputs import Images
 _BATCH = 64
 
 _LICENCE_NOTE = (
-    "The encoder starts from weights of another project: their licence holds for the result, too "
-    "(the official MAE weights are CC BY-NC 4.0)."
+    "The encoder starts from a checkpoint and not from a run: if it is another project's, its "
+    "licence holds for the result, too (the official MAE weights are CC BY-NC 4.0)."
 )
 
 
@@ -121,7 +121,7 @@ def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def note_licence(weights: str | None) -> None:
-    """Say, of another project's checkpoint, that its licence goes with it; of an own run's not."""
+    """Say of a checkpoint that its licence goes with it; of a run, which is one's own, not."""
     if weights is not None and run_of(Path(weights)) is None:
         print(_LICENCE_NOTE, file=sys.stderr)
 
