@@ -439,22 +439,27 @@ def test_images_that_cannot_be_read_leave_no_run_behind(settings: PretrainSettin
     pretrain(settings)
 
 
-def test_images_that_changed_since_the_run_was_killed_are_refused(
+def test_images_may_move_after_the_run_was_killed_but_not_change(
     settings: PretrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = write_phantom(make_phantom(3, 1, size=16), tmp_path / "data")
-    ours = replace(settings, data=small.data(source))
-
     def interrupt(run: Run) -> None:
         raise KeyboardInterrupt
 
+    source = write_phantom(make_phantom(3, 1, size=16), tmp_path / "data")
+    ours = replace(settings, data=small.data(source))
+    whole = small.weights(pretrain(replace(ours, out=str(tmp_path / "whole"))))
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", _at_step(2, interrupt))
         with pytest.raises(KeyboardInterrupt):
             pretrain(ours)
-    source.write_text("\n".join(source.read_text().splitlines()[:-1]))
+    moved = source.parent.rename(tmp_path / "scratch") / source.name
+    there = replace(ours, data=small.data(moved))
+    table = moved.read_text()
+    moved.write_text("\n".join(table.splitlines()[:-1]))
     with pytest.raises(UserError, match="begun on other images"):
-        _resumed(ours)
+        _resumed(there)
+    moved.write_text(table)
+    assert small.same(small.weights(_resumed(there)), whole)
 
 
 def test_weights_of_other_projects_come_with_a_word_on_their_licence(

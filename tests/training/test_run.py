@@ -17,7 +17,7 @@ from glcm_mae.settings import (
     TargetSettings,
     TextureSettings,
 )
-from glcm_mae.training.run import Run
+from glcm_mae.training.run import Run, settings_of
 
 from . import small
 
@@ -87,8 +87,22 @@ def test_images_may_be_spelled_otherwise_and_move_with_the_run(
     (tmp_path / "study").rename(tmp_path / "moved")
     moved = replace(inside, data=small.data(tmp_path / "moved/folds/0.csv"), out="moved/arms/mse")
     _again(moved)
-    with pytest.raises(UserError, match=r"data\.images was study/folds/0.csv, is .*1\.csv"):
+    Run(moved.out, moved, resume=True).finish({})
+    with pytest.raises(UserError, match=r"data\.images was .*folds/0.csv, is .*1\.csv"):
         _again(moved, data=small.data(tmp_path / "moved/folds/1.csv"))
+
+
+def test_images_may_lie_elsewhere_until_the_run_has_finished(
+    run: Run, settings: PretrainSettings
+) -> None:
+    elsewhere = replace(settings.data, images="/scratch/m.csv")
+    goes_on = Run(settings.out, replace(settings, data=elsewhere), resume=True)
+    goes_on.begin()
+    goes_on.finish({})
+    assert settings_of(run.folder)["data"]["images"] == "/scratch/m.csv"
+    _again(settings, data=elsewhere)
+    with pytest.raises(UserError, match=r"data\.images was /scratch/m\.csv, is "):
+        _again(settings)
 
 
 def test_a_checkpoint_whose_settings_were_removed_is_of_no_run(
@@ -119,7 +133,7 @@ def test_the_code_that_began_the_run_made_it(
     [
         ({"seed": 1}, "seed was 0, is 1"),
         ({"optimizer": small.optimizer(base_lr=0.5)}, "optimizer.base_lr was 0.01, is 0.5"),
-        ({"data": small.data(Path("n.csv"))}, "data.images was m.csv, is n.csv"),
+        ({"data": small.data(Path("m.csv"))}, "data.window was [0.0, 1e-05], is None"),
         ({"hardware": HardwareSettings(devices=2)}, "hardware.devices was 1, is 2"),
     ],
 )

@@ -186,7 +186,6 @@ def test_fp16_that_overflows_for_ever_is_no_silent_standstill() -> None:
         ("epochs", 0),
         ("batch_size", 0),
         ("accumulate", -1),
-        ("base_lr", 0.0),
         ("base_lr", -1.0),
         ("base_lr", math.nan),
         ("min_lr", math.inf),

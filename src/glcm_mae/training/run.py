@@ -20,8 +20,10 @@ from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
 from glcm_mae.settings import FACTS
 
-# May change while a run goes on; what is finished in one precision is not the result of another.
-_PRECISION = "hardware.precision"
+# May change while a run goes on, but what is finished is the result of these: a precision, and
+# where the images lie, of which `training.seen.write_seen` tells whether they have changed.
+_IMAGES = "data.images"
+_UNTIL_FINISHED = ("hardware.precision", _IMAGES)
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
 # devices may not: it changes which images make a step.
 _FREE = (
@@ -31,10 +33,9 @@ _FREE = (
     "checkpoint_minutes",
     "hardware.accelerator",
     "hardware.strategy",
-    _PRECISION,
 )
 # Settings that name a file or folder, which may be spelled in several ways.
-_PLACES = ("data.images", "encoder", "init")
+_PLACES = (_IMAGES, "encoder", "init")
 # Groups of settings that say nothing while the weight of their term is 0.
 _OF_TERM = {
     "objective.texture.": "objective.glcm",
@@ -76,6 +77,7 @@ class Run:
         self._settings = _plain(_facts(settings) | asdict(settings))
         self._existing = self.folder / "settings.yaml"
         self._made_by = made_by()  # the code that runs, whatever becomes of its files until the end
+        self._has_moved = False
         if not self._existing.exists():
             if resume:
                 print(f"{self.folder} holds no run to go on with: starting one.", file=sys.stderr)
@@ -85,9 +87,10 @@ class Run:
                 f"{self.folder} holds a run already: go on with it by --resume true, or choose "
                 "another folder with --out."
             )
-        before = flat(_settings_before(self.folder))
+        before, now = flat(_settings_before(self.folder)), flat(self._settings)
         _check_encoder(before, self._settings, self.folder)
-        _check_same(before, flat(self._settings), self.folder, finished=self.finished)
+        _check_same(before, now, self.folder, finished=self.finished)
+        self._has_moved = before.get(_IMAGES) != now.get(_IMAGES)
 
     @property
     def finished(self) -> bool:
@@ -105,8 +108,7 @@ class Run:
         if not self._existing.exists():
             for other in (self._checkpoint, self._log):  # of a run whose settings were removed
                 other.unlink(missing_ok=True)
-            text = yaml.safe_dump(self._settings, sort_keys=False, allow_unicode=True)
-            write_atomically(self._existing, text)
+            self._write_settings(self._settings)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint.
@@ -152,9 +154,16 @@ class Run:
         facts : dict
             What a reader of the results should know; kept in ``finished.json``.
         """
+        if self._has_moved:
+            before = _settings_before(self.folder)
+            self._write_settings(before | {"data": before["data"] | self._settings["data"]})
         facts = {**self._made_by, "torch": torch.__version__, **facts}
         write_atomically(self._finished, json.dumps(facts, indent=2) + "\n")
         self._checkpoint.unlink(missing_ok=True)
+
+    def _write_settings(self, settings: dict[str, Any]) -> None:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        write_atomically(self._existing, text)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append one line to log.jsonl.
@@ -265,7 +274,7 @@ def _check_same(
     # What the version that began the run did not have yet, it did not do: it was off.
     off = {name: value for name, value in now.items() if value in (None, False)}
     before = {**off, **before}
-    free = {*_FREE, *_idle(now)} - ({_PRECISION} if finished else set())
+    free = {*_FREE, *_idle(now), *(() if finished else _UNTIL_FINISHED)}
     changed = [
         n
         for n in now

@@ -223,9 +223,7 @@ def check_optimizer(settings: OptimizerSettings, devices: int) -> None:
     for name in ("epochs", "batch_size", "accumulate"):
         if getattr(settings, name) < 1:
             raise UserError(f"optimizer.{name} is {getattr(settings, name)}: set it to 1 or more.")
-    if not 0 < settings.base_lr < math.inf:
-        raise UserError(f"optimizer.base_lr is {settings.base_lr}: set it above 0.")
-    for name in ("min_lr", "weight_decay"):
+    for name in ("base_lr", "min_lr", "weight_decay"):
         if not 0 <= getattr(settings, name) < math.inf:
             raise UserError(f"optimizer.{name} is {getattr(settings, name)}: set it to 0 or more.")
     if not 0 <= settings.warmup < 1:
