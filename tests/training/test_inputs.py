@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glcm_mae.data import Split, read_manifest
+from glcm_mae.data import Manifest, Record, Split, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.training.inputs import (
     check_classes,
     labelled,
     read_images,
+    split_of,
     tell_lacking_classes,
 )
 
@@ -110,3 +112,22 @@ def test_classes_that_a_part_lacks_are_told(
     two = [Split(everything, everything, part) for part in (without, everything)]
     tell_lacking_classes(whole, two)
     assert "'sparse' in 1 of 2 test parts: what is measured" in capsys.readouterr().err
+
+
+def test_no_other_fold_than_the_split_that_images_give() -> None:
+    records = [
+        Record(Path(f"{i}.png"), "ab"[i % 2], f"p{i}", ("train", "val", "test")[i % 3])
+        for i in range(12)
+    ]
+    given = Manifest(tuple(records), ("a", "b"), True)
+    split = split_of(small.data(Path("m.csv")), given)
+    assert split.test.tolist() == [2, 5, 8, 11]
+    assert split_of(small.data(Path("m.csv"), fold=0), given).test.tolist() == split.test.tolist()
+    with pytest.raises(UserError, match=r"m.csv gives the split, which data.fold 1 does not"):
+        split_of(small.data(Path("m.csv"), fold=1), given)
+    no_val = [replace(r, split="train" if r.split == "val" else r.split) for r in records]
+    vals = [
+        split_of(small.data(Path("m.csv"), fold=fold), replace(given, records=tuple(no_val))).val
+        for fold in (0, 1)
+    ]
+    assert vals[0].tolist() != vals[1].tolist()

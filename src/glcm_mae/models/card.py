@@ -15,6 +15,18 @@ _RESIZES = {
     "stretch": "stretched to it",
 }
 
+_SCALE = """\
+scale = {choice}({height} / image.shape[-2], {width} / image.shape[-1])
+size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+image = F.interpolate(image, size, mode="bilinear", antialias=True)
+rows, columns = {height} - size[0], {width} - size[1]  # below 0 they are cut off
+image = F.pad(image, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+"""
+
+_STRETCH = """\
+image = F.interpolate(image, ({height}, {width}), mode="bilinear", antialias=True)
+"""
+
 _SCALES = (
     " It divides by 255, for images of 8 bits; others are scaled first, and given to it with "
     "`do_rescale=False`."
@@ -46,6 +58,42 @@ def loading(library: str, folder: str) -> tuple[str, str]:
     return (
         "from transformers import ViTModel",
         f'model = ViTModel.from_pretrained("{folder}", add_pooling_layer=False)',
+    )
+
+
+def reading(config: EncoderConfig) -> str:
+    """Write the lines that bring an image, with values from 0 to 1, to what an encoder takes.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        How images were read in its training.
+
+    Returns
+    -------
+    str
+        Python, of an ``image`` (B, C, H, W).
+
+    Examples
+    --------
+    >>> config = EncoderConfig((32, 32), 8, 1, 64, 2, 4, (0.5,), (0.25,), "none", "gray", None)
+    >>> print(reading(config))
+    import torch
+    mean, std = torch.tensor([[0.5], [0.25]])[:, :, None, None]
+    image = (image - mean) / std
+    """
+    height, width = config.image_size
+    sized = {
+        "stretch": _STRETCH.format(height=height, width=width),
+        "crop": _SCALE.format(choice="max", height=height, width=width),
+        "pad": _SCALE.format(choice="min", height=height, width=width),
+    }.get(config.resize, "")
+    return (
+        "import torch\n"
+        + "import torch.nn.functional as F\n" * bool(sized)
+        + sized
+        + f"mean, std = torch.tensor([{list(config.mean)}, {list(config.std)}])[:, :, None, None]\n"
+        + "image = (image - mean) / std"
     )
 
 
@@ -96,11 +144,16 @@ def model_card(
         f"It takes {'gray' if config.in_chans == 1 else 'RGB'} images (B, {config.in_chans}, "
         f"{height}, {width}). In its training they were read so, and others must be:",
         "",
-        f"- size: {_RESIZES.get(config.resize, config.resize)}",
         f"- values: {_values(config, windows)}; 1 is white, so that images that store white as 0 "
         "(MONOCHROME1) are inverted",
         *("- colours: as their luminance (ITU-R BT.601)",) * (config.in_chans == 1),
+        f"- size: {_RESIZES.get(config.resize, config.resize)}",
         f"- then (image - mean) / std, with mean {list(config.mean)} and std {list(config.std)}",
+        "",
+        "Of an image with such values, (B, C, H, W), so that features are those of glcm-mae to "
+        "rounding (other libraries' own transforms scale and cut out a little otherwise):",
+        "",
+        *(f"    {line}" for line in reading(config).splitlines()),
         "",
         *(f"    {line}" for line in loading(library, "FOLDER")),
         "",

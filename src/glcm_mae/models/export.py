@@ -117,6 +117,7 @@ def for_timm(encoder: Encoder, config: EncoderConfig) -> Files:
             "input_size": [config.in_chans, *size],
             "fixed_input_size": True,
             "crop_pct": 1.0,
+            "interpolation": "bilinear",
             "mean": list(config.mean),
             "std": list(config.std),
             "first_conv": "patch_embed.proj",

@@ -12,14 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glcm_mae.data import Split, holdout
+from glcm_mae.data import Split
 from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, EncoderConfig, Loss, save_encoder, write_tensors
 from glcm_mae.settings import FinetuneSettings
 
 from .encoders import check_encoder, encoder_or_random, note_licence
 from .fabric import launch
-from .inputs import Images, check_classes, check_sides, labelled, read_images, tell_lacking_classes
+from .inputs import (
+    Images,
+    check_classes,
+    check_sides,
+    labelled,
+    read_images,
+    split_of,
+    tell_lacking_classes,
+)
 from .means import Means
 from .progress import Meter
 from .run import Run
@@ -91,8 +99,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     if run.finished:
         return run.folder
     manifest = labelled(settings.data)
-    fold = settings.data.fold or 0
-    split = holdout(manifest, settings.data.folds, fold, settings.data.split_seed)
+    split = split_of(settings.data, manifest)
     check_classes(manifest, split.train)
     fabric = launch(settings.hardware)
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
@@ -131,6 +138,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     if fabric.is_global_zero:
         held_out = np.concatenate([split.test, split.val])
         chances = probabilities(model, images.pixels[held_out], fabric.device)
+        fold = settings.data.fold or 0
         tables = prediction_tables(images.manifest, [split], [chances], settings.seed, fold)
         tables.write(run.folder, seen)
         save_encoder(run.folder, classifier.encoder, config)

@@ -217,6 +217,33 @@ def asked_split(data: DataSettings, manifest: Manifest) -> Split | None:
     """
     if data.fold is None and not any(record.split for record in manifest.records):
         return None
+    return split_of(data, manifest)
+
+
+def split_of(data: DataSettings, manifest: Manifest) -> Split:
+    """Split images as their manifest says, or else hold a fold out.
+
+    Parameters
+    ----------
+    data : DataSettings
+        Says which fold. Default: the first.
+    manifest : Manifest
+        The images.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    UserError
+        As `holdout` does, or if another fold than the first is asked for where the split is given.
+    """
+    if data.fold and any(record.split == "val" for record in manifest.records):
+        raise UserError(
+            f"{data.images} gives the split, which data.fold {data.fold} does not change: leave "
+            "data.fold out, or give a manifest without the column split."
+        )
     return holdout(manifest, data.folds, data.fold or 0, data.split_seed)
 
 

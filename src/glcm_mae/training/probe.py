@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, Split, grouped_folds, holdout
+from glcm_mae.data import Manifest, Split, grouped_folds
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
@@ -20,7 +20,15 @@ from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 from .encoders import check_encoder, encoder_or_random
 from .fabric import launch
 from .hand_made import REACH, local_glcms, measured
-from .inputs import Images, check_classes, check_sides, labelled, read_images, tell_lacking_classes
+from .inputs import (
+    Images,
+    check_classes,
+    check_sides,
+    labelled,
+    read_images,
+    split_of,
+    tell_lacking_classes,
+)
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen, tell_copies
@@ -298,7 +306,7 @@ def images_and_parts(data: DataSettings) -> tuple[Images, list[Split], int]:
 def _parts(manifest: Manifest, data: DataSettings) -> list[Split]:
     given = any(record.split for record in manifest.records)
     if data.fold is not None or given:
-        parts = [holdout(manifest, data.folds, data.fold or 0, data.split_seed)]
+        parts = [split_of(data, manifest)]
     else:
         parts = grouped_parts(manifest, data.folds, data.split_seed)
     _check_parts(manifest, parts)
