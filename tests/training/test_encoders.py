@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glcm_mae.errors import UserError
-from glcm_mae.models import EncoderConfig
+from glcm_mae.models import EncoderConfig, read_config
 from glcm_mae.settings import ModelSettings
 from glcm_mae.training.encoders import (
     build_encoder,
@@ -121,21 +121,25 @@ def test_a_pretrained_encoder_brings_its_own_shape_and_normalisation(
         assert torch.equal(tensor, small.weights(encoder)[f"encoder.{name}"])
 
 
-def test_a_checkpoint_brings_its_weights_alone(encoder: Path, manifest: Path) -> None:
-    # Its shape is in the settings, and its normalisation that of the training part, as for init.
+def test_a_checkpoint_brings_its_weights_and_the_normalisation_beside_it(
+    encoder: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Its shape is in the settings.
     images = read_images(small.data(manifest), quiet=True)
-    train = np.array([0, 1])
-    checkpoint = str(encoder / "encoder.safetensors")
-    loaded, config = encoder_or_random(
-        checkpoint, small.model(), images=images, train=train, data=small.data(manifest)
-    )
+    how = small.model(), small.data(manifest), images, np.array([0, 1])
+    loaded, config = encoder_or_random(str(encoder / "encoder.safetensors"), *how)
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, small.weights(encoder)[f"encoder.{name}"])
-    _, as_random = encoder_or_random(None, small.model(), small.data(manifest), images, train)
-    assert config == as_random
+    assert (config.mean, config.std) == (read_config(encoder).mean, read_config(encoder).std)
+    assert "as beside the weights" in capsys.readouterr().err
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((encoder / "encoder.safetensors").read_bytes())
+    _, as_random = encoder_or_random(None, *how)
+    assert encoder_or_random(str(alone), *how)[1] == as_random
+    assert "of the training images, for none is known" in capsys.readouterr().err
     other = small.model(depth=3)
     with pytest.raises(UserError, match=r"has no weights blocks\.2.*model\.depth"):
-        encoder_or_random(checkpoint, other, small.data(manifest), images, train)
+        encoder_or_random(str(alone), other, *how[1:])
 
 
 def test_a_file_of_a_run_tells_of_images_that_are_read_otherwise(

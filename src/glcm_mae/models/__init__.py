@@ -3,6 +3,7 @@
 from .classifier import Classifier, pool_tokens
 from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder, Reconstruction
+from .normalization import normalization_beside
 from .objective import Loss, Objective, Weights
 from .occlusion import log_odds_without, occlusion_maps
 from .patches import patchify, spread_mask, unpatchify
@@ -34,6 +35,7 @@ __all__ = [
     "fill_weights",
     "load_encoder",
     "log_odds_without",
+    "normalization_beside",
     "occlusion_maps",
     "patchify",
     "pool_tokens",

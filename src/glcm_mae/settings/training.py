@@ -200,8 +200,9 @@ class FinetuneSettings:
     out : str
         The run's folder.
     encoder : str, optional
-        The run folder of a pre-training, or a checkpoint file as for pre-training's init. Default:
-        random weights, the control that a pre-trained encoder must beat.
+        The run folder of a pre-training, or a checkpoint file as for pre-training's init, with the
+        normalisation that files beside it tell. Default: random weights, the control that a
+        pre-trained encoder must beat.
     model : ModelSettings
         The vision transformer where the encoder is no run folder.
     augment : AugmentSettings

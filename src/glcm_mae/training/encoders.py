@@ -17,6 +17,7 @@ from glcm_mae.models import (
     EncoderConfig,
     fill_weights,
     load_encoder,
+    normalization_beside,
     read_config,
     run_of,
 )
@@ -284,7 +285,8 @@ def encoder_or_random(
     images : Images
         The stage's images.
     train : ndarray of int
-        Positions of those from which it then takes its normalisation.
+        Positions of those from which it takes its normalisation where no file beside the weights
+        tells it.
     drop_path : float
         See `Encoder`.
 
@@ -301,7 +303,21 @@ def encoder_or_random(
         check_fits(read_config(Path(weights)), data, images, weights)
         return load_encoder(Path(weights), drop_path)
     config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
+    if weights is not None:
+        config = _normalized_as(weights, config)
     encoder = build_encoder(config, drop_path)
     if weights is not None:
         fill_weights(encoder, Path(weights))
     return encoder, config
+
+
+def _normalized_as(weights: str, config: EncoderConfig) -> EncoderConfig:
+    """Normalise images as for the weights' training, if it is known; say on stderr what is done."""
+    told = normalization_beside(Path(weights))
+    known = told is not None and len(told[0]) == config.in_chans
+    if told is not None and known:
+        config = replace(config, mean=told[0], std=told[1])
+    mean, std = ([round(value, 4) for value in values] for values in (config.mean, config.std))
+    source = "as beside the weights" if known else "of the training images, for none is known"
+    print(f"images are normalised by mean {mean} and deviation {std}, {source}", file=sys.stderr)
+    return config

@@ -1,0 +1,61 @@
+"""By which mean and deviation images were normalised for weights that lie in a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+# Where a run, timm and transformers write them: file, group in it, names of mean and deviation.
+_PLACES = (
+    ("config.json", None, "mean", "std"),
+    ("config.json", "pretrained_cfg", "mean", "std"),
+    ("preprocessor_config.json", None, "image_mean", "image_std"),
+)
+
+
+def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Read the normalisation that stands in the files beside a checkpoint.
+
+    Parameters
+    ----------
+    weights : Path
+        The checkpoint: of a run, or of a folder of timm's or transformers'.
+
+    Returns
+    -------
+    (mean, std) or None
+        Of each channel, for images in [0, 1]. None where nothing tells it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     told = '{"pretrained_cfg": {"mean": [0.4], "std": [0.2]}}'
+    ...     _ = Path(folder, "config.json").write_text(told)
+    ...     normalization_beside(Path(folder, "model.safetensors"))
+    ((0.4,), (0.2,))
+    """
+    for file, group, mean, std in _PLACES:
+        told = _read(weights.parent / file)
+        told = told.get(group, {}) if group else told
+        if isinstance(told, dict) and _are_moments(told.get(mean), told.get(std)):
+            return tuple(map(float, told[mean])), tuple(map(float, told[std]))
+    return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read what a file of JSON holds; nothing where there is none."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _are_moments(mean: Any, std: Any) -> bool:
+    lists = isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) > 0
+    if not lists or not all(isinstance(value, int | float) for value in [*mean, *std]):
+        return False
+    return all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)
