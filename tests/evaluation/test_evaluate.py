@@ -261,13 +261,20 @@ def test_two_classes_have_one_threshold_and_without_validation_none(file):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sensitivity", "the highest that finds 0.9 of the cases on validation.csv"),
-        ("specificity", "the lowest that leaves 0.9 of the others alone on validation.csv"),
+        ("sensitivity", "the highest half-way between two scores that finds 0.9 of the cases"),
+        (
+            "specificity",
+            "the lowest half-way between two scores that leaves 0.9 of the others alone",
+        ),
     ],
 )
 def test_a_share_asked_for_is_had_on_validation_images(file, name, words):
     validated(file)
+    evaluate(file, n_resamples=40)
+    told = file.with_name("metrics.json").read_text()
     metrics = evaluate(file, n_resamples=40, **{name: 0.9})
+    assert file.with_name("metrics.json").read_text() == told
+    assert json.loads(file.with_name(f"metrics-{name}-0.9.json").read_text()) == metrics
     found = metrics["by_image"]["at_threshold"]["benign"]["thresholds"]
     folds, table = np.repeat(np.arange(40) % 2, 3), predictions()
     choose = {"sensitivity": sensitive_threshold, "specificity": specific_threshold}[name]
@@ -276,7 +283,10 @@ def test_a_share_asked_for_is_had_on_validation_images(file, name, words):
         for f in (0, 1)
     ]
     assert [row["threshold"] for row in found] == by_hand
-    assert f"or at a threshold: {words}, for each fold and seed." in format_table(metrics)
+    assert all(row[f"validation_{name}"] >= 0.9 for row in found)
+    page = format_table(metrics)
+    assert f" half-way between two scores {words} on validation.csv, for each fold" in page
+    assert f"{min(by_hand):.3f} to {max(by_hand):.3f}" in page
 
 
 def test_a_share_needs_validation_images(file):

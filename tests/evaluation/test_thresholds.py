@@ -31,9 +31,10 @@ def test_every_model_has_its_own_threshold():
     test = two_models(names=list("ABCDEFGH"))
     calls = calls_at_threshold(test, two_models(), "malignant")
     assert calls.is_called.tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    there = {"validation_sensitivity": 1.0, "validation_specificity": 1.0}
     assert calls.to_json() == [
-        {"fold": 0, "seed": None, "threshold": pytest.approx(0.5)},
-        {"fold": 1, "seed": None, "threshold": pytest.approx(0.05)},
+        {"fold": 0, "seed": None, "threshold": pytest.approx(0.5), **there},
+        {"fold": 1, "seed": None, "threshold": pytest.approx(0.05), **there},
     ]
 
 
@@ -48,6 +49,7 @@ def test_a_model_without_a_threshold_leaves_the_metrics_undefined():
     validation = two_models(labels=[0, 0, 1, 1, 0, 0, 0, 0])
     calls = calls_at_threshold(two_models(names=list("ABCDEFGH")), validation, "malignant")
     assert [row["threshold"] for row in calls.to_json()] == [pytest.approx(0.5), None]
+    assert calls.to_json()[1]["validation_sensitivity"] is None
     metrics = threshold_metrics(np.array([0, 0, 1, 1] * 2) > 0, calls.is_called, np.ones((2, 8)))
     assert np.isnan([*metrics.values()]).all()
 

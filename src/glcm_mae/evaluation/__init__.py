@@ -19,7 +19,7 @@ from glcm_mae.evaluation.crossed import (
     error_over_seeds,
 )
 from glcm_mae.evaluation.delong import delong_test
-from glcm_mae.evaluation.evaluate import evaluate
+from glcm_mae.evaluation.evaluate import evaluate, metrics_file
 from glcm_mae.evaluation.holm import holm
 from glcm_mae.evaluation.mcnemar import mcnemar_test
 from glcm_mae.evaluation.metrics import compute_metrics, weighted_metrics
@@ -53,6 +53,7 @@ __all__ = [
     "format_table",
     "holm",
     "mcnemar_test",
+    "metrics_file",
     "operating_point",
     "paired_difference",
     "patient_bootstrap",

@@ -60,7 +60,8 @@ def evaluate(
     predictions_csv : str or pathlib.Path
         The table, as `read_predictions` describes it.
     out : str or pathlib.Path, optional
-        The file to write. Default: ``metrics.json`` next to the predictions.
+        The file to write. Default: ``metrics.json`` next to the predictions, or, as what a run
+        has told stays, such as ``metrics-sensitivity-0.95.json`` where that is asked for.
     n_resamples, seed : int
         As for `crossed_bootstrap`.
     positive : str, optional
@@ -92,7 +93,8 @@ def evaluate(
 
         ``at_threshold`` is None without validation images. Else it maps the positive class, or
         with more than two classes each class, to its ``metrics`` (metric to number) and its
-        ``thresholds`` (a list of ``fold``, ``seed``, ``threshold``).
+        ``thresholds`` (a list of ``fold``, ``seed``, ``threshold`` and what it reached there,
+        ``validation_sensitivity`` and ``validation_specificity``).
 
         A number is a dict of ``value``, ``low``, ``high``, ``n_images``, ``n_patients``, and
         ``undefined`` where some resamples could not define it. None stands for undefined. The
@@ -123,7 +125,7 @@ def evaluate(
     """
     words, choose = operating_point(sensitivity, specificity)
     source = Path(predictions_csv)
-    target = source.with_name("metrics.json") if out is None else Path(out)
+    target = metrics_file(source, sensitivity, specificity) if out is None else Path(out)
     predictions = read_predictions(source)
     try:
         predictions.check_seeds()
@@ -175,6 +177,21 @@ def evaluate(
     text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(target, text)
     return metrics
+
+
+def metrics_file(
+    predictions_csv: Path, sensitivity: float | None = None, specificity: float | None = None
+) -> Path:
+    """Name the file beside a table to which `evaluate` writes.
+
+    Examples
+    --------
+    >>> metrics_file(Path("run/predictions.csv"), sensitivity=0.95).as_posix()
+    'run/metrics-sensitivity-0.95.json'
+    """
+    asked = {"sensitivity": sensitivity, "specificity": specificity}
+    of = "".join(f"-{name}-{least}" for name, least in asked.items() if least is not None)
+    return predictions_csv.with_name(f"metrics{of}.json")
 
 
 def _measure(

@@ -6,6 +6,11 @@ from glcm_mae.evaluation.bootstrap import notes_on_intervals, with_interval
 from glcm_mae.evaluation.evaluate import SEEN
 
 _UNITS = {"by_image": "by image", "by_patient": "by patient"}
+_CHOSEN = {
+    "threshold": "threshold",
+    "validation_sensitivity": "val. sensitivity",
+    "validation_specificity": "val. specificity",
+}
 _ACROSS = 4  # columns of numbers that stand side by side
 
 
@@ -62,13 +67,21 @@ def format_table(metrics: dict[str, Any]) -> str:
     for title, unit in units:
         lines += _table(title, [("overall", unit["overall"]), *unit["per_class"].items()])
         if unit["at_threshold"]:
-            called = [(name, found["metrics"]) for name, found in unit["at_threshold"].items()]
+            found = unit["at_threshold"].items()
             lines += [f"{title}, each class at the threshold of validation images:"]
-            lines += _table("", called)
+            lines += _table(
+                "",
+                [(name, of_class["metrics"]) for name, of_class in found],
+                {name: of_class["thresholds"] for name, of_class in found},
+            )
     return "\n".join([*lines, *_notes(metrics, [unit for _, unit in units])])
 
 
-def _table(corner: str, columns: list[tuple[str, dict[str, Any]]]) -> list[str]:
+def _table(
+    corner: str,
+    columns: list[tuple[str, dict[str, Any]]],
+    thresholds: dict[str, list[dict[str, Any]]] | None = None,
+) -> list[str]:
     """Lay out columns of numbers, as many as fit side by side, and an empty line below."""
     lines: list[str] = []
     for start in range(0, len(columns), _ACROSS):
@@ -76,12 +89,22 @@ def _table(corner: str, columns: list[tuple[str, dict[str, Any]]]) -> list[str]:
         names = dict.fromkeys(name for _, numbers in shown for name in numbers)
         rows = [[corner, *(" ".join(head.split()) for head, _ in shown)]]
         rows += [[name, *(_cell(numbers.get(name)) for _, numbers in shown)] for name in names]
+        if thresholds:
+            of_shown = [thresholds[head] for head, _ in shown]
+            rows += [[title, *(_span(t, key) for t in of_shown)] for key, title in _CHOSEN.items()]
         lines += [*_aligned(rows), ""]
     return lines
 
 
 def _cell(number: dict[str, Any] | None) -> str:
     return "" if number is None else with_interval(number)
+
+
+def _span(thresholds: list[dict[str, Any]], key: str) -> str:
+    """Write a number of each fold and seed as the least and the greatest."""
+    found = [threshold[key] for threshold in thresholds if threshold[key] is not None]
+    ends = dict.fromkeys(f"{end:.3f}" for end in (min(found), max(found))) if found else {}
+    return " to ".join(ends)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

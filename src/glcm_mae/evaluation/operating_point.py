@@ -53,6 +53,8 @@ def sensitive_threshold(
 ) -> float:
     """Choose the highest threshold that still finds a given share of the cases.
 
+    As all thresholds here it lies half-way between two scores: `youden_threshold` says why.
+
     Parameters
     ----------
     is_case, scores
@@ -82,6 +84,8 @@ def specific_threshold(
     is_case: NDArray[np.bool_], scores: NDArray[np.float64], least: float
 ) -> float:
     """Choose the lowest threshold that leaves a given share of the others alone.
+
+    As all thresholds here it lies half-way between two scores: `youden_threshold` says why.
 
     Parameters
     ----------
@@ -132,7 +136,7 @@ def operating_point(
     Examples
     --------
     >>> operating_point(sensitivity=0.95)[0]
-    'the highest that finds 0.95 of the cases'
+    'the highest half-way between two scores that finds 0.95 of the cases'
     """
     if sensitivity is not None and specificity is not None:
         raise UserError(
@@ -144,12 +148,12 @@ def operating_point(
             raise UserError(f"{name} is {least}: give a share above 0, up to 1, such as 0.95.")
     if sensitivity is not None:
         return (
-            f"the highest that finds {sensitivity} of the cases",
+            f"the highest half-way between two scores that finds {sensitivity} of the cases",
             partial(sensitive_threshold, least=sensitivity),
         )
     if specificity is not None:
         return (
-            f"the lowest that leaves {specificity} of the others alone",
+            f"the lowest half-way between two scores that leaves {specificity} of the others alone",
             partial(specific_threshold, least=specificity),
         )
     return "Youden's J", youden_threshold

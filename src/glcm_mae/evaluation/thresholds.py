@@ -34,12 +34,15 @@ class ThresholdCalls:
         The class that is a case.
     thresholds : dict
         From model (fold, seed) to threshold.
+    reached : dict
+        From model to the sensitivity and specificity of its validation images at its threshold.
     is_called : ndarray of float, shape (N,)
         1 where a row is called a case, 0 where not, NaN where its model has no threshold.
     """
 
     class_name: str
     thresholds: dict[Model, float]
+    reached: dict[Model, tuple[float, float]]
     is_called: NDArray[np.float64]
 
     def to_json(self) -> list[dict[str, float | int | None]]:
@@ -48,13 +51,23 @@ class ThresholdCalls:
         Returns
         -------
         list of dict
-            ``fold``, ``seed`` and ``threshold``, in the order of seeds and folds. The threshold is
-            None where the model's validation images are all cases, or none is.
+            ``fold``, ``seed``, ``threshold``, ``validation_sensitivity`` and
+            ``validation_specificity``, in the order of seeds and folds. The last three are None
+            where the model's validation images are all cases, or none is.
         """
-        return [
-            {"fold": fold, "seed": seed, "threshold": None if np.isnan(threshold) else threshold}
-            for (fold, seed), threshold in self.thresholds.items()
-        ]
+        listed = []
+        for (fold, seed), threshold in self.thresholds.items():
+            found, spared = self.reached.get((fold, seed), (None, None))
+            listed.append(
+                {
+                    "fold": fold,
+                    "seed": seed,
+                    "threshold": None if np.isnan(threshold) else threshold,
+                    "validation_sensitivity": found,
+                    "validation_specificity": spared,
+                }
+            )
+        return listed
 
 
 def calls_at_threshold(
@@ -106,7 +119,7 @@ def calls_at_threshold(
         )
     index = test.classes.index(class_name)
     rows_of_test, rows_of_validation = _rows_of_models(test), _rows_of_models(validation)
-    thresholds = {}
+    thresholds, reached = {}, {}
     is_called = np.empty(len(test.paths))
     for model, rows in rows_of_test.items():
         chosen_on = rows_of_validation.get(model)
@@ -117,12 +130,16 @@ def calls_at_threshold(
             )
         _check_apart(test, rows, validation, chosen_on, model)
         scores = validation.probabilities[chosen_on, index]
-        threshold = choose(validation.labels[chosen_on] == index, scores)
+        is_case = validation.labels[chosen_on] == index
+        threshold = choose(is_case, scores)
         thresholds[model] = threshold
+        if not np.isnan(threshold):
+            called = scores >= threshold
+            reached[model] = float(called[is_case].mean()), float((~called)[~is_case].mean())
         is_called[rows] = test.probabilities[rows, index] >= threshold
         if np.isnan(threshold):
             is_called[rows] = np.nan
-    return ThresholdCalls(class_name, thresholds, is_called)
+    return ThresholdCalls(class_name, thresholds, reached, is_called)
 
 
 def threshold_metrics(

@@ -24,11 +24,12 @@ def evaluate(s: settings.EvaluateSettings, recipe: str) -> str:
 
 def evaluated(source: Path, **asked: Any) -> str:
     """Evaluate a table, or every table of a run; say what came out and where it lies."""
-    from glcm_mae.evaluation import evaluate, format_table
+    from glcm_mae.evaluation import evaluate, format_table, metrics_file
 
     tables = _tables(source)
     parts = [f"{table}\n{format_table(evaluate(table, **asked))}" for table in tables]
-    written = ", ".join(str(table.with_name("metrics.json")) for table in tables)
+    least = asked.get("sensitivity"), asked.get("specificity")
+    written = ", ".join(str(metrics_file(table, *least)) for table in tables)
     return "\n\n".join(parts) + f"\n\nThe metrics lie in {written}."
 
 
