@@ -261,11 +261,8 @@ def test_two_classes_have_one_threshold_and_without_validation_none(file):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sensitivity", "the highest half-way between two scores that finds 0.9 of the cases"),
-        (
-            "specificity",
-            "the lowest half-way between two scores that leaves 0.9 of the others alone",
-        ),
+        ("sensitivity", "that finds 0.9 of the cases"),
+        ("specificity", "that leaves 0.9 of the others alone"),
     ],
 )
 def test_a_share_asked_for_is_had_on_validation_images(file, name, words):

@@ -119,7 +119,35 @@ def test_images_without_labels_get_a_table_without(
     assert sum(float(rows[0][f"p_{name}"]) for name in ("dense", "sparse", "streaked")) == (
         pytest.approx(1)
     )
-    assert "They are not measured: 2 of the images have no label." in capsys.readouterr().out
+    assert "They are not measured: the images have no label." in capsys.readouterr().out
+
+
+def test_images_without_labels_stand_apart_from_those_with(
+    settings: PredictSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _others(tmp_path / "new", [f"{n}.png" for n in range(5)])
+    rows = ["path,label", "0.png,sparse", "1.png,dense", "2.png,", "3.png,streaked", "4.png,"]
+    (folder / "some.csv").write_text("\n".join(rows))
+    words = ("--run", settings.run, "--images", folder / "some.csv", "--out", settings.out)
+    assert main(["predict", *map(str, words)]) == 0
+    measured = read_predictions(Path(settings.out, "predictions.csv"))
+    assert [Path(path).name for path in measured.paths] == ["0.png", "1.png", "3.png"]
+    assert json.loads(Path(settings.out, "metrics.json").read_text())["n_images"] == 3
+    with Path(settings.out, "unlabelled.csv").open(newline="") as file:
+        assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["2.png", "4.png"]
+    assert "2 images have no label: they are in " in capsys.readouterr().out
+
+
+def test_dark_images_are_not_to_be_read_otherwise_than_the_run_reads(
+    settings: PredictSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new").mkdir()
+    dark = np.random.default_rng(0).integers(0, 300, (16, 16)).astype(np.uint16)
+    Image.fromarray(dark).save(tmp_path / "new/a.png")
+    predict(replace(settings, images=str(tmp_path / "new")))
+    said = capsys.readouterr().err
+    assert f": {settings.run} reads all so, convert the images." in said
+    assert "data.window" not in said
 
 
 def test_mistakes(

@@ -44,7 +44,7 @@ class PredictSettings(OthersSettings):
     run : str
         The run folder of a fine-tuning. It tells how images are read.
     out : str
-        Folder for predictions.csv and, if all images have labels, metrics.json.
+        Folder for predictions.csv and, of images with labels, metrics.json.
     """
 
     out: str

@@ -22,13 +22,15 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
     run = predict(s)
     if not leads():
         return ""
-    unlabelled = json.loads((run / "finished.json").read_text(encoding="utf-8"))["unlabelled"]
-    if unlabelled:
+    facts = json.loads((run / "finished.json").read_text(encoding="utf-8"))
+    without = facts["unlabelled"]
+    if without == facts["images"]:
         return (
-            f"The predictions lie in {run / 'predictions.csv'}. They are not measured: "
-            f"{unlabelled} of the images have no label."
+            f"The predictions lie in {run / 'predictions.csv'}. They are not measured: the images "
+            "have no label."
         )
-    return evaluated(run)
+    others = f"\n{without} images have no label: they are in {run / 'unlabelled.csv'}."
+    return evaluated(run) + others * bool(without)
 
 
 def explain(s: settings.ExplainSettings, recipe: str) -> str:

@@ -96,7 +96,7 @@ def explain(settings: ExplainSettings) -> Explanations:
     run = read_finetuned(Path(settings.run))
     _check_window(settings.window, run.grid)
     fabric = launch(settings.hardware)
-    images, seen = read_others(run, settings, settings.n_images)
+    images, seen, _ = read_others(run, settings, settings.n_images)
     drawn = Path(settings.out) / "explanations.png"
     keep_inputs(drawn, [record.path for record in images.manifest.records])
     run.model.to(fabric.device).eval()

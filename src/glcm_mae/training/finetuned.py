@@ -119,7 +119,7 @@ def new_run(s: PredictSettings | ExplainSettings) -> Run:
 
 def read_others(
     run: Finetuned, s: PredictSettings | ExplainSettings, at_most: int | None = None
-) -> tuple[Images, int | None]:
+) -> tuple[Images, int | None, int]:
     """Read other images as a run's own were.
 
     Parameters
@@ -136,6 +136,8 @@ def read_others(
     images : Images
     seen : int or None
         How many the run, or what it started from, was trained on; None if that is unknown.
+    alike : int
+        How many others are of patients that are named as some of those.
 
     Raises
     ------
@@ -166,7 +168,7 @@ def read_others(
             "trained on: if they are the same people, this is no external validation",
             file=sys.stderr,
         )
-    return images, seen
+    return images, seen, alike
 
 
 def _of_strangers(images: Images) -> Images:

@@ -53,7 +53,11 @@ class Images:
 
 
 def read_images(
-    data: DataSettings, manifest: Manifest | None = None, *, quiet: bool = False
+    data: DataSettings,
+    manifest: Manifest | None = None,
+    *,
+    quiet: bool = False,
+    if_dark: str = "set data.window to their range",
 ) -> Images:
     """Read a stage's images as the settings say.
 
@@ -65,6 +69,8 @@ def read_images(
         A part of the images. Default: all that the settings name.
     quiet : bool
         Show no progress.
+    if_dark : str
+        What to do about images that use a small part of what their files can hold.
 
     Returns
     -------
@@ -81,7 +87,7 @@ def read_images(
         print(f"skipped {name}: {reason}", file=sys.stderr)
     kept = loaded.kept if loaded.skipped else None
     if not isinstance(data.window, str) and not quiet:
-        _tell_flat(loaded.pixels, manifest.subset(loaded.kept), data.window)
+        _tell_flat(loaded.pixels, manifest.subset(loaded.kept), data.window, if_dark)
     return Images(
         loaded.pixels,
         manifest.subset(loaded.kept),
@@ -94,7 +100,10 @@ def read_images(
 
 
 def _tell_flat(
-    pixels: Tensor, manifest: Manifest, window: tuple[float, float] | list[float] | None
+    pixels: Tensor,
+    manifest: Manifest,
+    window: tuple[float, float] | list[float] | None,
+    if_dark: str,
 ) -> None:
     """Say which images are nearly black or white, as of 8 bits in a window, or a file, of 12."""
     values = pixels.flatten(1)
@@ -106,7 +115,7 @@ def _tell_flat(
             continue
         if window is None:
             limit = f"{share:.0%} of what their files can hold"
-            advice = ": set data.window to their range"
+            advice = f": {if_dark}"
         else:
             low, high = window
             limit = f"{low + share * (high - low):g}, {share:.0%} of data.window"

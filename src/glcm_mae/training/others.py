@@ -101,7 +101,9 @@ def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) 
         If they cannot be read so.
     """
     try:
-        images = read_images(_as_data(s, reading), manifest)
+        images = read_images(
+            _as_data(s, reading), manifest, if_dark=f"{s.run} reads all so, convert the images"
+        )
     except UnreadableImage:
         raise
     except UserError as error:

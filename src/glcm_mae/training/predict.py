@@ -21,10 +21,11 @@ from .tables import Tables
 def predict(settings: PredictSettings) -> Path:
     """Write the class probabilities of images.
 
-    ``predictions.csv`` is as fine-tuning writes it; where an image has no label, it has no column
-    label. Where all have one, the run's ``validation.csv`` is put beside it, with the run's name
-    before paths and patients (another hospital may name its own alike), so that thresholds are
-    those of the run's validation images. Images whose pixels the run, or what it started from,
+    ``predictions.csv`` is as fine-tuning writes it. The run's ``validation.csv`` is put beside it,
+    with the run's name before paths and patients (another hospital may name its own alike), so
+    that thresholds are those of the run's validation images. Images without a label are in a
+    table of their own, ``unlabelled.csv``, or, where none has one, in ``predictions.csv`` without
+    a column label. Images whose pixels the run, or what it started from,
     was trained on are classified, too, counted and told.
 
     Parameters
@@ -46,23 +47,28 @@ def predict(settings: PredictSettings) -> Path:
     source, out = read_finetuned(Path(settings.run)), Path(settings.out)
     run = new_run(settings)
     fabric = launch(settings.hardware)
-    images, seen = read_others(source, settings)
+    images, seen, alike = read_others(source, settings)
     model = source.model.to(fabric.device)
     with fabric.autocast():
         chances = probabilities(model, images.pixels, fabric.device)
     run.begin()
-    unlabelled = int((images.manifest.labels < 0).sum())
-    if unlabelled:
-        _write_unlabelled(out, images.manifest, source.classes, chances)
-    else:
-        _tables(source, images.manifest, chances).write(out, seen)
+    has_label = images.manifest.labels >= 0
+    with_label, without = np.flatnonzero(has_label), np.flatnonzero(~has_label)
+    if len(without):
+        table = "unlabelled.csv" if len(with_label) else "predictions.csv"
+        _write_unlabelled(
+            out / table, images.manifest.subset(without), source.classes, chances[without]
+        )
+    if len(with_label):
+        _tables(source, images.manifest.subset(with_label), chances[with_label]).write(out, seen)
     run.finish(
         {
             "classes": list(source.classes),
             "images": len(images),
             "skipped": images.skipped,
-            "unlabelled": unlabelled,
+            "unlabelled": len(without),
             "images_seen_in_training": seen,
+            "images_of_patients_named_as_in_training": alike,
         }
     )
     return out
@@ -98,11 +104,11 @@ def _named_after(run: Path, table: Predictions) -> Predictions:
 
 
 def _write_unlabelled(
-    out: Path, manifest: Manifest, classes: tuple[str, ...], chances: np.ndarray
+    table: Path, manifest: Manifest, classes: tuple[str, ...], chances: np.ndarray
 ) -> None:
     columns = ["path", "patient", *(f"p_{name}" for name in classes)]
     rows = (
         (record.name, record.patient, *row)
         for record, row in zip(manifest.records, chances.tolist(), strict=True)
     )
-    write_atomically(out / "predictions.csv", csv_text(columns, rows))
+    write_atomically(table, csv_text(columns, rows))
