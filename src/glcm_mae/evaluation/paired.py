@@ -1,6 +1,8 @@
 """Whether two arms differ, judged on the same images and the same resamples."""
 
-from pathlib import Path
+import os
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,9 @@ def paired_difference(
     ----------
     predictions_a, predictions_b : Predictions, str or pathlib.Path
         Tables, or their CSV files, over the same images in any order, with the same patients,
-        labels, folds and classes. For a comparison by patient give ``table.by_patient()``.
+        labels, folds and classes. Where the images of one lie in another folder than those of the
+        other, their paths below it are compared. For a comparison by patient give
+        ``table.by_patient()``.
     statistic : str
         A name of `compute_metrics`: ``"auroc"``, ``"sensitivity/malignant"``, ...
     positive : str, optional
@@ -50,8 +54,8 @@ def paired_difference(
     dict
         ``a``, ``b`` and ``difference``, each a dict of ``value``, ``low``, ``high`` (and
         ``undefined`` where some resamples were), None standing for undefined; ``n_images``,
-        ``n_patients`` and ``n_seeds`` (of ``a`` and ``b``); ``settings``, and what `made_by` tells.
-        Ready for JSON.
+        ``n_patients`` and ``n_seeds`` (of ``a`` and ``b``); ``folders`` of both, where they are
+        not the same; ``settings``, and what `made_by` tells. Ready for JSON.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def paired_difference(
     >>> result["a"]["value"], result["b"]["value"], result["difference"]["value"]
     (0.75, 1.0, 0.25)
     """
-    a, b = _table(predictions_a), _table(predictions_b)
+    a, b, folders = _below_their_folders(_table(predictions_a), _table(predictions_b))
     a.check_seeds()
     b.check_seeds()
     both = f"{_name(predictions_a, 'a')} and {_name(predictions_b, 'b')}"
@@ -109,8 +113,40 @@ def paired_difference(
         "n_images": a.n_images,
         "n_patients": a.n_patients,
         "n_seeds": {name: len(table.rows_of_seeds()) for name, table in (("a", a), ("b", b))},
+        **({"folders": folders} if folders else {}),
         **{name: interval.to_json() for name, interval in intervals.items()},
     }
+
+
+def _below_their_folders(
+    a: Predictions, b: Predictions
+) -> tuple[Predictions, Predictions, list[str]]:
+    """Name images by where they lie below their folder, if by that two tables hold the same."""
+    if set(a.paths) == set(b.paths):
+        return a, b, []
+    folders = [_folder(table) for table in (a, b)]
+    below = [_without(table, folder) for table, folder in zip((a, b), folders, strict=True)]
+    if set(below[0].paths) != set(below[1].paths):
+        return a, b, []
+    return below[0], below[1], folders
+
+
+def _folder(table: Predictions) -> str:
+    """Name the folder in which all images of a table lie, as far as their paths tell."""
+    places = {os.path.dirname(path) for path in table.paths}
+    try:
+        return os.path.commonpath(places)
+    except ValueError:  # some are relative
+        return ""
+
+
+def _without(table: Predictions, folder: str) -> Predictions:
+    def below(name: str) -> str:
+        path = PurePath(name)
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else name
+
+    paths, patients = (tuple(map(below, names)) for names in (table.paths, table.patients))
+    return replace(table, paths=paths, patients=patients)
 
 
 def _check_same_seeds(a: Predictions, b: Predictions, both: str) -> None:
