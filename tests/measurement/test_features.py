@@ -77,13 +77,48 @@ def test_a_folder_of_classes(tmp_path):
     ]
     assert [row["label"] for row in rows] == ["a", "a", "b"]
     settings = ("binning", "levels", "distance", "aggregation", "glcm_mae")
-    assert list(rows[0]) == ["path", "label", *settings, *FEATURE_NAMES]
+    assert list(rows[0]) == ["path", "label", "pixels", *settings, *FEATURE_NAMES]
+    assert rows[0]["pixels"] == "480"
     assert [rows[0][name] for name in settings] == [
         *("fixed_bin_number", "32", "1", "averaged", __version__)
     ]
     for row, name in zip(rows, ("a/10.png", "a/2.png", "b/1.png"), strict=True):
         # Equal to the last bit: a float64 is written with all its digits.
         assert numbers(row) == by_hand(fixed_bin_number(torch.from_numpy(pixels[name]), 32))
+
+
+def test_how_many_pixels_are_measured_stands_in_the_table(tmp_path):
+    pixels = save(tmp_path / "set/p1_a.png", noise(20, 24))
+    mask = save(tmp_path / "masks/p1_a.png", (np.arange(480).reshape(20, 24) % 3).astype(np.uint8))
+    save(tmp_path / "set/p1_b.png", pixels)
+    save(tmp_path / "masks/p1_b.png", mask)
+    words = ("--masks", tmp_path / "masks", "--range", "[0,99]")
+    rows = measured(tmp_path, tmp_path / "set", *words)
+    inside = [int(((mask == region) & (pixels < 100)).sum()) for region in (1, 2)]
+    assert [int(row["pixels"]) for row in rows] == inside * 2
+    assert [int(row["left_out"]) for row in rows] == [160 - n for n in inside] * 2
+    words = (*words, "--per", "patient", "--patient_regex", "^p1")
+    rows = measured(tmp_path, tmp_path / "set", *words)
+    assert [int(row["pixels"]) for row in rows] == [2 * n for n in inside]
+
+
+def test_images_of_several_depths_on_one_scale_are_told(tmp_path, capsys):
+    save(tmp_path / "set/a.png", noise(20, 24))
+    save(tmp_path / "set/b.png", noise(20, 24, dtype=np.uint16, high=4000))
+    measured(tmp_path, tmp_path / "set")
+    assert "bits" not in capsys.readouterr().err
+    measured(tmp_path, tmp_path / "set", "--binning", "fixed_bin_size", "--bin_width", 25)
+    assert "images of 8 and 16 bits are measured on one scale" in capsys.readouterr().err
+
+
+def test_masks_that_may_not_be_meant_are_told(tmp_path, capsys):
+    for name in "ab":
+        save(tmp_path / f"set/{name}.png", noise(20, 24))
+    smooth = save(tmp_path / "mask.png", np.arange(480).reshape(20, 24).astype(np.uint8) // 8)
+    measured(tmp_path, tmp_path / "set", "--masks", tmp_path / "mask.png")
+    said = capsys.readouterr().err
+    assert f"has {len(np.unique(smooth)) - 1} regions, each number one" in said
+    assert "mask.png is used for all 2 images" in said
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz"])

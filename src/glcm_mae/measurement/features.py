@@ -41,6 +41,10 @@ class Outcome:
         How many of them hold no pixel pair.
     skipped : list of (str, str)
         The images or volumes that could not be read, and why.
+    depths : set of int
+        Bits of the images whose values have no unit.
+    most_regions : (int, str)
+        The most regions that an image has, and its name.
 
     Examples
     --------
@@ -51,6 +55,8 @@ class Outcome:
     measured: int = 0
     empty: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    depths: set[int] = field(default_factory=set)
+    most_regions: tuple[int, str] = (0, "")
 
 
 def images_to_measure(settings: FeaturesSettings) -> Manifest:
@@ -162,7 +168,9 @@ def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
 def _measured(
     record: Record, values: Tensor, inside: Tensor, settings: FeaturesSettings
 ) -> Measured:
+    size = int(inside.sum())
     codes, inside, levels = gray_levels(values, inside, settings, one_line(record.name))
+    pixels = int(inside.sum())
     mask = None if bool(inside.all()) else inside
     way, distance = settings.aggregation, settings.distance
     if way == "averaged" or way == "merged":
@@ -170,7 +178,7 @@ def _measured(
         features = image_features(codes, levels, steps, aggregation=way, mask=mask)
     else:
         features = volume_features(codes, levels, way, distance=distance, mask=mask)
-    return Measured(record, None, levels, tuple(features.tolist()))
+    return Measured(record, None, levels, pixels, size - pixels, tuple(features.tolist()))
 
 
 def _bounding_box(inside: Tensor) -> tuple[slice, ...]:
@@ -193,6 +201,9 @@ def _rows(
     for found, rows in _in_threads(work, read_samples(manifest.records, settings)):
         if isinstance(found, Unreadable):
             outcome.skipped.append((one_line(found.record.name), found.reason))
+        else:
+            outcome.depths |= found.depths
+        outcome.most_regions = max(outcome.most_regions, (len(rows), one_line(found.record.name)))
         for row in rows:
             outcome.measured += 1
             outcome.empty += row.is_empty

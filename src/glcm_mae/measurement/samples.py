@@ -41,6 +41,9 @@ class Sample:
         Its intensities.
     regions : Tensor of int32, like ``values``, or None
         0 outside, else a region's number; None where there is no mask.
+    depths : frozenset of int
+        Bits of its images where their values have no unit: how bright one is, is then a matter of
+        them.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class Sample:
     images: int
     values: Tensor
     regions: Tensor | None
+    depths: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def _sample(
 ) -> Iterator[Sample | Unreadable]:
     """Read a slice, or the frames of a volume, as one sample."""
     try:
-        slices = [
+        read = [
             _read_values(frame, mask, settings) for frame, mask in zip(frames, masks, strict=True)
         ]
         _check_grid(record, settings)  # of files that have just been read
@@ -138,24 +142,33 @@ def _sample(
             raise
         yield Unreadable(record, len(frames), error.reason)
         return
+    slices = [values for values, _ in read]
+    depths = frozenset(bits for _, bits in read if bits is not None)
     marked = [mask for mask in masks if mask is not None]
     if not settings.is_volumetric:
         regions = torch.from_numpy(marked[0]) if marked else None
-        yield Sample(record, 1, torch.from_numpy(slices[0]), regions)
+        yield Sample(record, 1, torch.from_numpy(slices[0]), regions, depths)
         return
     _check_volume(frames, slices)
     if settings.aggregation.startswith("3d"):
         _warn_of_flat_voxels(record.path)
     regions = torch.from_numpy(np.stack(marked)) if marked else None
-    yield Sample(record, len(frames), torch.from_numpy(np.stack(slices)), regions)
+    yield Sample(record, len(frames), torch.from_numpy(np.stack(slices)), regions, depths)
 
 
-def _read_values(record: Record, mask: np.ndarray | None, settings: FeaturesSettings) -> np.ndarray:
-    """Read an image; what is NaN or infinite outside of its mask, which nothing looks at, is 0."""
+def _read_values(
+    record: Record, mask: np.ndarray | None, settings: FeaturesSettings
+) -> tuple[np.ndarray, int | None]:
+    """Read an image, and its bits where its values have no unit.
+
+    What is NaN or infinite outside of its mask, which nothing looks at, is 0.
+    """
     stored, facts = read_image(record.path, record.frame, settings.plane, finite=mask is None)
     values = intensities(stored, facts, settings, one_line(record.name))
+    has_bits = facts.value_range is not None and facts.unit is None and not facts.is_rescaled
+    bits = facts.bits if has_bits else None
     if mask is None:
-        return values
+        return values, bits
     if mask.shape != values.shape:
         raise UnreadableImage(
             record.path,
@@ -167,7 +180,7 @@ def _read_values(record: Record, mask: np.ndarray | None, settings: FeaturesSett
         raise UnreadableImage(
             record.path, "holds NaN or infinite values inside its mask: leave them out of the mask."
         )
-    return np.where(known, values, values.dtype.type(0))
+    return np.where(known, values, values.dtype.type(0)), bits
 
 
 def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:

@@ -32,18 +32,25 @@ class Measured:
         Its number in the mask.
     levels : int
         Number of gray levels.
+    pixels : int
+        How many pixels, or voxels, of the region were measured.
+    left_out : int
+        How many others of it lie beyond the range.
     features : tuple of float
         In the order of ``FEATURE_NAMES``; NaN where there is no pixel pair.
 
     Examples
     --------
-    >>> Measured(Record(Path("a.png"), None, "a", None), None, 32, (float("nan"),) * 25).is_empty
+    >>> record = Record(Path("a.png"), None, "a", None)
+    >>> Measured(record, None, 32, 1, 0, (float("nan"),) * 25).is_empty
     True
     """
 
     record: Record
     region: int | None
     levels: int
+    pixels: int
+    left_out: int
     features: tuple[float, ...]
 
     @property
@@ -58,8 +65,8 @@ def write_table(
     """Write features row by row into a file that appears whole or not at all.
 
     The columns: where the values come from (path and frame, or patient and number of images;
-    label and region where there are any), how they were measured, and the 25 features. Numbers
-    have all the digits of a float64.
+    label and region where there are any), of how many pixels, how they were measured, and the 25
+    features. Numbers have all the digits of a float64.
 
     Parameters
     ----------
@@ -81,13 +88,13 @@ def write_table(
     --------
     >>> import tempfile
     >>> record = Record(Path("a.png"), None, "a", None)
-    >>> row = Measured(record, None, 32, (0.1,) * 25)
+    >>> row = Measured(record, None, 32, 81, 0, (0.1,) * 25)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     settings = FeaturesSettings(images="a.png", out=f"{folder}/a.csv")
     ...     write_table(Path(settings.out), [row], Manifest((record,), (), False), settings)
     ...     header, line = Path(settings.out).read_text().splitlines()
     >>> header.split(",")[:4], line.split(",")[:4], line.split(",")[-1]
-    (['path', 'binning', 'levels', 'distance'], ['a.png', 'fixed_bin_number', '32', '1'], '0.1')
+    (['path', 'pixels', 'binning', 'levels'], ['a.png', '81', 'fixed_bin_number', '32'], '0.1')
     """
     names = [*_columns(manifest, settings), *FEATURE_NAMES]
     constant = _how_measured(settings)
@@ -112,6 +119,8 @@ def _columns(manifest: Manifest, settings: FeaturesSettings) -> list[str]:
         "patient": manifest.has_patients,
         "region": settings.masks is not None,
         "images": by_patient,
+        "pixels": True,
+        "left_out": settings.range is not None,
         "binning": True,
         # The number of bins of a fixed size differs from image to image.
         "levels": not (by_patient and settings.binning == "fixed_bin_size"),
@@ -154,6 +163,8 @@ def _of_image(row: Measured) -> _Cells:
         "patient": record.patient,
         "region": row.region,
         "levels": row.levels,
+        "pixels": row.pixels,
+        "left_out": row.left_out,
         **_features(row.features),
     }
 
@@ -161,14 +172,17 @@ def _of_image(row: Measured) -> _Cells:
 def _by_patient(rows: Iterable[Measured]) -> Iterator[_Cells]:
     """Average over the images of each patient, region by region; NaN does not count.
 
-    A patient whose images are of several classes has no label.
+    A patient whose images are of several classes has no label. Pixels are summed.
     """
     sums: dict[tuple[str, int | None], tuple[int, list[float]]] = {}
+    sizes: dict[tuple[str, int | None], list[int]] = {}
     labels: dict[str, set[str | None]] = {}
     for row in rows:
         patient = row.record.patient
         labels.setdefault(patient, set()).add(row.record.label)
         count, total = sums.setdefault((patient, row.region), (0, [0.0] * len(FEATURE_NAMES)))
+        size = sizes.setdefault((patient, row.region), [0, 0])
+        size[:] = size[0] + row.pixels, size[1] + row.left_out
         if not row.is_empty:
             total = [a + b for a, b in zip(total, row.features, strict=True)]
             sums[patient, row.region] = count + 1, total
@@ -182,6 +196,8 @@ def _by_patient(rows: Iterable[Measured]) -> Iterator[_Cells]:
             "label": label.pop() if len(label) == 1 else None,
             "region": region,
             "images": count,
+            "pixels": sizes[patient, region][0],
+            "left_out": sizes[patient, region][1],
             **_features([value / count if count else float("nan") for value in total]),
         }
 

@@ -62,7 +62,8 @@ class FeaturesSettings(MeasurementSettings):
         {folder} and {name} for the image's folder and its name without the ending. 0 is outside,
         each other number a region of its own.
     per : str
-        image, or patient: the mean over each patient's images.
+        image, or patient: the mean over each patient's images, of masks with several numbers one
+        row for each.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     aggregation : str
@@ -107,7 +108,8 @@ class TextureMapSettings(MeasurementSettings):
     out : str
         The file to write: a picture (.png), or the bare values (.npy, or .tif of 32-bit floats).
     feature : str
-        One of IBSI's 25 GLCM features, such as joint_entropy or contrast.
+        One of IBSI's 25 GLCM features, such as joint_entropy or contrast; of a window's pairs in
+        all 4 directions, merged, with the gray levels of the whole image.
     window_size : int
         Side of the window in pixels, odd.
     frame : int, optional

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from glcm_mae import settings
 from glcm_mae.files import check_out, keep_inputs
+
+# More are seldom marked by hand; smoothed edges of a mask have dozens of numbers.
+_MANY_REGIONS = 16
 
 
 def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
@@ -19,6 +23,22 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
         done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
     for name, reason in done.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
+    if len(done.depths) > 1 and s.window is None and s.binning != "fixed_bin_number":
+        bits = " and ".join(map(str, sorted(done.depths)))
+        print(
+            f"images of {bits} bits are measured on one scale, on which those of fewer bits are "
+            "darker: measure them apart, or set --window",
+            file=sys.stderr,
+        )
+    most, name = done.most_regions
+    if most > _MANY_REGIONS:
+        print(
+            f"the mask of {name} has {most} regions, each number one: if its edges are smoothed, "
+            "cut it at half of its greatest number first",
+            file=sys.stderr,
+        )
+    if s.masks is not None and Path(s.masks).is_file() and len(manifest) > 1:
+        print(f"the mask {s.masks} is used for all {len(manifest)} images", file=sys.stderr)
     empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
     measured = done.measured - done.empty
     return f"{measured} measured.{empty} The features lie in {s.out}.", 0 if measured else 2

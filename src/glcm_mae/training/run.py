@@ -275,6 +275,9 @@ def _check_same(
     off = {name: value for name, value in now.items() if value in (None, False)}
     before = {**off, **before}
     free = {*_FREE, *_idle(now), *(() if finished else _UNTIL_FINISHED)}
+    trained_by = now.get("encoder_trained_by")
+    if trained_by is not None and trained_by == before.get("encoder_trained_by"):
+        free.add("encoder")  # the same run, wherever it lies
     changed = [
         n
         for n in now
