@@ -8,6 +8,7 @@ import pytest
 from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder, read_config, save_encoder
+from glcm_mae.models.export import EXPORTS
 
 from .test_weights import CONFIG
 
@@ -77,3 +78,11 @@ def test_a_config_that_no_encoder_can_have_is_refused(tmp_path):
     save_encoder(tmp_path, CONFIG.build(), replace(CONFIG, num_heads=5))
     with pytest.raises(UserError, match=r"model.embed_dim 32 must be .* model.num_heads 5"):
         load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("library", EXPORTS)
+def test_of_an_exported_folder_the_weights_are_asked_for(tmp_path, library):
+    for name, content in EXPORTS[library](CONFIG.build(), CONFIG).items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"is no run, but .* its weights, .*model\.safetensors"):
+        read_config(tmp_path)

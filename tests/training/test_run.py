@@ -68,6 +68,17 @@ def test_what_stands_on_an_encoder_that_was_trained_anew_is_refused(
         Run(probing.out, probing, resume=True)
 
 
+def test_what_stands_on_an_encoder_goes_on_where_that_has_moved(
+    run: Run, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    probing = ProbeSettings(data=settings.data, out=str(tmp_path / "probe"), encoder=settings.out)
+    Run(probing.out, probing, resume=False).begin()
+    moved = run.folder.rename(tmp_path / "renamed")
+    Run(probing.out, replace(probing, encoder=str(moved)), resume=True)
+    with pytest.raises(UserError, match=r"encoder was .*run, is None"):
+        Run(probing.out, replace(probing, encoder=None), resume=True)
+
+
 def test_the_same_settings_resume(run: Run, settings: PretrainSettings) -> None:
     before = (run.folder / "settings.yaml").read_text()
     elsewhere = HardwareSettings(accelerator="auto", strategy="ddp", precision="bf16")

@@ -102,7 +102,8 @@ def grouped_folds(
         if independent < folds:
             raise UserError(
                 f"Class {name} has {independent} {unit}, too few for {folds} folds: set "
-                "folds lower, add images of other patients, or drop the class."
+                "folds lower, add images of other patients (and look whether patient_regex or the "
+                "manifest tells them apart), or drop the class."
             )
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold_of = np.empty(len(labels), dtype=np.int64)

@@ -91,11 +91,16 @@ def read_config(folder: Path) -> EncoderConfig:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): copy it anew.") from error
     wrong = _misfits(values if isinstance(values, dict) else {})
+    of_library = folder / "model.safetensors"
+    if wrong and of_library.is_file():
+        raise UserError(
+            f"{folder} is no run, but a folder of timm's or transformers', as export writes it: "
+            f"give the file of its weights, {of_library}, where weights are asked for."
+        )
     if wrong:
         raise UserError(
             f"{path} does not describe an encoder (no proper {', '.join(wrong)}): give the folder "
-            "of a finished pretrain run, or copy it anew; of another library's folder, give the "
-            "file of its weights."
+            "of a finished pretrain run, or copy it anew."
         )
     fields: dict[str, Any] = {
         name: tuple(values[name]) if isinstance(values[name], list) else values[name]

@@ -64,6 +64,10 @@ def read_finetuned(folder: Path) -> Finetuned:
     UserError
         If it is no finished fine-tuning.
     """
+    if any((folder / way / "predictions.csv").is_file() for way in ("linear", "knn")):
+        raise UserError(
+            f"{folder} is a probe, which keeps no classifier: give the folder of glcm-mae finetune."
+        )
     read_config(folder)  # refuses what is no run at all, or not finished
     if not (folder / "head.safetensors").is_file():
         raise UserError(

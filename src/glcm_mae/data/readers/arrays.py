@@ -86,8 +86,8 @@ def medmnist_labels(file: BinaryIO) -> dict[str, np.ndarray]:
     members = _members(file)
     if not _has_medmnist(members):
         raise Refusal(
-            "is no MedMNIST file, which has train, val and test images and labels: give a folder "
-            "or a manifest."
+            "is no MedMNIST file, which has train, val and test images and labels: give a "
+            "manifest, or a folder, in which an array of images may be one of the files."
         )
     labels = {}
     for split in _MEDMNIST_SPLITS:
