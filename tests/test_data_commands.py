@@ -247,3 +247,11 @@ def test_a_table_and_names_of_classes_are_given_as_pairs(tmp_path, capsys):
             wrong,
         )
         assert (code, f"rename says {words}: say NAME=VALUE" in err) == (2, True)
+
+
+def test_missing_files_are_listed_by_the_audit(tmp_path, capsys):
+    folder = write_set(tmp_path / "set")
+    rows = [f"{path.relative_to(folder)},{path.stem[:2]}" for path in folder.glob("*/*.png")]
+    (folder / "m.csv").write_text("\n".join(["path,patient", *rows, "gone.png,p9"]))
+    code, out, _ = run(capsys, "data", "check", folder / "m.csv")
+    assert (code, "gone.png" in out) == (0, True)

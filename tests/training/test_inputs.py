@@ -131,3 +131,17 @@ def test_no_other_fold_than_the_split_that_images_give() -> None:
         for fold in (0, 1)
     ]
     assert vals[0].tolist() != vals[1].tolist()
+
+
+def test_files_that_are_missing_are_skipped_as_unreadable_ones(tmp_path: Path, capsys: Any) -> None:
+    _write(tmp_path, ["a/0.png", "a/1.png", "b/2.png"])
+    table = tmp_path / "m.csv"
+    table.write_text("path,label\na/0.png,a\nb/2.png,b\na/9.png,a\n")
+    data = small.data(table)
+    with pytest.raises(UserError, match=r"1 of 3 files that are missing .*--on_error skip"):
+        labelled(data)
+    skipping = replace(data, on_error="skip")
+    images = read_images(skipping, labelled(skipping))
+    assert [record.path.name for record in images.manifest.records] == ["0.png", "2.png"]
+    assert "skipped" in capsys.readouterr().err
+    assert images.skipped == 1

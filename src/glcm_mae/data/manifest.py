@@ -167,6 +167,7 @@ def read_manifest(
     plane: Plane = "axial",
     may_cross: bool = False,
     columns: Mapping[str, str] | None = None,
+    may_lack: bool = False,
 ) -> Manifest:
     r"""List the images of a folder, of a CSV manifest or of a MedMNIST file.
 
@@ -200,6 +201,8 @@ def read_manifest(
         Whether patients on two sides of the given split are let through, for an audit to report.
     columns : dict, optional
         What the columns of a CSV of another make are; see `translated_rows`.
+    may_lack : bool
+        Whether files that a CSV names may be missing, for whoever reads them to skip and report.
 
     Returns
     -------
@@ -234,7 +237,7 @@ def read_manifest(
         records, has_patients = read_folder(source), False
     elif source.suffix.lower() == ".csv":
         rows = manifest_rows(source) if columns is None else translated_rows(source, columns)
-        records, has_patients = table_records(source, rows, plane)
+        records, has_patients = table_records(source, rows, plane, may_lack)
     else:
         raise UserError(
             f"{source} is no folder and no .csv file (nor a MedMNIST .npz): give a folder or a "

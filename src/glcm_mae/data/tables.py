@@ -94,7 +94,7 @@ def translated_rows(source: Path, columns: Mapping[str, str]) -> list[dict[str, 
 
 
 def table_records(
-    source: Path, rows: Sequence[Mapping[str, str]], plane: Plane
+    source: Path, rows: Sequence[Mapping[str, str]], plane: Plane, may_lack: bool = False
 ) -> tuple[list[Record], bool]:
     """Turn rows into records.
 
@@ -106,6 +106,8 @@ def table_records(
         Cells by the manifest's columns.
     plane : {"axial", "coronal", "sagittal"}
         How NIfTI volumes are cut into slices.
+    may_lack : bool
+        Whether files may be missing, for whoever reads them to report.
 
     Returns
     -------
@@ -126,7 +128,8 @@ def table_records(
             f"{source} counts slices in the plane {others[0]} (column plane), and plane is set to "
             f"{plane}: set it to {others[0]}."
         )
-    _check_files(source, paths)
+    if not may_lack:
+        _check_files(source, paths)
     has_patients = any(columns["patient"])
     records = [
         Record(
@@ -254,5 +257,6 @@ def _check_files(source: Path, paths: Sequence[Path]) -> None:
     if missing:
         raise UserError(
             f"{source} names {len(missing)} of {len(paths)} files that are missing "
-            f"({first_few(missing)}): paths are relative to the folder of the CSV."
+            f"({first_few(missing)}): paths are relative to the folder of the CSV (a stage with "
+            "--on_error skip goes on without them)."
         )

@@ -79,7 +79,8 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
     """
     check_settings(settings)
     check_out(settings.out, (".csv",))
-    manifest = list_images(settings.images, settings.patient_regex, settings.plane)
+    may_lack = settings.on_error == "skip"
+    manifest = list_images(settings.images, settings.patient_regex, settings.plane, may_lack)
     if settings.per == "patient" and not manifest.has_patients:
         raise UserError(
             f"{settings.images} does not tell patients: give a manifest with the column patient, "

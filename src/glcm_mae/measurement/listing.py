@@ -11,7 +11,10 @@ __all__ = ["list_images"]
 
 
 def list_images(
-    source: str | Path, patient_regex: str | None = None, plane: Plane = "axial"
+    source: str | Path,
+    patient_regex: str | None = None,
+    plane: Plane = "axial",
+    may_lack: bool = False,
 ) -> Manifest:
     """List the images of an image file, a folder or a manifest.
 
@@ -23,6 +26,8 @@ def list_images(
         As for `read_manifest`.
     plane : {"axial", "coronal", "sagittal"}
         How NIfTI volumes are cut into slices.
+    may_lack : bool
+        As for `read_manifest`.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def list_images(
         raise UserError(f"{path} does not exist: give an image, a folder or a CSV manifest.")
     ending = path.suffix.lower()
     if path.is_dir() or ending == ".csv" or (ending == ".npz" and is_medmnist(path)):
-        return read_manifest(path, patient_regex, plane)
+        return read_manifest(path, patient_regex, plane, may_lack=may_lack)
     if patient_regex is not None:
         raise UserError(f"{path} is one image: leave patient_regex out, or give a folder.")
     frames = count_frames(path, plane)

@@ -29,7 +29,7 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
     if s.out is not None:
         check_folder(s.out)
         check_apart(s.out, s.images)
-    manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True)
+    manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True, may_lack=True)
     with Meter("reading images", len(manifest)) as meter:
         audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
     report = format_audit(audit, colour=sys.stdout.isatty())

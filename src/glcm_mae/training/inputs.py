@@ -81,7 +81,7 @@ def read_images(
     UserError
         If they cannot be read as the settings say.
     """
-    manifest = manifest or read_manifest(data.images, data.patient_regex, data.plane)
+    manifest = manifest or listed(data)
     loaded = _load("reading images", data, manifest, quiet=quiet)
     for name, reason in () if quiet else loaded.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
@@ -171,6 +171,29 @@ def _load(
         )
 
 
+def listed(data: DataSettings, *, may_cross: bool = False) -> Manifest:
+    """Read the manifest of a stage.
+
+    Parameters
+    ----------
+    data : DataSettings
+        Which images. Where unreadable ones are skipped, files that a CSV names may be missing.
+    may_cross : bool
+        Whether patients on two sides of a given split are let through.
+
+    Returns
+    -------
+    Manifest
+    """
+    return read_manifest(
+        data.images,
+        data.patient_regex,
+        data.plane,
+        may_cross=may_cross,
+        may_lack=data.on_error == "skip",
+    )
+
+
 def labelled(data: DataSettings, *, may_cross: bool = False) -> Manifest:
     """Read the manifest of a stage that needs labels.
 
@@ -190,7 +213,7 @@ def labelled(data: DataSettings, *, may_cross: bool = False) -> Manifest:
     UserError
         If an image has no label, or all have the same.
     """
-    manifest = read_manifest(data.images, data.patient_regex, data.plane, may_cross)
+    manifest = listed(data, may_cross=may_cross)
     unlabelled = int((manifest.labels < 0).sum())
     if unlabelled:
         raise UserError(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Augment, Manifest, read_manifest
+from glcm_mae.data import Augment, Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     Encoder,
@@ -34,7 +34,7 @@ from glcm_mae.settings import (
 
 from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
-from .inputs import Images, asked_split, read_images
+from .inputs import Images, asked_split, listed, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -173,7 +173,7 @@ def _idle_weights(objective: ObjectiveSettings) -> bool:
 
 def _training_part(data: DataSettings) -> Manifest:
     """All images, or without those of the validation and test part where a fold is held out."""
-    manifest = read_manifest(data.images, data.patient_regex, data.plane)
+    manifest = listed(data)
     split = asked_split(data, manifest)
     return manifest if split is None else manifest.subset(split.train)
 
