@@ -1,6 +1,7 @@
 """Folds keep together what belongs together, and pre-training sees nothing that is tested."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_a_given_split_is_the_only_fold_and_must_not_leak(images: Path, tmp_path
     leaking = replace(given, records=(*given.records, planted))
     with pytest.raises(UserError, match=r"group.s. of copies, .* on two sides"):
         write_folds(leaking, tmp_path / "c", folds=3, seed=0)
+
+
+def test_images_that_have_moved_are_told(images: Path, tmp_path: Path) -> None:
+    write_folds(read_manifest(images), tmp_path / "folds", folds=3, seed=0)
+    moved = shutil.copytree(images.parent, tmp_path / "moved")
+    there = read_manifest(moved / images.name)
+    with pytest.raises(UserError, match=r"names images in .*, and they lie in .*moved.* now: move"):
+        write_folds(there, tmp_path / "folds", folds=3, seed=0)
 
 
 def test_folds_of_other_settings_are_not_overwritten(images: Path, tmp_path: Path) -> None:

@@ -203,7 +203,22 @@ def _write_once(manifest: Manifest, path: Path) -> None:
     if told[0] == f"{before[0]},plane":  # which manifests did not tell before
         told = [line.rpartition(",")[0] for line in told]
     if told != before:
+        now, then = _images_folder(told), _images_folder(before)
+        if [line.replace(now, then, 1) for line in told] == before:
+            raise UserError(
+                f"{path} names images in {then}, and they lie in {now} now: move them back, or let "
+                "the old folder be a link to the new one, for finished cells name them, too."
+            )
         raise UserError(
             f"{path} was dealt from other images or with other settings (folds, split_seed, "
             "patient_regex, pretrain_on): restore them, or choose another folder with --out."
         )
+
+
+def _images_folder(lines: Sequence[str]) -> str:
+    """Name the folder in which all images of a manifest's lines lie, as far as their paths tell."""
+    folders = {line.partition(",")[0].strip('"').rpartition("/")[0] for line in lines[1:]}
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # some are relative to the study's folder
+        return ""
