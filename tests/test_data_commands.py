@@ -234,7 +234,7 @@ def test_a_table_and_names_of_classes_are_given_as_pairs(tmp_path, capsys):
         True,
         set(),
     )
-    for wrong, words in (("first", "'first'"), ("p1=a,p1=b", "twice"), ("=a", "'=a'")):
+    for wrong, words in (("first", "'first'"), ("p1=a,p1=b", "'p1=b' twice"), ("=a", "'=a'")):
         code, _, err = run(
             capsys,
             "data",

@@ -27,6 +27,20 @@ def test_rows_that_say_the_same_are_one(table: Path) -> None:
     assert translated_rows(table, {"path": "{id}.tif"}) == [{"path": "7.tif"}]
 
 
+def test_of_an_empty_cell_nothing_is_made(table: Path) -> None:
+    table.write_text("0,1,,\na.png,7,,\na.png,,,\n")
+    rows = translated_rows(table, {"path": "{0}", "patient": "p{1}"})
+    assert [row["patient"] for row in rows] == ["p7", ""]
+    (table.parent / "a.png").touch()
+    with pytest.raises(UserError, match="empty cell in column patient, row 2"):
+        table_records(table, rows, "axial")
+
+
+def test_a_path_with_a_nul_is_refused(table: Path) -> None:
+    with pytest.raises(UserError, match="which no file can be called"):
+        table_records(table, [{"path": "a\0.png"}], "axial", may_lack=True)
+
+
 def test_what_is_not_named_is_unknown(table: Path) -> None:
     (table.parent / "7").touch()
     records, has_patients = table_records(table, translated_rows(table, {"path": "id"}), "axial")
@@ -48,7 +62,7 @@ def test_what_is_not_named_is_unknown(table: Path) -> None:
         ({"path": "{{id}}"}, "columns.path is"),
         ({"path": "{id:3}"}, "columns.path is"),
         ({"path": "{id!r}"}, "columns.path is"),
-        ({"path": "{id.real}"}, "columns.path is"),
+        ({"path": "{id.real}"}, "has no column id.real, but id, dx, page: "),
     ],
 )
 def test_columns_that_are_none(table: Path, columns: dict, words: str) -> None:

@@ -184,12 +184,14 @@ def test_a_seed_that_lacks_images_is_refused():
 def test_images_may_lie_in_another_folder():
     def at(folder, table):
         paths = [f"{folder}/{'ab'[k % 2]}/{name}" for k, name in enumerate(table.paths)]
-        return arm(paths=paths, patients=paths)
+        return arm(paths=paths)
 
     here, there = at("/data/a", arm()), at("scratch", arm())
     result = paired_difference(here, there, n_resamples=50)
     assert (result["difference"]["value"], result["folders"]) == (0, ["/data/a", "scratch"])
     assert "folders" not in paired_difference(here, here, n_resamples=50)
-    fewer = arm(n=60, paths=there.paths[:60], patients=there.patients[:60])
     with pytest.raises(UserError, match="do not hold the same images, 180 are in only one"):
-        paired_difference(here, fewer)
+        paired_difference(here, arm(n=60, paths=there.paths[:60]))
+    unknown = [arm(paths=table.paths, patients=table.paths) for table in (here, there)]
+    with pytest.raises(UserError, match="do not hold the same images, 240 are in only one"):
+        paired_difference(*unknown)

@@ -118,7 +118,7 @@ def test_masks_that_may_not_be_meant_are_told(tmp_path, capsys):
     measured(tmp_path, tmp_path / "set", "--masks", tmp_path / "mask.png")
     said = capsys.readouterr().err
     assert f"has {len(np.unique(smooth)) - 1} regions, each number one" in said
-    assert "mask.png is used for all 2 images" in said
+    assert "mask.png is used for all 2 files" in said
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz"])

@@ -27,9 +27,20 @@ def test_an_export_tells_its_own(library: str, tmp_path: Path) -> None:
         json.dumps({"mean": [0.4], "std": [0.1, 0.2]}),
         json.dumps({"mean": "0.4", "std": "0.2"}),
         '{"mean": [NaN], "std": [0.2]}',
+        json.dumps({"mean": [123.7], "std": [58.4]}),
+        json.dumps({"mean": [True], "std": [True]}),
+        json.dumps({"mean": [0.4], "std": [0.2], "do_normalize": False}),
+        json.dumps({"mean": [0.4], "std": [10**400]}),
+        "[" * 100_000,
         json.dumps({"pretrained_cfg": [0.4]}),
     ],
 )
 def test_what_is_no_normalisation_is_none(told: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(told)
     assert normalization_beside(tmp_path / "model.safetensors") is None
+
+
+def test_what_lies_beside_another_file_may_be_of_another_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"mean": [0.4], "std": [0.2]}))
+    assert normalization_beside(tmp_path / "model.safetensors") == ((0.4,), (0.2,))
+    assert normalization_beside(tmp_path / "mae.pth") is None

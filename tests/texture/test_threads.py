@@ -25,6 +25,24 @@ def test_what_fails_in_any_thread_is_raised(failing):
         torch.set_num_threads(threads)
 
 
+def test_what_has_failed_is_not_finished_by_other_threads():
+    done, threads = [], torch.get_num_threads()
+
+    def work(part):
+        if part.start == 0:
+            raise RuntimeError("broken")
+        time.sleep(0.001)
+        done.append(part)
+
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(RuntimeError, match="broken"):
+            in_threads(work, 1000)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(done) <= 2
+
+
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("count", [0, 1, 3, 100, 784])
 def test_threads_share_all_of_the_work_in_order(count, threads):

@@ -165,6 +165,28 @@ def test_patience_outlives_a_kill(
     assert [line["epoch"] for line in small.log(run)] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("side", ["train", "val", "test"])
+def test_a_run_does_not_go_on_with_other_labels(
+    settings: FinetuneSettings, manifest: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    save = Run.save
+
+    def interrupted(run: Run, state: dict[str, Any]) -> None:
+        save(run, state)
+        raise KeyboardInterrupt
+
+    out = Path(settings.out).parent
+    true, moved = _given(manifest, out / "true.csv"), _given(manifest, out / "moved.csv", side)
+    ours = replace(settings, data=small.data(true))
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(ours)
+    with pytest.raises(UserError, match="was begun with other labels, sides or normalisation"):
+        finetune(replace(ours, data=small.data(moved), resume=True))
+    finetune(replace(ours, resume=True))
+
+
 def _with_moved_labels(settings: FinetuneSettings, manifest: Path, side: str) -> list[Path]:
     """Run with the true labels, and with other ones on one side."""
     out = Path(settings.out).parent

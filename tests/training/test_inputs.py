@@ -138,7 +138,7 @@ def test_files_that_are_missing_are_skipped_as_unreadable_ones(tmp_path: Path, c
     table = tmp_path / "m.csv"
     table.write_text("path,label\na/0.png,a\nb/2.png,b\na/9.png,a\n")
     data = small.data(table)
-    with pytest.raises(UserError, match=r"1 of 3 files that are missing .*--on_error skip"):
+    with pytest.raises(UserError, match=r"1 of 3 files that are missing .*on_error"):
         labelled(data)
     skipping = replace(data, on_error="skip")
     images = read_images(skipping, labelled(skipping))

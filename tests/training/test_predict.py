@@ -138,6 +138,18 @@ def test_images_without_labels_stand_apart_from_those_with(
     assert "2 images have no label: they are in " in capsys.readouterr().out
 
 
+def test_what_was_seen_is_counted_among_the_images_with_labels(
+    settings: PredictSettings, tmp_path: Path, manifest: Path
+) -> None:
+    own = [str(record.path) for record in read_manifest(manifest).records]
+    folder = _others(tmp_path / "new", ["0.png", "1.png"])
+    rows = ["path,label", "0.png,sparse", "1.png,dense", *(f"{path}," for path in own)]
+    (folder / "some.csv").write_text("\n".join(rows))
+    out = predict(replace(settings, images=str(folder / "some.csv")))
+    assert small.facts(out)["images_seen_in_training"] == 24
+    assert not (out / "about.json").exists()
+
+
 def test_dark_images_are_not_to_be_read_otherwise_than_the_run_reads(
     settings: PredictSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from glcm_mae.settings import (
     TargetSettings,
     TextureSettings,
 )
-from glcm_mae.training.run import Run, settings_of
+from glcm_mae.training.run import Run, _facts, settings_of
 
 from . import small
 
@@ -77,6 +78,21 @@ def test_what_stands_on_an_encoder_goes_on_where_that_has_moved(
     Run(probing.out, replace(probing, encoder=str(moved)), resume=True)
     with pytest.raises(UserError, match=r"encoder was .*run, is None"):
         Run(probing.out, replace(probing, encoder=None), resume=True)
+    renamed = replace(probing, encoder=str(moved))
+    Run(probing.out, renamed, resume=True).finish({})
+    assert settings_of(Path(probing.out))["encoder"] == str(moved)
+    moved.rename(run.folder)
+    with pytest.raises(UserError, match=r"encoder was .*renamed, is .*run"):
+        Run(probing.out, probing, resume=True)
+
+
+def test_what_trained_an_encoder_is_told_as_by_versions_before(tmp_path: Path) -> None:
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "settings.yaml").write_text("seed: 0\nhardware: {precision: fp32}\nout: a\n")
+    probing = ProbeSettings(data=small.data(Path("m.csv")), out="b", encoder=str(encoder))
+    told = _facts(probing)["encoder_trained_by"]
+    assert told == hashlib.sha256(b'{"seed": 0}').hexdigest()[:16]
 
 
 def test_the_same_settings_resume(run: Run, settings: PretrainSettings) -> None:

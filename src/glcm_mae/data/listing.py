@@ -98,7 +98,7 @@ def build_manifest(
     key = read_key(Path(key_file), Path(out)) if key_file is not None else None
     records, has_patients = _records(folder, layout, pattern, columns)
     check_names(records)
-    root = folder.parent if columns else folder
+    root = folder.parent if folder.is_file() else folder
     if leave_out is not None:
         records = left_out(leave_out, records, root)
     if not records:
@@ -125,7 +125,7 @@ def _records(
 ) -> tuple[list[Record], bool]:
     if layout is not None:
         manifest = read_layout(images, layout)
-    elif pattern is not None and not columns:
+    elif pattern is not None and images.is_dir():
         return listed(images), False
     else:
         manifest = read_manifest(images, may_cross=True, columns=columns or None)

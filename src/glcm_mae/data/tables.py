@@ -36,7 +36,7 @@ def manifest_rows(source: Path) -> list[dict[str, str]]:
         It is no CSV, is empty, or has other columns: a misspelt patient column, left out in
         silence, would let patients cross the split.
     """
-    header, rows = _read(source, ["path"])
+    header, rows = _read(source, ["path"], COLUMNS)
     unknown = [name for name in header if name not in COLUMNS]
     if unknown:
         named = [name or "one without a name" for name in unknown]
@@ -85,10 +85,10 @@ def translated_rows(source: Path, columns: Mapping[str, str]) -> list[dict[str, 
             "there are such, of label, patient, split and frame which column they are."
         )
     asked = {name: _names_in(name, text) for name, text in columns.items()}
-    _, rows = _read(source, {name for names in asked.values() for name in names})
+    wanted = {name for names in asked.values() for name in names}
+    _, rows = _read(source, wanted, wanted)
     translated = [
-        {name: text.format_map(row) if "{" in text else row[text] for name, text in columns.items()}
-        for row in rows
+        {name: _cell(text, row, asked[name]) for name, text in columns.items()} for row in rows
     ]
     return [dict(cells) for cells in dict.fromkeys(tuple(row.items()) for row in translated)]
 
@@ -168,8 +168,10 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(map(one_line, names[:most])) + (", ..." if len(names) > most else "")
 
 
-def _read(source: Path, wanted: Collection[str]) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the header, in which the wanted columns are, and the rows."""
+def _read(
+    source: Path, wanted: Collection[str], once: Collection[str]
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the header, in which the wanted columns are, some at most once, and the rows."""
     try:
         # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
         with source.open(newline="", encoding="utf-8-sig") as file:
@@ -188,7 +190,7 @@ def _read(source: Path, wanted: Collection[str]) -> tuple[list[str], list[dict[s
             f"{source} has no column {missing[0]}, but {found}: its first line must name the "
             f"columns, separated by commas, semicolons or tabs{hint * ('path' in missing)}."
         )
-    repeated = [name for k, name in enumerate(header) if name in header[:k]]
+    repeated = [name for k, name in enumerate(header) if name in header[:k] and name in once]
     if repeated:
         raise UserError(
             f"{source} has repeated columns ({first_few(repeated)}): remove or rename them."
@@ -210,6 +212,16 @@ def _delimiter(header: str, wanted: Collection[str]) -> str:
     return max(cells, key=lambda mark: (cells[mark].issuperset(wanted), len(cells[mark])))
 
 
+def _cell(text: str, row: Mapping[str, str], names: Sequence[str]) -> str:
+    """Put a row's cells into a text; of an empty one nothing can be made."""
+    if "{" not in text:
+        return row[text]
+    if not all(row[name] for name in names):
+        return ""
+    parts = string.Formatter().parse(text)
+    return "".join(plain + ("" if name is None else row[name]) for plain, name, _, _ in parts)
+
+
 def _names_in(name: str, text: str) -> list[str]:
     """Find the columns that a cell is made of."""
     if text and "{" not in text:
@@ -220,7 +232,7 @@ def _names_in(name: str, text: str) -> list[str]:
         parts = []
     names = [column for _, column, _, _ in parts if column is not None]
     plain = all(not form and convert is None for _, _, form, convert in parts)
-    if not names or not plain or any(not column or set(column) & set("[].") for column in names):
+    if not names or not plain or not all(names):
         raise UserError(
             f"columns.{name} is {text!r}: give the name of a column, or a text with names in "
             "braces, as in 'images/{id}.png'."
@@ -241,6 +253,9 @@ def _check_cells(source: Path, columns: Mapping[str, list[str]]) -> None:
         raise UserError(
             f"{source} has unknown split names ({first_few(unknown)}): use {', '.join(SPLITS)}."
         )
+    torn = next((cell for cell in columns["path"] if "\0" in cell), None)
+    if torn is not None:
+        raise UserError(f"{source} names {one_line(torn)}, which no file can be called: mend it.")
     wrong = sorted({cell for cell in columns["frame"] if cell and not _is_count(cell)})
     if wrong:
         raise UserError(
@@ -257,6 +272,6 @@ def _check_files(source: Path, paths: Sequence[Path]) -> None:
     if missing:
         raise UserError(
             f"{source} names {len(missing)} of {len(paths)} files that are missing "
-            f"({first_few(missing)}): paths are relative to the folder of the CSV (a stage with "
-            "--on_error skip goes on without them)."
+            f"({first_few(missing)}): paths are relative to the folder of the CSV (a stage "
+            "that has on_error goes on without them if it is skip)."
         )

@@ -39,9 +39,9 @@ def paired_difference(
     ----------
     predictions_a, predictions_b : Predictions, str or pathlib.Path
         Tables, or their CSV files, over the same images in any order, with the same patients,
-        labels, folds and classes. Where the images of one lie in another folder than those of the
-        other, their paths below it are compared. For a comparison by patient give
-        ``table.by_patient()``.
+        labels, folds and classes. Where patients are known and the images of one lie in another
+        folder than those of the other, their paths below it are compared. For a comparison by
+        patient give ``table.by_patient()``.
     statistic : str
         A name of `compute_metrics`: ``"auroc"``, ``"sensitivity/malignant"``, ...
     positive : str, optional
@@ -122,7 +122,8 @@ def _below_their_folders(
     a: Predictions, b: Predictions
 ) -> tuple[Predictions, Predictions, list[str]]:
     """Name images by where they lie below their folder, if by that two tables hold the same."""
-    if set(a.paths) == set(b.paths):
+    are_known = a.patients != a.paths and b.patients != b.paths  # else 1.png is like any other
+    if set(a.paths) == set(b.paths) or not are_known:
         return a, b, []
     folders = [_folder(table) for table in (a, b)]
     below = [_without(table, folder) for table, folder in zip((a, b), folders, strict=True)]
@@ -145,8 +146,7 @@ def _without(table: Predictions, folder: str) -> Predictions:
         path = PurePath(name)
         return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else name
 
-    paths, patients = (tuple(map(below, names)) for names in (table.paths, table.patients))
-    return replace(table, paths=paths, patients=patients)
+    return replace(table, paths=tuple(map(below, table.paths)))
 
 
 def _check_same_seeds(a: Predictions, b: Predictions, both: str) -> None:

@@ -172,7 +172,8 @@ def _of_image(row: Measured) -> _Cells:
 def _by_patient(rows: Iterable[Measured]) -> Iterator[_Cells]:
     """Average over the images of each patient, region by region; NaN does not count.
 
-    A patient whose images are of several classes has no label. Pixels are summed.
+    A patient whose images are of several classes has no label. Pixels are summed, those of images
+    without a pair, too.
     """
     sums: dict[tuple[str, int | None], tuple[int, list[float]]] = {}
     sizes: dict[tuple[str, int | None], list[int]] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-# Where a run, timm and transformers write them: file, group in it, names of mean and deviation.
+# Files that a run, timm or transformers writes, beside which its own description lies.
+_WEIGHTS = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
+# Where these write them: file, group in it, names of mean and deviation.
 _PLACES = (
     ("config.json", None, "mean", "std"),
     ("config.json", "pretrained_cfg", "mean", "std"),
@@ -26,7 +27,8 @@ def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
     Returns
     -------
     (mean, std) or None
-        Of each channel, for images in [0, 1]. None where nothing tells it.
+        Of each channel, for images in [0, 1]. None where nothing tells it, or a checkpoint has
+        another name than those that such a folder gives: what lies beside may be of another model.
 
     Examples
     --------
@@ -37,8 +39,12 @@ def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
     ...     normalization_beside(Path(folder, "model.safetensors"))
     ((0.4,), (0.2,))
     """
+    if weights.name not in _WEIGHTS:
+        return None
     for file, group, mean, std in _PLACES:
         told = _read(weights.parent / file)
+        if told.get("do_normalize") is False:
+            return None
         told = told.get(group, {}) if group else told
         if isinstance(told, dict) and _are_moments(told.get(mean), told.get(std)):
             return tuple(map(float, told[mean])), tuple(map(float, told[std]))
@@ -49,13 +55,13 @@ def _read(file: Path) -> dict[str, Any]:
     """Read what a file of JSON holds; nothing where there is none."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 
 
 def _are_moments(mean: Any, std: Any) -> bool:
     lists = isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) > 0
-    if not lists or not all(isinstance(value, int | float) for value in [*mean, *std]):
+    if not lists or not all(type(value) in (int, float) for value in [*mean, *std]):
         return False
-    return all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)
+    return all(0 <= value <= 1 for value in mean) and all(0 < value <= 1 for value in std)

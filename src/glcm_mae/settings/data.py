@@ -97,7 +97,7 @@ class DataManifestSettings:
         other columns are left out.
     rename : list of str
         Classes by other names: Benign=benign,Cancer=malignant,Other= (two of one new name become
-        one, a class without one is left out).
+        one, one with nothing behind the = is left out).
     dicom_patients : bool
         Take the patients from the DICOM headers; needs key_file.
     key_file : str, optional

@@ -114,8 +114,10 @@ def _pairs(setting: str, texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name or name in pairs:
-            wrong = "twice" if name in pairs else repr(text)
-            raise UserError(f"{setting} says {wrong}: say NAME=VALUE, with commas between.")
+            again = " twice" if name in pairs else ""
+            raise UserError(
+                f"{setting} says {text!r}{again}: say NAME=VALUE, each once, with commas between."
+            )
         pairs[name] = value
     return pairs
 

@@ -65,7 +65,10 @@ def _compared(s: settings.EvaluateSettings, other: str) -> str:
             missing = ": a class is missing" if d["value"] is None else ""
             lines.append(f"{name:21}{with_interval(d, signed=True)}{missing}")
         if "folders" in found:
-            lines.append(f"Images are matched below {' and '.join(found['folders'])}.")
+            lines.append(
+                f"Images and patients are matched below {' and '.join(found['folders'])}: are they "
+                "the same?"
+            )
         lines.append(_about_intervals(against, table, found["n_seeds"]))
     return "\n".join(lines)
 

@@ -37,8 +37,9 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
             "cut it at half of its greatest number first",
             file=sys.stderr,
         )
-    if s.masks is not None and Path(s.masks).is_file() and len(manifest) > 1:
-        print(f"the mask {s.masks} is used for all {len(manifest)} images", file=sys.stderr)
+    files = len({record.path for record in manifest.records})
+    if s.masks is not None and Path(s.masks).is_file() and files > 1:
+        print(f"the mask {s.masks} is used for all {files} files", file=sys.stderr)
     empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
     measured = done.measured - done.empty
     return f"{measured} measured.{empty} The features lie in {s.out}.", 0 if measured else 2

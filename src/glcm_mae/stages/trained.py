@@ -117,7 +117,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     from glcm_mae.models import read_config
     from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
     from glcm_mae.training.encoders import check_fits, check_run
-    from glcm_mae.training.inputs import asked_split, listed, read_images
+    from glcm_mae.training.inputs import asked_split, manifest_of, read_images
     from glcm_mae.training.pretraining import load_run
     from glcm_mae.training.seen import refuse_seen
 
@@ -131,7 +131,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     check_apart(s.out, s.data.images)
     check_run(s.run, s.data)
     model = load_run(Path(s.run))
-    manifest = listed(s.data)
+    manifest = manifest_of(s.data)
     keep_inputs(s.out, [s.data.images, *(record.path for record in manifest.records)])
     split = asked_split(s.data, manifest)
     held_out = manifest if split is None else manifest.subset(split.test)

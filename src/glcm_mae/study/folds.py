@@ -135,14 +135,14 @@ def add_unlabelled(
     UserError
         If nothing is left for a fold.
     """
-    labelled = read_manifest(folds[0].images, plane=unlabelled.plane)
+    labelled = read_manifest(folds[0].images, plane=unlabelled.plane, may_lack=True)
     both = replace(unlabelled, records=labelled.records + unlabelled.records)
     groups = joined_groups(both.patients, _files(both), duplicate_groups(both, progress))
     of_labelled, of_unlabelled = groups[: len(labelled)], groups[len(labelled) :]
     unlabelled = _without_split(unlabelled)
     kept = {}
     for fold in folds:
-        dealt = read_manifest(fold.images, plane=unlabelled.plane)
+        dealt = read_manifest(fold.images, plane=unlabelled.plane, may_lack=True)
         test = np.array([record.split == "test" for record in dealt.records])
         kept[fold] = np.flatnonzero(~np.isin(of_unlabelled, of_labelled[test]))
         if not len(kept[fold]):

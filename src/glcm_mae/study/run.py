@@ -163,7 +163,13 @@ def _unlabelled(
         return None
     if published:
         raise UserError("protocol published pre-trains on all images: leave out pretrain_on.")
-    return read_manifest(settings.pretrain_on, reading.patient_regex, reading.plane, may_cross=True)
+    return read_manifest(
+        settings.pretrain_on,
+        reading.patient_regex,
+        reading.plane,
+        may_cross=True,
+        may_lack=reading.on_error == "skip",
+    )
 
 
 def _check_images(
@@ -194,7 +200,7 @@ def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> dict[st
 def _check_folds(folds: Sequence[Fold], whole: Manifest) -> None:
     """Refuse folds on which a classifier cannot be fitted, before anything is trained."""
     for fold in folds:
-        manifest = read_manifest(fold.images, plane=whole.plane)
+        manifest = read_manifest(fold.images, plane=whole.plane, may_lack=True)
         train = np.flatnonzero([record.split == "train" for record in manifest.records])
         check_classes(manifest, train, least=2)
 

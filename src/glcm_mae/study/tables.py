@@ -110,7 +110,8 @@ def _joined(
         before = _bytes_of(folder / name)
         table.write(folder / name)
         if _bytes_of(folder / name) != before:
-            (folder / "metrics.json").unlink(missing_ok=True)  # which tells of the table before
+            for metrics in folder.glob("metrics*.json"):  # which tell of the table before
+                metrics.unlink(missing_ok=True)
         tables.append(table)
     if about_patients is not None:
         for place in (folder, *(run for _, _, run in runs)):

@@ -36,6 +36,8 @@ def in_threads(work: Callable[[slice], None], count: int) -> None:
     try:
         work_off()  # here, too: a thread takes longer to wake up than small parts to do
     finally:
+        for _ in parts:  # what has failed is not finished by the others
+            pass
         awake = [other for other in others if not other.cancel()]
         wait(awake)
     for other in awake:

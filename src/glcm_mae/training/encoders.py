@@ -318,6 +318,7 @@ def _normalized_as(weights: str, config: EncoderConfig) -> EncoderConfig:
     if told is not None and known:
         config = replace(config, mean=told[0], std=told[1])
     mean, std = ([round(value, 4) for value in values] for values in (config.mean, config.std))
-    source = "as beside the weights" if known else "of the training images, for none is known"
+    unfit = "none is known" if told is None else f"the weights' are of {len(told[0])} channel(s)"
+    source = "as beside the weights" if known else f"of the training images, for {unfit}"
     print(f"images are normalised by mean {mean} and deviation {std}, {source}", file=sys.stderr)
     return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 from pathlib import Path
@@ -216,7 +217,12 @@ def _train(
     train = torch.from_numpy(split.train)
     class_weights = _class_weights(settings, labels[train], len(images.manifest.classes))
     augment = augmentation(settings.data, settings.augment)
-    state = run.load()
+    state, dealt = run.load(), _dealt(images, split, model)
+    if state and state.get("dealt", dealt) != dealt:
+        raise UserError(
+            f"{run.folder} was begun with other labels, sides or normalisation of the images than "
+            "the settings give now: restore them, or choose another folder with --out."
+        )
     wrapped, optimizer = set_up(fabric, model, settings.optimizer, state, settings.layer_decay)
     first, best_loss, best_epoch, best = 0, math.inf, 0, _copy(model)
     if state:
@@ -261,6 +267,7 @@ def _train(
                 run.save(
                     {
                         **snapshot(fabric, model, optimizer),
+                        "dealt": dealt,
                         "epoch": epoch,
                         "best": best,
                         "best_loss": best_loss,
@@ -268,6 +275,18 @@ def _train(
                     }
                 )
     model.load_state_dict(best)
+
+
+def _dealt(images: Images, split: Split, model: NormalizedClassifier) -> str:
+    """Digest of which image has which label on which side, and of how images are normalised."""
+    labels = images.manifest.labels.tolist()
+    sides = [
+        [(images.hashes[i], labels[i]) for i in side.tolist()]
+        for side in (split.train, split.val, split.test)
+    ]
+    moments = model.mean.flatten().tolist(), model.std.flatten().tolist()
+    told = repr((sides, images.manifest.classes, moments))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, fill_head, load_encoder, read_config
 from glcm_mae.models.classifier import Pooling
@@ -173,6 +175,27 @@ def read_others(
             file=sys.stderr,
         )
     return images, seen, alike
+
+
+def seen_among(run: Finetuned, images: Images, positions: np.ndarray) -> int:
+    """Count those of some images on which a run, or what it started from, was trained.
+
+    Parameters
+    ----------
+    run : Finetuned
+        The run.
+    images : Images
+        What `read_others` has read.
+    positions : ndarray of int
+        Which of them.
+
+    Returns
+    -------
+    int
+        Of which it is known.
+    """
+    known = seen_before(str(run.folder), _of_strangers(images))
+    return sum(known[int(i)] is True for i in positions)
 
 
 def _of_strangers(images: Images) -> Images:

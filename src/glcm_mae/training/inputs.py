@@ -81,7 +81,7 @@ def read_images(
     UserError
         If they cannot be read as the settings say.
     """
-    manifest = manifest or listed(data)
+    manifest = manifest or manifest_of(data)
     loaded = _load("reading images", data, manifest, quiet=quiet)
     for name, reason in () if quiet else loaded.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
@@ -171,7 +171,7 @@ def _load(
         )
 
 
-def listed(data: DataSettings, *, may_cross: bool = False) -> Manifest:
+def manifest_of(data: DataSettings, *, may_cross: bool = False) -> Manifest:
     """Read the manifest of a stage.
 
     Parameters
@@ -213,7 +213,7 @@ def labelled(data: DataSettings, *, may_cross: bool = False) -> Manifest:
     UserError
         If an image has no label, or all have the same.
     """
-    manifest = listed(data, may_cross=may_cross)
+    manifest = manifest_of(data, may_cross=may_cross)
     unlabelled = int((manifest.labels < 0).sum())
     if unlabelled:
         raise UserError(

@@ -12,7 +12,7 @@ from glcm_mae.models import EncoderConfig
 from glcm_mae.settings import DataSettings, OthersSettings
 
 from .encoders import differing
-from .inputs import Images, listed, read_images
+from .inputs import Images, manifest_of, read_images
 from .run import settings_of
 
 # How a run's images are read, of which nothing may differ in others.
@@ -76,7 +76,7 @@ def list_others(s: OthersSettings, reading: dict[str, Any]) -> Manifest:
         If there are none, or the list is wrong.
     """
     data = _as_data(s, reading)
-    return listed(data, may_cross=True)
+    return manifest_of(data, may_cross=True)
 
 
 def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) -> Images:

@@ -14,7 +14,7 @@ from glcm_mae.settings import PredictSettings
 
 from .fabric import launch
 from .finetune import probabilities
-from .finetuned import Finetuned, new_run, read_finetuned, read_others
+from .finetuned import Finetuned, new_run, read_finetuned, read_others, seen_among
 from .tables import Tables
 
 
@@ -60,7 +60,9 @@ def predict(settings: PredictSettings) -> Path:
             out / table, images.manifest.subset(without), source.classes, chances[without]
         )
     if len(with_label):
-        _tables(source, images.manifest.subset(with_label), chances[with_label]).write(out, seen)
+        seen_of_these = seen_among(source, images, with_label) if len(without) else seen
+        tables = _tables(source, images.manifest.subset(with_label), chances[with_label])
+        tables.write(out, seen_of_these)
     run.finish(
         {
             "classes": list(source.classes),

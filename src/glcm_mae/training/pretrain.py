@@ -34,7 +34,7 @@ from glcm_mae.settings import (
 
 from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
-from .inputs import Images, asked_split, listed, read_images
+from .inputs import Images, asked_split, manifest_of, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -173,7 +173,7 @@ def _idle_weights(objective: ObjectiveSettings) -> bool:
 
 def _training_part(data: DataSettings) -> Manifest:
     """All images, or without those of the validation and test part where a fold is held out."""
-    manifest = listed(data)
+    manifest = manifest_of(data)
     split = asked_split(data, manifest)
     return manifest if split is None else manifest.subset(split.train)
 

@@ -22,8 +22,7 @@ from glcm_mae.settings import FACTS
 
 # May change while a run goes on, but what is finished is the result of these: a precision, and
 # where the images lie, of which `training.seen.write_seen` tells whether they have changed.
-_IMAGES = "data.images"
-_UNTIL_FINISHED = ("hardware.precision", _IMAGES)
+_PRECISION, _IMAGES = "hardware.precision", "data.images"
 # Settings that may differ between an interrupted run and the one that resumes it. The number of
 # devices may not: it changes which images make a step.
 _FREE = (
@@ -90,7 +89,7 @@ class Run:
         before, now = flat(_settings_before(self.folder)), flat(self._settings)
         _check_encoder(before, self._settings, self.folder)
         _check_same(before, now, self.folder, finished=self.finished)
-        self._has_moved = before.get(_IMAGES) != now.get(_IMAGES)
+        self._has_moved = any(before.get(name) != now.get(name) for name in (_IMAGES, "encoder"))
 
     @property
     def finished(self) -> bool:
@@ -156,7 +155,8 @@ class Run:
         """
         if self._has_moved:
             before = _settings_before(self.folder)
-            self._write_settings(before | {"data": before["data"] | self._settings["data"]})
+            moved = {name: self._settings[name] for name in ("data", "encoder") if name in before}
+            self._write_settings(before | moved)
         facts = {**self._made_by, "torch": torch.__version__, **facts}
         write_atomically(self._finished, json.dumps(facts, indent=2) + "\n")
         self._checkpoint.unlink(missing_ok=True)
@@ -235,7 +235,8 @@ def _facts(settings: Any) -> dict[str, str]:
     facts = {"version": __version__}
     encoder = getattr(settings, "encoder", None)
     if encoder is not None and (Path(encoder) / "settings.yaml").is_file():
-        trained_by = {n: v for n, v in flat(settings_of(Path(encoder))).items() if n not in _FREE}
+        free = (*_FREE, _PRECISION)
+        trained_by = {n: v for n, v in flat(settings_of(Path(encoder))).items() if n not in free}
         text = json.dumps(trained_by, sort_keys=True)
         facts["encoder_trained_by"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return facts
@@ -274,10 +275,11 @@ def _check_same(
     # What the version that began the run did not have yet, it did not do: it was off.
     off = {name: value for name, value in now.items() if value in (None, False)}
     before = {**off, **before}
-    free = {*_FREE, *_idle(now), *(() if finished else _UNTIL_FINISHED)}
-    trained_by = now.get("encoder_trained_by")
-    if trained_by is not None and trained_by == before.get("encoder_trained_by"):
-        free.add("encoder")  # the same run, wherever it lies
+    free = {*_FREE, *_idle(now)}
+    if not finished:
+        trained_by = now.get("encoder_trained_by")
+        is_same = trained_by is not None and trained_by == before.get("encoder_trained_by")
+        free |= {_PRECISION, _IMAGES, *(["encoder"] if is_same else [])}
     changed = [
         n
         for n in now
