@@ -128,6 +128,30 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
         _remove(temporary)
 
 
+def common_folder(files: Iterable[str]) -> str:
+    """Name the folder in which files lie, as far as their paths tell.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Their paths.
+
+    Returns
+    -------
+    str
+        "" where they have none in common, or some are relative and others not.
+
+    Examples
+    --------
+    >>> common_folder(["set/a/1.png", "set/b/1.png"]), common_folder(["a.png", "/b.png"])
+    ('set', '')
+    """
+    try:
+        return os.path.commonpath({os.path.dirname(file) for file in files})
+    except ValueError:
+        return ""
+
+
 def keep_inputs(out: str | Path, inputs: Iterable[str | Path]) -> None:
     """Refuse to write over what is read.
 

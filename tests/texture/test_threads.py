@@ -10,36 +10,37 @@ import torch
 from glcm_mae.texture.threads import in_threads
 
 
+@pytest.fixture(autouse=True)
+def own_threads():
+    """Give back the number of threads, which tests set."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("failing", range(3))
 def test_what_fails_in_any_thread_is_raised(failing):
     def work(part):
         if part.start == failing:
             raise RuntimeError("broken")
 
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        with pytest.raises(RuntimeError, match="broken"):
-            in_threads(work, 3)
-    finally:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(3)
+    with pytest.raises(RuntimeError, match="broken"):
+        in_threads(work, 3)
 
 
 def test_what_has_failed_is_not_finished_by_other_threads():
-    done, threads = [], torch.get_num_threads()
+    done = []
 
     def work(part):
-        if part.start == 0:
+        if threading.current_thread() is threading.main_thread():
             raise RuntimeError("broken")
         time.sleep(0.001)
         done.append(part)
 
-    try:
-        torch.set_num_threads(2)
-        with pytest.raises(RuntimeError, match="broken"):
-            in_threads(work, 1000)
-    finally:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(2)
+    with pytest.raises(RuntimeError, match="broken"):
+        in_threads(work, 1000)
     assert len(done) <= 2
 
 
@@ -47,12 +48,8 @@ def test_what_has_failed_is_not_finished_by_other_threads():
 @pytest.mark.parametrize("count", [0, 1, 3, 100, 784])
 def test_threads_share_all_of_the_work_in_order(count, threads):
     parts = []
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        in_threads(parts.append, count)
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    in_threads(parts.append, count)
     parts.sort(key=lambda part: part.start)
     assert [k for part in parts for k in range(part.start, part.stop)] == list(range(count))
 
@@ -65,14 +62,12 @@ def test_a_fork_has_threads_of_its_own():
         in_threads(lambda part: (at_work.add(threading.get_ident()), time.sleep(0.05)), 3)
         assert len(at_work) > 1
 
-    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    work_slowly()  # these threads are not in the process that follows
+    process = multiprocessing.get_context("fork").Process(target=work_slowly)
+    process.start()
     try:
-        torch.set_num_threads(3)
-        work_slowly()  # these threads are not in the process that follows
-        process = multiprocessing.get_context("fork").Process(target=work_slowly)
-        process.start()
         process.join(timeout=30)
         assert process.exitcode == 0
     finally:
         process.kill()
-        torch.set_num_threads(threads)

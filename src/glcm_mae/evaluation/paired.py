@@ -1,6 +1,5 @@
 """Whether two arms differ, judged on the same images and the same resamples."""
 
-import os
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,6 +11,7 @@ from glcm_mae.evaluation.bootstrap import CONFIDENCE
 from glcm_mae.evaluation.crossed import crossed_bootstrap, crossed_interval
 from glcm_mae.evaluation.metrics import positive_class, range_of
 from glcm_mae.evaluation.of_seeds import metrics_of_seeds
+from glcm_mae.files import common_folder
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
@@ -125,20 +125,11 @@ def _below_their_folders(
     are_known = a.patients != a.paths and b.patients != b.paths  # else 1.png is like any other
     if set(a.paths) == set(b.paths) or not are_known:
         return a, b, []
-    folders = [_folder(table) for table in (a, b)]
+    folders = [common_folder(table.paths) for table in (a, b)]
     below = [_without(table, folder) for table, folder in zip((a, b), folders, strict=True)]
     if set(below[0].paths) != set(below[1].paths):
         return a, b, []
     return below[0], below[1], folders
-
-
-def _folder(table: Predictions) -> str:
-    """Name the folder in which all images of a table lie, as far as their paths tell."""
-    places = {os.path.dirname(path) for path in table.paths}
-    try:
-        return os.path.commonpath(places)
-    except ValueError:  # some are relative
-        return ""
 
 
 def _without(table: Predictions, folder: str) -> Predictions:

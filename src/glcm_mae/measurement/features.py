@@ -172,7 +172,7 @@ def _measured(
     size = int(inside.sum())
     codes, inside, levels = gray_levels(values, inside, settings, one_line(record.name))
     pixels = int(inside.sum())
-    mask = None if bool(inside.all()) else inside
+    mask = None if pixels == inside.numel() else inside
     way, distance = settings.aggregation, settings.distance
     if way == "averaged" or way == "merged":
         steps = [(dy, dx) for dy, dx in directions(2, distance)]

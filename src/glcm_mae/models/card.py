@@ -15,7 +15,7 @@ _RESIZES = {
     "stretch": "stretched to it",
 }
 
-_SCALE = """\
+_FITTING = """\
 scale = {choice}({height} / image.shape[-2], {width} / image.shape[-1])
 size = [max(1, round(side * scale)) for side in image.shape[-2:]]
 image = F.interpolate(image, size, mode="bilinear", antialias=True)
@@ -27,7 +27,7 @@ _STRETCH = """\
 image = F.interpolate(image, ({height}, {width}), mode="bilinear", antialias=True)
 """
 
-_SCALES = (
+_RESCALING = (
     " It divides by 255, for images of 8 bits; others are scaled first, and given to it with "
     "`do_rescale=False`."
 )
@@ -85,8 +85,8 @@ def reading(config: EncoderConfig) -> str:
     height, width = config.image_size
     sized = {
         "stretch": _STRETCH.format(height=height, width=width),
-        "crop": _SCALE.format(choice="max", height=height, width=width),
-        "pad": _SCALE.format(choice="min", height=height, width=width),
+        "crop": _FITTING.format(choice="max", height=height, width=width),
+        "pad": _FITTING.format(choice="min", height=height, width=width),
     }.get(config.resize, "")
     return (
         "import torch\n"
@@ -180,7 +180,7 @@ def _values(config: EncoderConfig, windows: Mapping[str, tuple[float, float]]) -
 def _processor(config: EncoderConfig) -> str:
     """Say how the processor is called, which takes no picture of two dimensions."""
     image = "numpy.asarray(image)[None]" if config.in_chans == 1 else "image"
-    scales = _SCALES * (config.window is None)
+    scales = _RESCALING * (config.window is None)
     return (
         "The processor beside it (`transformers.AutoImageProcessor`) normalises: "
         f'`processor({image}, return_tensors="pt")["pixel_values"]`.{scales}'

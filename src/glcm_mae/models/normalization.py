@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-# Files that a run, timm or transformers writes, beside which its own description lies.
-_WEIGHTS = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
+from .beside import told_beside
+
 # Where these write them: file, group in it, names of mean and deviation.
 _PLACES = (
     ("config.json", None, "mean", "std"),
@@ -27,8 +26,7 @@ def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
     Returns
     -------
     (mean, std) or None
-        Of each channel, for images in [0, 1]. None where nothing tells it, or a checkpoint has
-        another name than those that such a folder gives: what lies beside may be of another model.
+        Of each channel, for images in [0, 1]. None where nothing tells it; see `told_beside`.
 
     Examples
     --------
@@ -39,25 +37,14 @@ def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
     ...     normalization_beside(Path(folder, "model.safetensors"))
     ((0.4,), (0.2,))
     """
-    if weights.name not in _WEIGHTS:
-        return None
     for file, group, mean, std in _PLACES:
-        told = _read(weights.parent / file)
+        told = told_beside(weights, file)
         if told.get("do_normalize") is False:
             return None
         told = told.get(group, {}) if group else told
         if isinstance(told, dict) and _are_moments(told.get(mean), told.get(std)):
             return tuple(map(float, told[mean])), tuple(map(float, told[std]))
     return None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Read what a file of JSON holds; nothing where there is none."""
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _are_moments(mean: Any, std: Any) -> bool:

@@ -21,6 +21,7 @@ from glcm_mae import __version__
 from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 
+from .beside import told_beside
 from .classifier import Classifier
 from .config import EncoderConfig, read_config
 from .mae import MaskedAutoencoder
@@ -156,7 +157,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     """
     run = run_of(path)
     if run is None:
-        told = _told_beside(path)
+        told = _shape_beside(path)
     else:
         config = read_config(run)
         told = _Told(config.grid, config.num_heads)
@@ -258,7 +259,7 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
                 f"{name} of {path} is {tuple(tensor.shape)}, and the model's "
                 f"{tuple(own[name].shape)}: see model.decoder_embed_dim"
             )
-    heads = _told_beside(path).decoder_heads if run is None else _decoder_heads(run)
+    heads = _shape_beside(path).decoder_heads if run is None else _decoder_heads(run)
     if heads is not None and _heads(mae.decoder_blocks) - {heads}:
         return f"the decoder of {path} has {heads} heads: see model.decoder_num_heads"
     mae.load_state_dict(found, strict=False)
@@ -314,17 +315,15 @@ class _Told(NamedTuple):
     activation: str = "gelu"
 
 
-def _told_beside(path: Path) -> _Told:
+def _shape_beside(path: Path) -> _Told:
     """Read it from the config.json of a folder for transformers or timm."""
-    if path.name not in ("model.safetensors", "pytorch_model.bin"):  # it may be of another model
+    told = told_beside(path)
+    shape = told.get("model_args", told)
+    if not isinstance(shape, dict):  # of something else
         return _Told()
-    try:
-        told = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        shape = told.get("model_args", told)
-        heads = shape.get("num_attention_heads", shape.get("num_heads"))
-    except (OSError, ValueError, AttributeError):  # none, or of something else
-        return _Told()
-    size, patch = shape.get("image_size", shape.get("img_size")), shape.get("patch_size")
+    heads = shape.get("num_attention_heads", shape.get("num_heads"))
+    size: Any = shape.get("image_size", shape.get("img_size"))
+    patch: Any = shape.get("patch_size")
     sides = size if isinstance(size, list) else [size, size]
     is_told = len(sides) == 2 and all(isinstance(n, int) and n > 0 for n in (*sides, patch))
     grid = (sides[0] // patch, sides[1] // patch) if is_told else None

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glcm_mae import settings
 from glcm_mae.files import check_out, keep_inputs
+
+if TYPE_CHECKING:
+    from glcm_mae.data import Manifest
+    from glcm_mae.measurement import Outcome
 
 # More are seldom marked by hand; smoothed edges of a mask have dozens of numbers.
 _MANY_REGIONS = 16
@@ -21,6 +26,14 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
     keep_inputs(s.out, [s.images, *(record.path for record in manifest.records)])
     with Meter("measuring texture", len(manifest)) as meter:
         done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
+    _tell(s, manifest, done)
+    empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
+    measured = done.measured - done.empty
+    return f"{measured} measured.{empty} The features lie in {s.out}.", 0 if measured else 2
+
+
+def _tell(s: settings.FeaturesSettings, manifest: Manifest, done: Outcome) -> None:
+    """Say on stderr what was skipped, and what may not be meant so."""
     for name, reason in done.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     if len(done.depths) > 1 and s.window is None and s.binning != "fixed_bin_number":
@@ -40,9 +53,6 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
     files = len({record.path for record in manifest.records})
     if s.masks is not None and Path(s.masks).is_file() and files > 1:
         print(f"the mask {s.masks} is used for all {files} files", file=sys.stderr)
-    empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
-    measured = done.measured - done.empty
-    return f"{measured} measured.{empty} The features lie in {s.out}.", 0 if measured else 2
 
 
 def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:

@@ -15,6 +15,7 @@ from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.persons import header_groups
 from glcm_mae.data.splits import with_split
 from glcm_mae.errors import UserError
+from glcm_mae.files import common_folder
 
 Progress = Callable[[int], None]
 
@@ -216,9 +217,5 @@ def _write_once(manifest: Manifest, path: Path) -> None:
 
 
 def _images_folder(lines: Sequence[str]) -> str:
-    """Name the folder in which all images of a manifest's lines lie, as far as their paths tell."""
-    folders = {line.partition(",")[0].strip('"').rpartition("/")[0] for line in lines[1:]}
-    try:
-        return os.path.commonpath(folders)
-    except ValueError:  # some are relative to the study's folder
-        return ""
+    """Name the folder in which all images of a manifest's lines lie."""
+    return common_folder(line.partition(",")[0].strip('"') for line in lines[1:])

@@ -23,7 +23,7 @@ from glcm_mae.settings import (
     ProbeSettings,
     height_and_width,
 )
-from glcm_mae.training.inputs import check_classes, check_readable, labelled
+from glcm_mae.training.inputs import check_classes, check_readable, labelled, manifest_of
 from glcm_mae.training.progress import Meter
 
 from .alone import alone_in
@@ -163,13 +163,7 @@ def _unlabelled(
         return None
     if published:
         raise UserError("protocol published pre-trains on all images: leave out pretrain_on.")
-    return read_manifest(
-        settings.pretrain_on,
-        reading.patient_regex,
-        reading.plane,
-        may_cross=True,
-        may_lack=reading.on_error == "skip",
-    )
+    return manifest_of(replace(reading, images=settings.pretrain_on), may_cross=True)
 
 
 def _check_images(

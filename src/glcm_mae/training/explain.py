@@ -17,6 +17,7 @@ from glcm_mae.settings import ExplainSettings
 from .fabric import launch
 from .finetuned import Finetuned, read_finetuned, read_others
 from .progress import Meter
+from .seen import n_seen
 
 _BATCH = 4  # images at a time, each of which goes through the encoder a hundred times
 _ORDERS = 5
@@ -96,7 +97,7 @@ def explain(settings: ExplainSettings) -> Explanations:
     run = read_finetuned(Path(settings.run))
     _check_window(settings.window, run.grid)
     fabric = launch(settings.hardware)
-    images, seen, _ = read_others(run, settings, settings.n_images)
+    images, known, _ = read_others(run, settings, settings.n_images)
     drawn = Path(settings.out) / "explanations.png"
     keep_inputs(drawn, [record.path for record in images.manifest.records])
     run.model.to(fabric.device).eval()
@@ -120,7 +121,7 @@ def explain(settings: ExplainSettings) -> Explanations:
         by_map,
         at_random,
         images.skipped,
-        seen,
+        n_seen(known),
     )
 
 

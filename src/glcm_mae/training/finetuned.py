@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, fill_head, load_encoder, read_config
 from glcm_mae.models.classifier import Pooling
@@ -19,7 +17,7 @@ from .finetune import NormalizedClassifier
 from .inputs import Images
 from .others import check_hardware, list_others, read_listed, reading_of
 from .run import Run, settings_of
-from .seen import refuse_seen, seen_before
+from .seen import seen_before, tell_unknown
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def new_run(s: PredictSettings | ExplainSettings) -> Run:
 
 def read_others(
     run: Finetuned, s: PredictSettings | ExplainSettings, at_most: int | None = None
-) -> tuple[Images, int | None, int]:
+) -> tuple[Images, list[bool | None], int]:
     """Read other images as a run's own were.
 
     Parameters
@@ -140,8 +138,8 @@ def read_others(
     Returns
     -------
     images : Images
-    seen : int or None
-        How many the run, or what it started from, was trained on; None if that is unknown.
+    known : list of bool or None
+        Whether the run, or what it started from, was trained on each; None if that is unknown.
     alike : int
         How many others are of patients that are named as some of those.
 
@@ -160,42 +158,23 @@ def read_others(
         )
     wanted = manifest if at_most is None else manifest.spread(at_most)
     images = read_listed(s, run.reading, wanted)
-    seen = refuse_seen(str(run.folder), _of_strangers(images), range(len(images)), allow=True)
+    known = seen_before(str(run.folder), _of_strangers(images))
+    tell_unknown(str(run.folder), known)
+    seen = known.count(True)
     if seen:
         print(
             f"{seen} of {len(images)} images, or copies of them, were used in the training of "
             f"{run.folder}",
             file=sys.stderr,
         )
-    alike = seen_before(str(run.folder), images).count(True) - (seen or 0)
+    alike = seen_before(str(run.folder), images).count(True) - seen
     if alike:
         print(
             f"{alike} images are of patients that are named as some of those that {run.folder} was "
             "trained on: if they are the same people, this is no external validation",
             file=sys.stderr,
         )
-    return images, seen, alike
-
-
-def seen_among(run: Finetuned, images: Images, positions: np.ndarray) -> int:
-    """Count those of some images on which a run, or what it started from, was trained.
-
-    Parameters
-    ----------
-    run : Finetuned
-        The run.
-    images : Images
-        What `read_others` has read.
-    positions : ndarray of int
-        Which of them.
-
-    Returns
-    -------
-    int
-        Of which it is known.
-    """
-    known = seen_before(str(run.folder), _of_strangers(images))
-    return sum(known[int(i)] is True for i in positions)
+    return images, known, alike
 
 
 def _of_strangers(images: Images) -> Images:

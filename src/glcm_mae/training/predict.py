@@ -14,7 +14,8 @@ from glcm_mae.settings import PredictSettings
 
 from .fabric import launch
 from .finetune import probabilities
-from .finetuned import Finetuned, new_run, read_finetuned, read_others, seen_among
+from .finetuned import Finetuned, new_run, read_finetuned, read_others
+from .seen import n_seen
 from .tables import Tables
 
 
@@ -47,7 +48,7 @@ def predict(settings: PredictSettings) -> Path:
     source, out = read_finetuned(Path(settings.run)), Path(settings.out)
     run = new_run(settings)
     fabric = launch(settings.hardware)
-    images, seen, alike = read_others(source, settings)
+    images, known, alike = read_others(source, settings)
     model = source.model.to(fabric.device)
     with fabric.autocast():
         chances = probabilities(model, images.pixels, fabric.device)
@@ -60,16 +61,15 @@ def predict(settings: PredictSettings) -> Path:
             out / table, images.manifest.subset(without), source.classes, chances[without]
         )
     if len(with_label):
-        seen_of_these = seen_among(source, images, with_label) if len(without) else seen
         tables = _tables(source, images.manifest.subset(with_label), chances[with_label])
-        tables.write(out, seen_of_these)
+        tables.write(out, n_seen([known[int(i)] for i in with_label]))
     run.finish(
         {
             "classes": list(source.classes),
             "images": len(images),
             "skipped": images.skipped,
             "unlabelled": len(without),
-            "images_seen_in_training": seen,
+            "images_seen_in_training": n_seen(known),
             "images_of_patients_named_as_in_training": alike,
         }
     )

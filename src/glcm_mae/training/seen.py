@@ -108,23 +108,58 @@ def refuse_seen(
     if weights is None:
         return 0
     known = seen_before(weights, images)
-    seen = [int(i) for i in test if known[int(i)]]
-    if seen and not allow:
+    of_test = [known[int(i)] for i in test]
+    if True in of_test and not allow:
+        first = images.manifest.records[int(test[of_test.index(True)])].name
         raise UserError(
-            f"{len(seen)} of {len(test)} test images, copies of them, or other images of their "
-            f"patients were used in the training of {weights} (such as "
-            f"{images.manifest.records[seen[0]].name}): test on the fold that it left out (the "
-            "same data.fold, folds, split_seed and patient_regex in both stages), deal copies to "
-            "one side by glcm-mae data split, or set --allow_seen true."
+            f"{of_test.count(True)} of {len(test)} test images, copies of them, or other images of "
+            f"their patients were used in the training of {weights} (such as {first}): test on the "
+            "fold that it left out (the same data.fold, folds, split_seed and patient_regex in "
+            "both stages), deal copies to one side by glcm-mae data split, or set --allow_seen "
+            "true."
         )
-    unknown = sum(known[int(i)] is None for i in test)
+    tell_unknown(weights, of_test)
+    return n_seen(of_test)
+
+
+def tell_unknown(weights: str, known: Sequence[bool | None]) -> None:
+    """Say on stderr of how many test images it is unknown whether weights have seen them.
+
+    Parameters
+    ----------
+    weights : str
+        The run folder of a training, or a file of weights.
+    known : sequence of bool or None
+        What `seen_before` says of each.
+    """
+    unknown = known.count(None)
     if unknown:
         print(
-            f"whether {weights} has seen {unknown} of {len(test)} test images is unknown: not all "
+            f"whether {weights} has seen {unknown} of {len(known)} test images is unknown: not all "
             "that it was trained on is on record",
             file=sys.stderr,
         )
-    return None if unknown and not seen else len(seen)
+
+
+def n_seen(known: Sequence[bool | None]) -> int | None:
+    """Count the images that were seen; None if that is open of some, and no other was.
+
+    Parameters
+    ----------
+    known : sequence of bool or None
+        What `seen_before` says of each.
+
+    Returns
+    -------
+    int or None
+
+    Examples
+    --------
+    >>> n_seen([True, None, False]), n_seen([None, False])
+    (1, None)
+    """
+    seen = known.count(True)
+    return None if None in known and not seen else seen
 
 
 def tell_copies(images: Images, parts: Sequence[Split]) -> None:
