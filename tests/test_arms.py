@@ -100,6 +100,8 @@ def test_the_neighbourhood_is_the_default():
         ("prediction_image", {"scope": "image"}),
         ("prediction_haralick", {"descriptor": "haralick"}),
         ("prediction_both", {"descriptor": "both"}),
+        ("prediction_histogram", {"descriptor": "histogram"}),
+        ("prediction_hog", {"descriptor": "hog"}),
     ],
 )
 def test_a_prediction_arm_differs_from_texture_prediction_in_one_thing(arm, changed):

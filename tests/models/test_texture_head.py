@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from glcm_mae.models import TextureHead
-from glcm_mae.models.texture_head import haralick
+from glcm_mae.models.descriptors import gradient_cells, haralick, hog
 from glcm_mae.settings import TargetSettings
 from glcm_mae.texture import FEATURE_NAMES, Binning, image_features, quantize, soft_glcm
 
 PATCH, GRID, SIZE, WIDTH, CHANNELS = 8, (3, 4), (24, 32), 16, 2
 OFFSETS = ((0, 1), (1, 0))
 SCOPES = ("patch", 3, "image")
-DESCRIPTORS = ("glcm", "haralick", "both")
+DESCRIPTORS = ("glcm", "haralick", "both", "histogram", "hog")
 EVERY_FORM = list(product(SCOPES, DESCRIPTORS))
 
 # Haralick's order by IBSI's names, each with what brings it to one scale at L levels.
@@ -166,6 +166,19 @@ def test_haralick_is_that_of_the_mean_glcm_over_the_scope():
     assert torch.equal(wide["both"], torch.cat((wide["glcm"], wide["haralick"]), dim=1))
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_hog_is_that_of_the_mean_cells_over_the_scope(scope):
+    head, x, removed = texture_head(scope=scope, descriptor="hog"), images(), mask().bool()
+    cells = gradient_cells(x, PATCH)  # (B, N, 4, C, 9)
+    described = iter(head.describe(x, removed))
+    for i in range(2):
+        for n in removed[i].nonzero().flatten().tolist():
+            around = range(12) if scope == "image" else block(n, 1 if scope == "patch" else scope)
+            mean = cells[i, list(around)].mean(dim=0, keepdim=True)
+            torch.testing.assert_close(next(described), hog(mean)[0])
+    assert next(described, None) is None
+
+
 @given(st.integers(2, 9), st.floats(0.1, 8), st.integers(0, 2**20))
 def test_haralick_stays_on_its_scale(levels, sharpness, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -242,7 +255,7 @@ def test_relative_gray_values_do_not_change_with_brightness(shift, seed):
         )
 
 
-@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("descriptor", DESCRIPTORS[:-1])  # hog of noise has no small direction
 def test_of_whitened_targets_each_direction_counts_alike(descriptor):
     head, x = texture_head(descriptor=descriptor, whitened=True), images(100)
     x = x * torch.rand(100, CHANNELS, 1, 1) + 0.2 * torch.rand(100, CHANNELS, 1, 1)
@@ -380,7 +393,11 @@ def test_the_default_has_the_weights_that_it_always_had():
         ({"scope": -3}, "scope is -3: choose patch, image, or an odd"),
         ({"scope": "neighbourhood"}, "scope is 'neighbourhood': choose patch, image"),
         ({"scope": 9}, "scope is 9, but the image has 3 x 4 patches: choose image."),
-        ({"descriptor": "hog"}, "descriptor is 'hog': choose one of glcm, haralick, both."),
+        (
+            {"descriptor": "lbp"},
+            "descriptor is 'lbp': choose one of glcm, haralick, both, histogram",
+        ),
+        ({"descriptor": "hog", "patch_size": 9}, "patch_size is 9: for hog choose an even one."),
         ({"offsets": ((0, 8),)}, "offset .0, 8. leaves no pixel pair"),
     ],
 )

@@ -36,6 +36,10 @@ TEXTURE = "objective.texture"
             [f"{TEXTURE} (kernel): no effect, for the form pair_kernel does not use them."],
         ),
         (
+            ObjectiveSettings(target=TargetSettings(descriptor="hog", levels=16, scope="patch")),
+            ["objective.target (levels): no effect, for the descriptor hog does not use them."],
+        ),
+        (
             ObjectiveSettings(mse=0.0, norm_pix_loss=True),
             ["objective (norm_pix_loss): no effect, for objective.mse is 0."],
         ),

@@ -83,7 +83,7 @@ def test_the_default_target_is_the_glcm_of_the_neighbourhood() -> None:
     [
         TargetSettings(scope=4),
         TargetSettings(scope=11),
-        TargetSettings(descriptor="hog"),  # type: ignore[arg-type]
+        TargetSettings(descriptor="lbp"),  # type: ignore[arg-type]
         TargetSettings(levels=1),
         TargetSettings(offsets=[(0, 8)]),
     ],

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glcm_mae.texture import FEATURE_NAMES, Binning, glcm_features, soft_glcm
+from glcm_mae.texture import Binning, soft_glcm
 from glcm_mae.texture.offsets import Offset, check_offsets
 
+from .descriptors import Descriptor, gradient_cells, hog, n_entries, of_matrices
 from .patches import patchify
 
 Scope = Literal["patch", "image"] | int
-Descriptor = Literal["glcm", "haralick", "both"]
 
 
 class TextureHead(nn.Module):
@@ -25,7 +24,8 @@ class TextureHead(nn.Module):
     The texture is a soft GLCM, and what is asked of it a descriptor: the square root of its
     entries (which evens out the variance of counts), its Haralick features (`haralick`), or both,
     standardised entry by entry with the mean and deviation of the training images. Asking for a
-    hand-made feature of the hidden patch follows Wei et al. 2022 (MaskFeat, with HOG).
+    hand-made feature of the hidden patch follows Wei et al. 2022 (MaskFeat), whose histograms of
+    oriented gradients can be asked for, too, to tell what is owed to the GLCM and what to asking.
 
     Parameters
     ----------
@@ -49,8 +49,11 @@ class TextureHead(nn.Module):
         small a sample of its texture: M patches have an M-th of the scatter. They may have been
         kept, so a part of a wide scope can be seen by the encoder: what is asked for is then the
         texture of the place, and no longer a guess of the patch's own noise.
-    descriptor : {"glcm", "haralick", "both"}
-        What is predicted. Of "both", each counts half, however many entries it has.
+    descriptor : {"glcm", "haralick", "both", "histogram", "hog"}
+        What is predicted. Of "both" (the GLCM and Haralick's features), each counts half, however
+        many entries it has. To compare with: "histogram", the GLCM's margin, which tells how often
+        a gray level is there and not beside which other; and "hog" (see `gradient_cells`), for
+        which binning, offsets and relative mean nothing.
     relative : bool
         Whether each patch's mean gray value is first brought to the middle of the range. The GLCM
         of gray values as they are is mostly a matter of how bright a patch is, which the squared
@@ -67,7 +70,8 @@ class TextureHead(nn.Module):
     Raises
     ------
     ValueError
-        If an offset reaches across a patch, or there is no such scope or descriptor.
+        If an offset reaches across a patch, there is no such scope or descriptor, or a patch of odd
+        side has no two cells for hog.
 
     References
     ----------
@@ -113,9 +117,12 @@ class TextureHead(nn.Module):
         self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
         self.grid, self.scope, self.relative, self.whitened = grid, scope, relative, whitened
         self.kept = kept
+        if descriptor == "hog" and patch_size % 2:
+            raise ValueError(f"patch_size is {patch_size}: for hog choose an even one.")
         self.descriptors = ("glcm", "haralick") if descriptor == "both" else (descriptor,)
-        per_matrix = {"glcm": binning.levels**2, "haralick": len(_HARALICK)}
-        self.entries = [in_chans * len(offsets) * per_matrix[name] for name in self.descriptors]
+        self.entries = [
+            in_chans * n_entries(name, binning.levels, len(offsets)) for name in self.descriptors
+        ]
         self.linear = nn.Linear(width, sum(self.entries))
         self.register_buffer("mean", torch.zeros(sum(self.entries)))
         self.register_buffer("deviation", torch.ones(sum(self.entries)))
@@ -125,9 +132,10 @@ class TextureHead(nn.Module):
 
     def describe(self, images: Tensor, asked: Tensor) -> Tensor:
         """Texture around the patches asked for: (B, C, H, W), (B, N) to (R, entries)."""
+        if self.descriptors == ("hog",):
+            return hog(self._over_scope(gradient_cells(images, self.patch_size), asked))
         matrices = self._matrices(images, asked)
-        parts = [_DESCRIBE[name](matrices).flatten(1) for name in self.descriptors]
-        return torch.cat(parts, dim=1)
+        return torch.cat([of_matrices(name, matrices) for name in self.descriptors], dim=1)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
@@ -189,6 +197,12 @@ class TextureHead(nn.Module):
         if self.scope in ("patch", 1):
             return self._matrix_of_each(patches[asked])
         each = self._matrix_of_each(patches.flatten(0, 1)).unflatten(0, asked.shape)
+        return self._over_scope(each, asked)
+
+    def _over_scope(self, each: Tensor, asked: Tensor) -> Tensor:
+        """Mean over the scope of each patch asked for: (B, N, ...) to (R, ...)."""
+        if self.scope in ("patch", 1):
+            return each[asked]
         if self.scope == "image":
             return each.mean(dim=1)[asked.nonzero()[:, 0]]
         return _mean_around(each, self.grid, int(self.scope))[asked]
@@ -199,69 +213,6 @@ class TextureHead(nn.Module):
         if self.relative:
             pixels = pixels - pixels.mean(dim=(2, 3), keepdim=True) + self.binning.middle
         return soft_glcm(pixels, self.binning, self.offsets)
-
-
-# Haralick's first 13 features in his order, by IBSI's names; the power that brings each to the unit
-# of gray levels (a variance to a deviation); and the most that this can be with L levels.
-_HARALICK: dict[str, tuple[float, Callable[[int], float]]] = {
-    "angular_second_moment": (0.5, lambda L: 1.0),
-    "contrast": (0.5, lambda L: L - 1),
-    "correlation": (1.0, lambda L: 1.0),
-    "joint_variance": (0.5, lambda L: (L - 1) / 2),
-    "inverse_difference_moment": (1.0, lambda L: 1.0),
-    "sum_average": (1.0, lambda L: 2 * L),
-    "sum_variance": (0.5, lambda L: L - 1),
-    "sum_entropy": (1.0, lambda L: math.log2(2 * L - 1)),
-    "joint_entropy": (1.0, lambda L: 2 * math.log2(L)),
-    "difference_variance": (0.5, lambda L: (L - 1) / 2),
-    "difference_entropy": (1.0, lambda L: math.log2(L)),
-    "information_correlation_1": (1.0, lambda L: 1.0),
-    "information_correlation_2": (1.0, lambda L: 1.0),
-}
-
-
-def haralick(matrices: Tensor) -> Tensor:
-    """Compute the first 13 of Haralick's 14 features, brought to one scale.
-
-    They are IBSI's, of each matrix and its transpose together, in the order of Haralick et al.
-    1973. The four variances and the angular second moment are replaced by their roots: squares are
-    skewed, and the few patches with an edge would rule a squared error. Each is then divided by the
-    most that it can be with L levels, so that all lie between 0 and 1 (the correlation and the
-    first information correlation between -1 and 1). IBSI's further features are these under a
-    second name, or close to one of them, or third and fourth powers of gray levels.
-
-    Parameters
-    ----------
-    matrices : Tensor, (..., L, L)
-        Counts or frequencies, of any sum above 0.
-
-    Returns
-    -------
-    Tensor of float32, (..., 13)
-        Finite, of constant patches too.
-
-    References
-    ----------
-    Haralick, Shanmugam, Dinstein, "Textural Features for Image Classification", IEEE Trans. SMC
-    3(6), 1973.
-
-    Examples
-    --------
-    >>> chance = torch.full((4, 4), 1 / 16)  # all pairs of 4 levels equally often
-    >>> features = haralick(chance)
-    >>> features[0].item(), features[8].item()  # root of the angular second moment, joint entropy
-    (0.25, 1.0)
-    """
-    levels = matrices.shape[-1]
-    features = glcm_features(matrices + matrices.mT)  # (..., 25)
-    scaled = [
-        features[..., FEATURE_NAMES.index(name)] ** power / most(levels)
-        for name, (power, most) in _HARALICK.items()
-    ]
-    return torch.stack(scaled, dim=-1).float()
-
-
-_DESCRIBE: dict[str, Callable[[Tensor], Tensor]] = {"glcm": torch.sqrt, "haralick": haralick}
 
 
 def _whitening(texture: Tensor) -> Tensor:

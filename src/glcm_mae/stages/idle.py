@@ -15,10 +15,11 @@ _NOT_OF_FORM = {
     "pair_kernel": ("levels", "kernel"),
     "transport": ("levels", "kernel", "value_range"),
 }
+_NOT_OF_HOG = ("levels", "offsets", "kernel", "bandwidth", "value_range", "relative")
 
 
 def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
-    """Say what is set of a term without weight, or of another form of the texture's distance.
+    """Say what is set of a term without weight, or of another form of what it compares.
 
     Parameters
     ----------
@@ -47,6 +48,9 @@ def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
         said.append(_said("objective.texture", idle, f"the form {form} does not use them"))
     if not objective.glcm_prediction:
         said.append(_said("objective.target", target, "objective.glcm_prediction is 0"))
+    elif objective.target.descriptor == "hog":
+        idle = [name for name in target if name in _NOT_OF_HOG]
+        said.append(_said("objective.target", idle, "the descriptor hog does not use them"))
     return [sentence for sentence in said if sentence]
 
 
