@@ -1,0 +1,59 @@
+"""README and docs can be followed: their links lead somewhere, their commands are understood."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from glcm_mae.arguments import parse
+from glcm_mae.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The indented lines that call glcm-mae, continued lines joined and comments taken off."""
+    joined = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"^ {4}(glcm-mae .+)$", joined, re.MULTILINE)
+    return [line for line in found if "..." not in line]
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def links(page: Path) -> list[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    return [link for link in found if "://" not in link]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, id=line) for page in PAGES for line in commands(page)],
+)
+def test_commands_are_understood(line: str) -> None:
+    parse(shlex.split(line, comments=True)[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_there_are_commands_and_links_to_follow() -> None:
+    assert len(commands(ROOT / "README.md")) > 10
+    assert len(links(ROOT / "README.md")) > 5
+
+
+def test_a_misspelt_command_is_found() -> None:
+    with pytest.raises(UserError):
+        parse(["pretrain", "--data.imagez", "split.csv", "--out", "run"])
