@@ -1,4 +1,4 @@
-"""README and docs can be followed: their links lead somewhere, their commands are understood."""
+"""README and docs can be followed: links lead somewhere, commands are understood, programs run."""
 
 import re
 import shlex
@@ -16,13 +16,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 def commands(page: Path) -> list[str]:
     """The indented lines that call glcm-mae, continued lines joined and comments taken off."""
     joined = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    found = re.findall(r"^ {4}(glcm-mae .+)$", joined, re.MULTILINE)
+    found = re.findall(r"^ {4}(glcm-mae .+)$", joined, re.M)
     return [line for line in found if "..." not in line]
+
+
+def programs(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.+?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
 def anchors(page: Path) -> set[str]:
     """Headings as GitHub names them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.replace(" ", "-") for heading in plain}
 
@@ -40,6 +44,14 @@ def test_commands_are_understood(line: str) -> None:
     parse(shlex.split(line, comments=True)[1:])
 
 
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(text, id=page.name) for page in PAGES for text in programs(page)],
+)
+def test_programs_run(program: str) -> None:
+    exec(program, {})
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
@@ -49,7 +61,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_there_are_commands_and_links_to_follow() -> None:
+def test_there_is_something_to_follow() -> None:
+    assert len(programs(ROOT / "README.md")) == 1
     assert len(commands(ROOT / "README.md")) > 10
     assert len(links(ROOT / "README.md")) > 5
 
