@@ -30,7 +30,8 @@ def test_pixels_whose_window_holds_no_pair_are_nan():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"feature": "roughness"}, "choose one of joint_maximum"), ({"window": 4}, "must be odd"),
+    [({"feature": "roughness"}, "choose one of joint_maximum"),
+     ({"feature": ["contrast", "rough"]}, "feature is 'rough'"), ({"window": 4}, "must be odd"),
      ({"window": 1}, "3 or more"), ({"window": 5.0}, "window is 5.0")],
 )  # fmt: skip
 def test_bad_arguments_are_named(arguments, message):
@@ -46,3 +47,11 @@ def test_an_image_without_a_pixel_is_refused():
 def test_a_row_is_no_image():
     with pytest.raises(ValueError, match=r"images are \(9,\)"):
         texture_map(torch.zeros(9, dtype=torch.uint8), 2)
+
+
+def test_several_features_are_the_maps_of_each():
+    image, names = torch.randint(0, 8, (2, 11, 10)), ["contrast", "joint_entropy"]
+    found = texture_map(image, 8, names, window=5, stride=2)
+    assert found.shape == (2, 2, 6, 5)
+    for k, name in enumerate(names):
+        assert torch.equal(found[:, k], texture_map(image, 8, name, window=5, stride=2))

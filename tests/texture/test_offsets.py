@@ -16,7 +16,7 @@ from glcm_mae.texture.offsets import check_offsets, pair_views
 @settings(max_examples=100, deadline=None)
 @given(
     distance=st.one_of(st.integers(0, 12), st.floats(0, 12)),
-    angle=st.one_of(st.floats(-7, 7), st.sampled_from([k * math.pi / 12 for k in range(24)])),
+    angle=st.one_of(st.floats(-6, 6), st.sampled_from([k * math.pi / 12 for k in range(24)])),
 )
 def test_offsets_are_those_of_scikit_image(distance, angle):
     """Find scikit-image's offset from where the one marked pixel's partner lies."""
@@ -87,3 +87,20 @@ def test_offsets_without_a_pair_are_refused():
     for offsets, message in (([], "empty"), ([(0, 0)], "itself"), ([(8, 0)], "no pixel pair")):
         with pytest.raises(ValueError, match=message):
             check_offsets(offsets, 8, 8)
+
+
+def test_degrees_are_told_from_radians():
+    with pytest.warns(UserWarning, match="more than a whole turn: they are in radians"):
+        offsets_at([1], [0, 45, 90, 135])
+    offsets_at([1], [-2 * math.pi, 2 * math.pi])
+
+
+def test_numbers_of_any_library_are_taken():
+    expected = offsets_at([1, 2], [0.0, 0.5])
+    assert offsets_at(torch.tensor([1, 2]), np.array([0.0, 0.5])) == expected
+    assert directions(2.0) == directions(2)
+
+
+def test_a_word_is_no_offset():
+    with pytest.raises(ValueError, match=r"offsets is 'merged': give a sequence of \(dy, dx\)"):
+        check_offsets("merged", 8, 8)

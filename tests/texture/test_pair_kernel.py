@@ -76,13 +76,31 @@ def test_values_stay_within_their_bounds():
     assert apart.item() == pytest.approx(2, abs=1e-6)
 
 
-def test_far_values_count_as_the_end_of_the_grid_and_get_no_gradient():
-    t = torch.full((1, 1, 16, 16), 0.9)
-    p = torch.full((1, 1, 16, 16), 50.0, requires_grad=True)
-    value = PairKernelLoss(0.3)(p, t)
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("bandwidth", [0.01, 0.05, 0.3])
+@pytest.mark.parametrize("far", [-9.0, -0.8, 1.6, 1.7, 1.9, 50.0])
+def test_far_values_count_as_half_a_range_beyond_and_get_no_gradient(
+    far, bandwidth, compiled, monkeypatch
+):
+    if not compiled:
+        monkeypatch.setattr(distance_module, "runs_compiled", lambda _: False)
+    loss, t = PairKernelLoss(bandwidth), torch.full((1, 1, 16, 16), 0.9)
+    p = torch.full((1, 1, 16, 16), far, requires_grad=True)
+    value = loss(p, t)
     value.backward()
-    assert value.isfinite()
-    assert not p.grad.any()
+    most = GaussianGrid(bandwidth).reached[1]
+    end = torch.full((1, 1, 16, 16), most if far > 0 else -0.5)
+    assert value.item() == pytest.approx(loss(end, t).item(), abs=1e-6)
+    if not -0.5 <= far <= most:
+        assert not p.grad.any()
+
+
+def test_a_grid_reaches_half_a_range_beyond_and_hardly_more():
+    for bandwidth in (0.002, 0.05, 1.0):
+        grid = GaussianGrid(bandwidth, (-1.0, 3.0))
+        least, most = grid.reached
+        assert least == pytest.approx(-3.0)
+        assert 5.0 <= most <= 5.0 + grid.width + 1e-9
 
 
 def test_range_in_any_units():

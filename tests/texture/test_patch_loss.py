@@ -159,6 +159,7 @@ def test_the_default_device_changes_nothing(make):
     assert torch.equal(found, make()(p, t))
 
 
+@pytest.mark.filterwarnings("ignore:most of the first target")
 def test_large_finite_values_are_not_taken_for_infinity(make):
     huge = torch.full((1, 1, 16, 16), 1e38)
     assert make()(huge, huge) < 1e-20
@@ -194,3 +195,26 @@ def test_weights_of_none_and_numbers_of_numpy_are_taken(make):
 def test_settings_are_printed(make):
     printed = repr(make(pool="image", reduction="sum", channels="first", patch_size=8))
     assert "pool='image', channels='first', patch_size=8, reduction='sum'" in printed
+
+
+@pytest.mark.parametrize("entry", [0.5, -1.0, torch.nan])
+def test_a_mask_is_of_zeros_and_ones(make, entry):
+    images, mask = torch.rand(1, 1, 32, 32), torch.ones(1, 4)
+    mask[0, 2] = entry
+    with pytest.raises(ValueError, match="mask holds more than 0"):
+        make()(images, images, mask)
+
+
+def test_a_mask_of_pixels_is_told_what_a_mask_is(make):
+    images = torch.rand(1, 1, 32, 32)
+    with pytest.raises(ValueError, match=r"must be \(1, 4\), .* each patch of 16 pixels squared"):
+        make()(images, images, torch.ones(1, 1, 32, 32))
+
+
+def test_another_scale_is_told_once_of_losses_that_have_one(make):
+    loss, images = make(), 255 * torch.rand(2, 1, 16, 16)
+    if isinstance(loss, TransportLoss):
+        return loss(images, images)
+    with pytest.warns(UserWarning, match=r"beyond value_range \(0.0, 1.0\)"):
+        loss(images, images)
+    return loss(images, images)  # and not again, which would be an error here

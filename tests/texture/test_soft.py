@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from glcm_mae.texture import Binning, graycomatrix, soft_glcm
+from glcm_mae.texture import FEATURE_NAMES, Binning, glcm_features, graycomatrix, soft_glcm
 from glcm_mae.texture.binning import NOISE
 
 
@@ -167,3 +167,58 @@ def test_what_is_no_image_or_no_binning_is_named():
         soft_glcm(torch.rand(9), Binning(8))
     with pytest.raises(TypeError, match=r"binning is 8: give a Binning"):
         soft_glcm(torch.rand(9, 9), 8)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_in_a_region_pairs_count_whose_pixels_are_both_inside(normalized):
+    codes, mask = torch.randint(0, 8, (3, 12, 12)), torch.rand(3, 12, 12) < 0.7
+    patches = ((codes + 0.5) / 8).masked_fill(~mask, torch.nan)
+    soft = soft_glcm(patches, Binning(8, "linear"), mask=mask, normalized=normalized)
+    hard = graycomatrix(codes, 8, mask=mask, normed=normalized)
+    assert torch.allclose(soft.double(), hard.double(), atol=1e-4)
+
+
+def test_a_region_of_everything_is_the_image():
+    patches, every = torch.rand(2, 9, 9), torch.ones(9, 9)
+    soft = soft_glcm(patches, Binning(8), symmetric=True)
+    assert torch.allclose(soft_glcm(patches, Binning(8), mask=every, symmetric=True), soft)
+
+
+def test_the_gradient_stays_inside_the_region():
+    patches = torch.rand(6, 6, dtype=torch.float64, requires_grad=True)
+    mask = torch.zeros(6, 6)
+    mask[1:5, 2:6] = 1
+    assert torch.autograd.gradcheck(
+        lambda x: soft_glcm(x, Binning(4, "bspline"), mask=mask), patches, atol=1e-6
+    )
+    soft_glcm(patches, Binning(4), mask=mask).square().sum().backward()
+    assert torch.equal(patches.grad != 0, mask.bool())
+
+
+def test_a_region_without_a_pair_has_no_frequencies():
+    mask = torch.zeros(5, 5)
+    mask[2, 2] = 1
+    assert soft_glcm(torch.rand(5, 5), Binning(4), mask=mask).isnan().all()
+    assert not soft_glcm(torch.rand(5, 5), Binning(4), mask=mask, normalized=False).any()
+
+
+@pytest.mark.parametrize(("kernel", "contrast"), [("gaussian", 2.2), ("bspline", 0.7)])
+def test_features_are_those_of_a_blurred_image(kernel, contrast):
+    constant = torch.full((9, 9), 0.5)
+    features = glcm_features(soft_glcm(constant, Binning(16, kernel), symmetric=True))
+    found = features[:, FEATURE_NAMES.index("contrast")]
+    assert torch.allclose(found, torch.full_like(found, contrast), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        (torch.arange(3), ValueError, "values are torch.int64: bring them to float32"),
+        (torch.rand(3).half(), ValueError, "values are torch.float16: bring them to float32"),
+        (np.zeros(3), TypeError, "values is a ndarray"),
+    ],
+)
+def test_values_without_weights_are_refused(values, error, words):
+    for find in (Binning(4).weights, Binning(4).taps):
+        with pytest.raises(error, match=words):
+            find(values)

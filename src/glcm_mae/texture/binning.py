@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .inputs import check_range
+from .inputs import check_range, check_tensors
 
 KernelName = Literal["sigmoid", "linear", "bspline", "gaussian"]
 
@@ -211,7 +211,18 @@ class Binning:
         -------
         bins : Tensor of int64, (*values.shape, n_taps)
         weight : Tensor like ``values``, (*values.shape, n_taps)
+            0 throughout where the value is NaN, which has no gray level.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no tensor of these types.
         """
+        check_tensors(values=values)
+        if values.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"values are {values.dtype}: bring them to float32, on the scale of value_range."
+            )
         first, distance = self._inner_edges(values)
         above = self._noise.cdf(distance).to(values.dtype)  # P(noisy value above the edge)
         # The outermost edges lie beyond the kernel: there the distribution is 1 and 0.
@@ -233,6 +244,11 @@ class Binning:
         Taps
             Three tensors of shape ``(*values.shape, n_taps)``; weight and slope have the dtype of
             ``values``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are no tensor of these types.
         """
         bins, weight = self.weights(values)
         first, distance = self._inner_edges(values)

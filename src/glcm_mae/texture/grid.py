@@ -35,8 +35,8 @@ class GaussianGrid:
     bandwidth : float
         ``b``, in intensity units: 0.0005 of the range or more.
     ends : (float, float)
-        Where the images' values lie. The grid goes beyond by half the range on either side; values
-        even further out count as its end and receive no gradient.
+        Where the images' values lie. They may lie beyond by half the range on either side; values
+        even further out count as lying there and receive no gradient.
 
     Raises
     ------
@@ -92,6 +92,13 @@ class GaussianGrid:
         return low, low + self.levels * self.width
 
     @property
+    def reached(self) -> tuple[float, float]:
+        """Least and greatest value whose grid points are all there."""
+        low, high = self.value_range
+        margin = _TAPS / 2 * self.width
+        return low + margin, high - margin
+
+    @property
     def n_taps(self) -> int:
         """Number of neighbouring grid points that a pixel touches."""
         return _TAPS
@@ -119,9 +126,9 @@ class GaussianGrid:
         Taps
             Three tensors of shape ``(*values.shape, 13)``.
         """
-        low, high = self.value_range
-        inside = (values >= low) & (values <= high)
-        position = (values.double().clamp(low, high) - low) / self.width
+        least, most = self.reached
+        inside = (values >= least) & (values <= most)
+        position = (values.double().clamp(least, most) - self.value_range[0]) / self.width
         first = torch.floor(position.detach() - self.reach).nan_to_num(0.0)
         first = first.clamp(0, self.levels - _TAPS)
         bins = first[..., None] + torch.arange(_TAPS, device=values.device)

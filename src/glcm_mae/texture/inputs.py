@@ -57,6 +57,11 @@ def check_ndim(ndim: int, **given: Tensor) -> None:
     ValueError
         If one has fewer, or ``ndim`` is another number.
 
+    Warns
+    -----
+    UserWarning
+        If one looks like an image with its channels last, (H, W, 3).
+
     Examples
     --------
     >>> check_ndim(2, images=torch.zeros(9))
@@ -70,6 +75,13 @@ def check_ndim(ndim: int, **given: Tensor) -> None:
     for name, value in given.items():
         if value.ndim < ndim:
             raise ValueError(f"{name} are {tuple(value.shape)}: they must be {axes[ndim]}.")
+        if value.ndim == 3 and value.shape[-1] in (3, 4) and min(value.shape[:2]) >= 32:
+            warnings.warn(
+                f"{name} are {tuple(value.shape)}, taken for {value.shape[0]} images that are "
+                f"{value.shape[-1]} pixels wide: if these are channels, bring them before height "
+                "and width by .movedim(-1, 0).",
+                stacklevel=3,
+            )
 
 
 def check_levels(levels: Any) -> int:

@@ -111,7 +111,7 @@ class GLCMLoss(PatchLoss):
         patch_size: int = 16,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(offsets, pool, channels, patch_size, reduction)
+        super().__init__(offsets, pool, channels, patch_size, reduction, value_range)
         scales = np.ravel(levels).tolist()
         if not scales or not all(isinstance(n, int) for n in scales):
             raise ValueError(f"levels is {levels!r}: give a number of gray levels, or several.")

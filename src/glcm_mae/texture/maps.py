@@ -20,14 +20,14 @@ _CHUNK = 2**15
 def texture_map(
     images: Tensor,
     levels: int,
-    feature: str = "joint_entropy",
+    feature: str | Sequence[str] = "joint_entropy",
     window: int = 15,
     *,
     stride: int = 1,
     offsets: Sequence[tuple[int, int]] | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Compute a feature in a window around each pixel.
+    """Compute a feature, or several, in a window around each pixel.
 
     The pairs of all offsets in a window are merged into one symmetric matrix (``aggregation=
     "merged"`` of `glcm_mae.texture.image_features`, which by default averages the offsets' features
@@ -40,8 +40,8 @@ def texture_map(
         Gray levels in ``[0, levels)``; see `glcm_mae.texture.quantize`.
     levels : int
         Number of gray levels.
-    feature : str
-        One of ``FEATURE_NAMES``.
+    feature : str or sequence of str
+        One of ``FEATURE_NAMES``, or several, which take no longer.
     window : int
         Side of the window in pixels, odd.
     stride : int
@@ -55,7 +55,7 @@ def texture_map(
     Returns
     -------
     Tensor of float32, (..., ceil(H / stride), ceil(W / stride))
-        NaN where no pair lies in the window.
+        NaN where no pair lies in the window. Of several features (..., F, height, width).
 
     Raises
     ------
@@ -73,23 +73,25 @@ def texture_map(
     """
     check_tensors(images=images, mask=mask)
     check_ndim(2, images=images)
-    if feature not in FEATURE_NAMES:
-        raise ValueError(f"feature is {feature!r}: choose one of {', '.join(FEATURE_NAMES)}.")
+    names = (feature,) if isinstance(feature, str) else tuple(feature)
+    for name in names:
+        if name not in FEATURE_NAMES:
+            raise ValueError(f"feature is {name!r}: choose one of {', '.join(FEATURE_NAMES)}.")
     if not isinstance(window, int | Integral) or window < 3 or window % 2 == 0:
         raise ValueError(f"window is {window}: it must be odd and 3 or more, to have a centre.")
     if not images.shape[-1] or not images.shape[-2]:
         raise ValueError(f"images are {tuple(images.shape)}: they have no pixel.")
-    which, reach = FEATURE_NAMES.index(feature), window // 2
+    which, reach = [FEATURE_NAMES.index(name) for name in names], window // 2
     inside = torch.ones_like(images, dtype=torch.bool) if mask is None else region_of(mask, images)
     border = (reach, reach, reach, reach)
     views = [
         windows(torch.nn.functional.pad(x, border), window, stride) for x in (images, inside)
     ]  # (..., h, w, window, window)
     lead, (height, width) = images.shape[:-2], views[0].shape[-4:-2]
-    result = images.new_empty((*lead, height, width), dtype=torch.float32)
+    result = images.new_empty((*lead, len(names), height, width), dtype=torch.float32)
     step = max(1, _CHUNK // max(1, lead.numel() * width))
     for start in range(0, height, step):
         rows = [view.narrow(-4, start, min(step, height - start)) for view in views]
         values = image_features(rows[0], levels, offsets, aggregation="merged", mask=rows[1])
-        result[..., start : start + step, :] = values[..., which]
-    return result
+        result[..., start : start + step, :] = values[..., which].movedim(-1, -3)
+    return result[..., 0, :, :] if isinstance(feature, str) else result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Literal, SupportsFloat, TypeVar
 
@@ -77,6 +78,8 @@ def whole_offsets(
     ValueError: offset (0, 1.5) is not of whole pixels.
     """
     named = " or ".join({2: "(dy, dx)", 3: "(dz, dy, dx)"}[ndim] for ndim in ndims)
+    if isinstance(offsets, str):
+        raise ValueError(f"offsets is {offsets!r}: give a sequence of {named}.")
     try:
         given = [tuple(offset) for offset in offsets]
     except TypeError as error:
@@ -173,7 +176,7 @@ def directions(ndim: int, distance: int = 1) -> tuple[tuple[int, ...], ...]:
         raise ValueError(f"ndim is {ndim}: images have 2 dimensions, volumes 3.")
     if not (distance >= 1 and float(distance).is_integer()):
         raise ValueError(f"distance is {distance}: it must be 1, 2, 3 or more whole pixels.")
-    distance = int(distance)
+    ndim, distance = int(ndim), int(distance)
     half = (o for o in itertools.product((-1, 0, 1), repeat=ndim) if o > (0,) * ndim)
     return tuple(tuple(step * distance for step in offset) for offset in half)
 
@@ -210,6 +213,11 @@ def offsets_at(
         If distances or angles are no sequences of finite numbers or, with "ibsi", an angle is no
         multiple of pi/4 or a distance no whole number.
 
+    Warns
+    -----
+    UserWarning
+        If an angle is more than a whole turn, as degrees are.
+
     Examples
     --------
     >>> offsets_at([2], [0, math.pi / 4])
@@ -222,10 +230,17 @@ def offsets_at(
     for name, given in (("distances", distances), ("angles", angles)):
         if not isinstance(given, Iterable):
             raise ValueError(f"{name} is {given}: give a sequence, such as [{given}].")
-    distances, angles = tuple(distances), tuple(angles)  # iterators are read once
+    distances = tuple(float(d) for d in distances)
+    angles = tuple(float(angle) for angle in angles)
     for name, given in (("distances", distances), ("angles", angles)):
         if not all(math.isfinite(number) for number in given):
             raise ValueError(f"{name} is {given}: give finite numbers.")
+    if any(abs(angle) > 2 * math.pi for angle in angles):
+        warnings.warn(
+            f"angles is {angles}, more than a whole turn: they are in radians, as np.deg2rad makes "
+            "them of degrees.",
+            stacklevel=2,
+        )
     if convention == "skimage":
         return tuple(
             (_nearest(math.sin(angle) * d), _nearest(math.cos(angle) * d))

@@ -9,7 +9,6 @@ from torch import Tensor
 from .comparison import Comparison, offset_weights
 from .distance import glcm_distance
 from .grid import GaussianGrid
-from .inputs import check_range
 from .offsets import Offset
 from .patch_loss import Channels, PatchLoss, Reduction
 from .patches import Distance, Patches
@@ -29,7 +28,7 @@ class PairKernelLoss(PatchLoss):
 
     It lies between 0 and 2 whatever the patch size. Evaluated on a grid (`GaussianGrid`) in a time
     that grows with the number of pairs, not with its square; values up to half the range beyond
-    its ends take part, further ones count as there and get no gradient.
+    its ends take part, further ones count as lying there and get no gradient.
 
     Parameters
     ----------
@@ -75,8 +74,7 @@ class PairKernelLoss(PatchLoss):
         patch_size: int = 16,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(offsets, pool, channels, patch_size, reduction)
-        self.value_range = check_range(value_range)
+        super().__init__(offsets, pool, channels, patch_size, reduction, value_range)
         self.weights = offset_weights(weights, len(self.offsets))
         self.anneal(bandwidth)
 
@@ -90,6 +88,7 @@ class PairKernelLoss(PatchLoss):
         bandwidth : float
             In intensity units; 0.0005 of the range or more.
         """
+        assert self.value_range is not None
         grid = GaussianGrid(bandwidth, self.value_range)
         # The grid's matrices count pairs; the discrepancy is between means over pairs.
         size = self.patch_size

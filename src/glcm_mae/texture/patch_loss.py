@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Integral
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .inputs import check_tensors
+from .inputs import check_range, check_tensors
 from .offsets import Offset, check_offsets
 from .patches import Distance, Patches
 from .pooling import Pool, group_patches, place_of_patch
@@ -50,6 +51,9 @@ class PatchLoss(nn.Module, ABC):
         Over the groups with a removed patch: their mean, their sum, or (B, n_groups) with zeros
         for groups without one.
 
+    value_range : (float, float), optional
+        Ends of the gray scale, of a loss that has one.
+
     Raises
     ------
     ValueError
@@ -63,6 +67,7 @@ class PatchLoss(nn.Module, ABC):
         channels: Channels,
         patch_size: int,
         reduction: Reduction,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(patch_size, int | Integral) or patch_size < 1:
@@ -79,6 +84,8 @@ class PatchLoss(nn.Module, ABC):
         self.channels = channels
         self.patch_size = int(patch_size)
         self.reduction = reduction
+        self.value_range = None if value_range is None else check_range(value_range)
+        self._knows_scale = False
 
     @abstractmethod
     def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
@@ -110,7 +117,7 @@ class PatchLoss(nn.Module, ABC):
         prediction, target : Tensor of float, (B, C, H, W)
             Images on the scale of ``value_range``.
         mask : Tensor, (B, N), optional
-            1 where a patch is removed; N patches in row order. Default: all.
+            1 where a patch is removed, 0 where it is kept; N patches in row order. Default: all.
 
         Returns
         -------
@@ -122,9 +129,16 @@ class PatchLoss(nn.Module, ABC):
         ------
         TypeError, ValueError
             If these are no tensors or on several devices, their shapes do not fit each other or the
-            patch size, or they stand in the wrong order.
+            patch size, they stand in the wrong order, or the mask holds more than 0 and 1.
+
+        Warns
+        -----
+        UserWarning
+            At the first call, if most of the first target lies beyond ``value_range``.
         """
         grid = self._check_shapes(prediction, target, mask)
+        if not self._knows_scale:
+            self._check_scale(target)
         if mask is None:
             mask = prediction.new_ones(len(prediction), grid[0] * grid[1])
         place, n_groups = place_of_patch(grid, self.pool, mask.device)
@@ -168,7 +182,8 @@ class PatchLoss(nn.Module, ABC):
         if not height or not width or height % self.patch_size or width % self.patch_size:
             raise ValueError(
                 f"images of {height}x{width} pixels do not divide into patches of "
-                f"{self.patch_size}: choose a patch_size that divides both sides."
+                f"{self.patch_size}: crop or pad them, or choose a patch_size that divides both "
+                "sides."
             )
         if self.channels == "luminance" and target.shape[1] not in (1, 3):
             raise ValueError(
@@ -178,8 +193,27 @@ class PatchLoss(nn.Module, ABC):
         grid = height // self.patch_size, width // self.patch_size
         expected = (len(target), grid[0] * grid[1])
         if mask is not None and mask.shape != expected:
-            raise ValueError(f"mask is {tuple(mask.shape)}: it must be {expected}, (B, N).")
+            raise ValueError(
+                f"mask is {tuple(mask.shape)}: it must be {expected}, (B, N), with 1 or 0 for each "
+                f"patch of {self.patch_size} pixels squared, row by row."
+            )
+        if mask is not None and not ((mask == 0) | (mask == 1)).all():
+            raise ValueError("mask holds more than 0 (kept) and 1 (removed): make it so.")
         return grid
+
+    def _check_scale(self, target: Tensor) -> None:
+        """Tell those whose images are on another scale, which no gradient would tell them."""
+        self._knows_scale = True
+        if self.value_range is None or not target.numel():
+            return
+        low, high = self.value_range
+        beyond = int(((target[0] < low) | (target[0] > high)).sum())
+        if 2 * beyond > target[0].numel():
+            warnings.warn(
+                f"most of the first target lies beyond value_range {self.value_range}, where there "
+                "is next to no gradient: give the range of your images.",
+                stacklevel=2,
+            )
 
 
 class _Compared(torch.autograd.Function):

@@ -115,20 +115,21 @@ def _fill_from_pieces(values, binning, pieces, windows):
     code, levels, n_taps, low, width, _, reach = binning
     start, weight, slope, _ = windows
     inside = min(n_taps, levels)
-    high = low + levels * width
+    margin = n_taps / 2 * width if code == _POINTS else 0.0  # of a grid, which has no mirror
+    least, most = low + margin, low + levels * width - margin
     by_width = len(pieces) / width
     size = pieces.shape[2]
     drawn, drawn_slope = np.empty((1, size)), np.empty((1, size))
     for n in range(len(values)):
         x = float(values[n])
-        position = (min(max(x, low), high) - low) / width - reach
+        position = (min(max(x, least), most) - low) / width - reach
         first = math.floor(position)
         place = (position - first) * len(pieces)
         node = min(max(int(place), 0), len(pieces) - 1)
         f = place - node
         begin = min(max(first, 0), levels - inside)
         start[n] = begin
-        whole = first >= 0 and first + n_taps <= levels and low <= x <= high
+        whole = first >= 0 and first + n_taps <= levels and least <= x <= most
         w, s, at = (weight, slope, n * size) if whole else (drawn, drawn_slope, 0)
         _put_cubics(w, s, at, pieces, node * 4 * size, size, f, by_width)
         if whole:
@@ -137,10 +138,10 @@ def _fill_from_pieces(values, binning, pieces, windows):
         slope[n, :] = 0.0
         for tap in range(n_taps):
             k = first + tap
-            if -levels <= k < 2 * levels and (code != _POINTS or 0 <= k < levels):
+            if -levels <= k < 2 * levels:
                 k = -1 - k if k < 0 else (2 * levels - 1 - k if k >= levels else k)
                 weight[n, k - begin] += drawn[0, tap]
-                slope[n, k - begin] += drawn_slope[0, tap] if low <= x <= high else 0.0
+                slope[n, k - begin] += drawn_slope[0, tap] if least <= x <= most else 0.0
 
 
 @summing
