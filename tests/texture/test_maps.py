@@ -31,7 +31,8 @@ def test_pixels_whose_window_holds_no_pair_are_nan():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"feature": "roughness"}, "choose one of joint_maximum"),
-     ({"feature": ["contrast", "rough"]}, "feature is 'rough'"), ({"window": 4}, "must be odd"),
+     ({"feature": ["contrast", "rough"]}, "feature is 'rough'"),
+     ({"feature": []}, "feature is empty"), ({"window": 4}, "must be odd"),
      ({"window": 1}, "3 or more"), ({"window": 5.0}, "window is 5.0")],
 )  # fmt: skip
 def test_bad_arguments_are_named(arguments, message):

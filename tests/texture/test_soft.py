@@ -202,7 +202,20 @@ def test_a_region_without_a_pair_has_no_frequencies():
     assert not soft_glcm(torch.rand(5, 5), Binning(4), mask=mask, normalized=False).any()
 
 
-@pytest.mark.parametrize(("kernel", "contrast"), [("gaussian", 2.2), ("bspline", 0.7)])
+def test_an_offset_without_a_pair_spoils_no_other_gradient():
+    mask, patches = torch.zeros(5, 5), torch.rand(5, 5, requires_grad=True)
+    mask[2] = 1  # a row: pairs to the right, none downwards
+    right, down = soft_glcm(patches, Binning(4), mask=mask)
+    assert down.isnan().all()
+    right.square().sum().backward()
+    assert patches.grad[2].isfinite().all()
+    assert patches.grad[2].any()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "contrast"),
+    [("gaussian", 2.2), ("bspline", 0.7), ("linear", 0.5), ("sigmoid", 0.5)],  # on a bin's edge
+)
 def test_features_are_those_of_a_blurred_image(kernel, contrast):
     constant = torch.full((9, 9), 0.5)
     features = glcm_features(soft_glcm(constant, Binning(16, kernel), symmetric=True))

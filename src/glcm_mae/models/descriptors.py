@@ -198,6 +198,20 @@ def hog(cells: Tensor) -> Tensor:
     It is what Wei et al. 2022 ask for (MaskFeat): which way edges run, and not how strong they are.
     A cell without gradient stays 0.
 
+    Parameters
+    ----------
+    cells : Tensor, (R, 4, C, 9)
+        As `gradient_cells` adds them up, or means of such.
+
+    Returns
+    -------
+    Tensor, (R, 4 * C * 9)
+
+    References
+    ----------
+    Wei, Fan, Xie, Wu, Yuille, Feichtenhofer, "Masked Feature Prediction for Self-Supervised Visual
+    Pre-Training", CVPR 2022, arXiv 2112.09133.
+
     Examples
     --------
     >>> hog(torch.tensor([3.0, 4.0] + 7 * [0.0]).view(1, 1, 1, 9))[0, :2]

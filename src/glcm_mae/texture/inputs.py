@@ -75,13 +75,30 @@ def check_ndim(ndim: int, **given: Tensor) -> None:
     for name, value in given.items():
         if value.ndim < ndim:
             raise ValueError(f"{name} are {tuple(value.shape)}: they must be {axes[ndim]}.")
-        if value.ndim == 3 and value.shape[-1] in (3, 4) and min(value.shape[:2]) >= 32:
-            warnings.warn(
-                f"{name} are {tuple(value.shape)}, taken for {value.shape[0]} images that are "
-                f"{value.shape[-1]} pixels wide: if these are channels, bring them before height "
-                "and width by .movedim(-1, 0).",
-                stacklevel=3,
-            )
+        if ndim == 2:
+            warn_of_channels_last(value)
+
+
+def warn_of_channels_last(images: Tensor) -> None:
+    """Tell those who give one image as (H, W, 3), which is taken for H narrow ones.
+
+    Parameters
+    ----------
+    images : Tensor, (..., H, W)
+        Images.
+
+    Warns
+    -----
+    UserWarning
+        If they are 3 or 4 pixels wide, and as many and high as an image has rows and columns.
+    """
+    shape = tuple(images.shape)
+    if len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) >= 32:
+        warnings.warn(
+            f"images of {shape} are taken for {shape[0]} that are {shape[-1]} pixels wide: if "
+            "these are channels, bring them before height and width by .movedim(-1, 0).",
+            stacklevel=3,
+        )
 
 
 def check_levels(levels: Any) -> int:

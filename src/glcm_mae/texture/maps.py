@@ -74,6 +74,8 @@ def texture_map(
     check_tensors(images=images, mask=mask)
     check_ndim(2, images=images)
     names = (feature,) if isinstance(feature, str) else tuple(feature)
+    if not names:
+        raise ValueError("feature is empty: give one name or more.")
     for name in names:
         if name not in FEATURE_NAMES:
             raise ValueError(f"feature is {name!r}: choose one of {', '.join(FEATURE_NAMES)}.")

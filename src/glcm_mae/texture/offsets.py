@@ -235,7 +235,7 @@ def offsets_at(
     for name, given in (("distances", distances), ("angles", angles)):
         if not all(math.isfinite(number) for number in given):
             raise ValueError(f"{name} is {given}: give finite numbers.")
-    if any(abs(angle) > 2 * math.pi for angle in angles):
+    if any(abs(angle) > 2 * math.pi + 1e-6 for angle in angles):
         warnings.warn(
             f"angles is {angles}, more than a whole turn: they are in radians, as np.deg2rad makes "
             "them of degrees.",

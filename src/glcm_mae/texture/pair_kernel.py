@@ -9,6 +9,7 @@ from torch import Tensor
 from .comparison import Comparison, offset_weights
 from .distance import glcm_distance
 from .grid import GaussianGrid
+from .inputs import check_range
 from .offsets import Offset
 from .patch_loss import Channels, PatchLoss, Reduction
 from .patches import Distance, Patches
@@ -76,6 +77,7 @@ class PairKernelLoss(PatchLoss):
     ) -> None:
         super().__init__(offsets, pool, channels, patch_size, reduction, value_range)
         self.weights = offset_weights(weights, len(self.offsets))
+        self._ends = check_range(value_range)
         self.anneal(bandwidth)
 
     def anneal(self, bandwidth: float) -> None:
@@ -88,8 +90,7 @@ class PairKernelLoss(PatchLoss):
         bandwidth : float
             In intensity units; 0.0005 of the range or more.
         """
-        assert self.value_range is not None
-        grid = GaussianGrid(bandwidth, self.value_range)
+        grid = GaussianGrid(bandwidth, self._ends)
         # The grid's matrices count pairs; the discrepancy is between means over pairs.
         size = self.patch_size
         pairs = [(size - abs(dy)) * (size - abs(dx)) for dy, dx in self.offsets]

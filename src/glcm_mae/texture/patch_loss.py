@@ -50,7 +50,6 @@ class PatchLoss(nn.Module, ABC):
     reduction : {"mean", "sum", "none"}
         Over the groups with a removed patch: their mean, their sum, or (B, n_groups) with zeros
         for groups without one.
-
     value_range : (float, float), optional
         Ends of the gray scale, of a loss that has one.
 
@@ -59,6 +58,8 @@ class PatchLoss(nn.Module, ABC):
     ValueError
         If a setting is out of its range, or does not fit the images.
     """
+
+    _knows_scale = False
 
     def __init__(
         self,
@@ -85,7 +86,6 @@ class PatchLoss(nn.Module, ABC):
         self.patch_size = int(patch_size)
         self.reduction = reduction
         self.value_range = None if value_range is None else check_range(value_range)
-        self._knows_scale = False
 
     @abstractmethod
     def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
@@ -198,20 +198,22 @@ class PatchLoss(nn.Module, ABC):
                 f"patch of {self.patch_size} pixels squared, row by row."
             )
         if mask is not None and not ((mask == 0) | (mask == 1)).all():
-            raise ValueError("mask holds more than 0 (kept) and 1 (removed): make it so.")
+            raise ValueError(
+                "mask holds more than 0 (kept) and 1 (removed): mask > 0 makes it one of these."
+            )
         return grid
 
     def _check_scale(self, target: Tensor) -> None:
         """Tell those whose images are on another scale, which no gradient would tell them."""
-        self._knows_scale = True
         if self.value_range is None or not target.numel():
             return
+        self._knows_scale = True
         low, high = self.value_range
         beyond = int(((target[0] < low) | (target[0] > high)).sum())
         if 2 * beyond > target[0].numel():
             warnings.warn(
-                f"most of the first target lies beyond value_range {self.value_range}, where there "
-                "is next to no gradient: give the range of your images.",
+                f"most of the first target lies beyond value_range {self.value_range}, and counts "
+                "as its end or little more: if that is not meant, give the range of your images.",
                 stacklevel=2,
             )
 

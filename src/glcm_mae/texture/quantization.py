@@ -151,7 +151,7 @@ def fixed_bin_size(
     """Cut intensities into bins of a fixed size (FBS), the first starting at a given minimum.
 
     A pixel x gets level ``floor((x - minimum) / size)``: IBSI's formula minus 1. (pyradiomics
-    aligns its bins to multiples of the size instead: give the largest below the smallest value.)
+    begins its bins at a multiple of the size: give the largest one not above the smallest value.)
 
     Parameters
     ----------

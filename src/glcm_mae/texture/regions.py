@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .inputs import check_levels, check_tensors, region_of
+from .inputs import check_levels, check_tensors, region_of, warn_of_channels_last
 from .numba_here import has_numba
 from .offsets import whole_offsets
 
@@ -152,6 +152,11 @@ def regions(
     ------
     TypeError, ValueError
         If anything is not as said above. Gray levels are checked by those who read them.
+
+    Warns
+    -----
+    UserWarning
+        If images look like one with its channels last.
     """
     check_tensors(images=images, mask=mask)
     if images.is_floating_point() or images.is_complex():
@@ -166,6 +171,7 @@ def regions(
     if mask is not None:
         mask = region_of(mask, images)
     if ndim == 2:
+        warn_of_channels_last(images)
         images, mask = images.unsqueeze(-3), None if mask is None else mask.unsqueeze(-3)
     if images.dtype not in _READ_AS_IS:
         images = images.long()

@@ -47,8 +47,8 @@ def soft_glcm(
     `glcm_features` of it are features with a gradient, of the image as the kernel blurs it: where
     their values matter, take many levels or a narrow kernel. (Of a constant image, whose contrast
     is 0, they have a contrast of 2.2 with 16 levels and the Gaussian of one bin, 0.7 with the
-    B-spline, and 0.5 at most with the linear kernel.) With a gradient, time and memory grow with
-    the levels: each pixel then has a weight at each of them.
+    B-spline, and 0.5 at most with the linear kernel.) With a gradient or a mask, time and memory
+    grow with the levels: each pixel then has a weight at each of them.
 
     Parameters
     ----------
@@ -172,7 +172,9 @@ def _matrices_of_region(
         return matrices
     pairs = [pair_views(inside, offset) for offset in offsets]
     counts = torch.stack([(a & b).sum(dim=(-2, -1)) for a, b in pairs], dim=-1)  # (..., O)
-    return matrices / counts[..., None, None]
+    counts = counts[..., None, None]
+    # Divided by 0 an offset without a pair would make the gradient of the others NaN, too.
+    return (matrices / counts.clamp_min(1)).masked_fill(counts == 0, torch.nan)
 
 
 def _weights_of_all_levels(patches: Tensor, binning: Binning) -> Tensor:
