@@ -8,6 +8,7 @@ import pytest
 
 from glcm_mae.arguments import parse
 from glcm_mae.errors import UserError
+from glcm_mae.study.arms import read_arms
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,7 +62,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_arms_that_are_named_exist() -> None:
+    lines = [line for page in PAGES for line in commands(page)]
+    studies = [parse(shlex.split(line, comments=True)[1:]) for line in lines if " compare " in line]
+    assert len(studies) > 5
+    for _, settings, options in studies:
+        recipes = [word for word in shlex.split(options) if word != "--config"]
+        read_arms(settings.arms, recipes, settings.by, settings.set)
+
+
 def test_there_is_something_to_follow() -> None:
+    assert len(commands(ROOT / "docs" / "guide.md")) > 15
     assert len(programs(ROOT / "README.md")) == 1
     assert len(commands(ROOT / "README.md")) > 10
     assert len(links(ROOT / "README.md")) > 5
