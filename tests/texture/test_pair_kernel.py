@@ -88,7 +88,7 @@ def test_far_values_count_as_half_a_range_beyond_and_get_no_gradient(
     p = torch.full((1, 1, 16, 16), far, requires_grad=True)
     value = loss(p, t)
     value.backward()
-    most = GaussianGrid(bandwidth).reached[1]
+    most = GaussianGrid(bandwidth).covered[1]
     end = torch.full((1, 1, 16, 16), most if far > 0 else -0.5)
     assert value.item() == pytest.approx(loss(end, t).item(), abs=1e-6)
     assert not -0.5 <= far <= most
@@ -98,7 +98,7 @@ def test_far_values_count_as_half_a_range_beyond_and_get_no_gradient(
 def test_a_grid_reaches_half_a_range_beyond_and_hardly_more():
     for bandwidth in (0.002, 0.05, 1.0):
         grid = GaussianGrid(bandwidth, (-1.0, 3.0))
-        least, most = grid.reached
+        least, most = grid.covered
         assert least == pytest.approx(-3.0)
         assert 5.0 <= most <= 5.0 + grid.width + 1e-9
 

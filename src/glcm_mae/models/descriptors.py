@@ -18,6 +18,7 @@ Descriptor = Literal["glcm", "haralick", "both", "histogram", "hog"]
 
 _ORIENTATIONS = 9
 _CELLS = 2  # a patch's side has so many, as patches of 16 have in MaskFeat
+_FLAT = 1e-5  # a strength of gradients below which a cell counts as flat
 
 
 def n_entries(descriptor: str, levels: int, n_offsets: int) -> int:
@@ -187,9 +188,6 @@ def gradient_cells(images: Tensor, patch_size: int) -> Tensor:
     ]
     rows = torch.stack(cells, dim=2).flatten(1, 2)  # (B, C * 9, cells down, cells across)
     return patchify(rows, _CELLS).unflatten(-1, (_CELLS**2, -1, _ORIENTATIONS))
-
-
-_FLAT = 1e-5  # a strength of gradients below which a cell counts as flat
 
 
 def hog(cells: Tensor) -> Tensor:

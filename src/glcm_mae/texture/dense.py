@@ -57,7 +57,7 @@ def soft_assignment(values: Tensor, binning: Binning | GaussianGrid) -> Tensor:
     steps = torch.arange(binning.levels, dtype=values.dtype, device=values.device)
     centres = low + (steps + 0.5) * binning.width  # (L,)
     if isinstance(binning, GaussianGrid):
-        values = values.clamp(*binning.reached)
+        values = values.clamp(*binning.covered)
         return torch.exp(-0.5 * ((values[..., None] - centres) / binning.bandwidth).square())
     cdf, half = _CDF[binning.kernel], binning.width / 2
 

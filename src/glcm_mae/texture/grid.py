@@ -92,7 +92,7 @@ class GaussianGrid:
         return low, low + self.levels * self.width
 
     @property
-    def reached(self) -> tuple[float, float]:
+    def covered(self) -> tuple[float, float]:
         """Least and greatest value whose grid points are all there."""
         low, high = self.value_range
         margin = _TAPS / 2 * self.width
@@ -126,7 +126,7 @@ class GaussianGrid:
         Taps
             Three tensors of shape ``(*values.shape, 13)``.
         """
-        least, most = self.reached
+        least, most = self.covered
         inside = (values >= least) & (values <= most)
         position = (values.double().clamp(least, most) - self.value_range[0]) / self.width
         first = torch.floor(position.detach() - self.reach).nan_to_num(0.0)

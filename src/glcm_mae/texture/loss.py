@@ -111,7 +111,7 @@ class GLCMLoss(PatchLoss):
         patch_size: int = 16,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(offsets, pool, channels, patch_size, reduction, value_range)
+        super().__init__(offsets, pool, channels, patch_size, reduction)
         scales = np.ravel(levels).tolist()
         if not scales or not all(isinstance(n, int) for n in scales):
             raise ValueError(f"levels is {levels!r}: give a number of gray levels, or several.")
@@ -129,6 +129,7 @@ class GLCMLoss(PatchLoss):
             for n in scales
         )
         self.kernel = kernel
+        self.value_range = self.comparisons[0].binning.value_range
 
     def anneal(self, bandwidth: float) -> None:
         """Change the bandwidth, as a schedule does between steps.

@@ -63,6 +63,8 @@ class PairKernelLoss(PatchLoss):
     2.0
     """
 
+    value_range: tuple[float, float]
+
     def __init__(
         self,
         bandwidth: float = 0.05,
@@ -75,9 +77,9 @@ class PairKernelLoss(PatchLoss):
         patch_size: int = 16,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(offsets, pool, channels, patch_size, reduction, value_range)
+        super().__init__(offsets, pool, channels, patch_size, reduction)
+        self.value_range = check_range(value_range)
         self.weights = offset_weights(weights, len(self.offsets))
-        self._ends = check_range(value_range)
         self.anneal(bandwidth)
 
     def anneal(self, bandwidth: float) -> None:
@@ -90,7 +92,7 @@ class PairKernelLoss(PatchLoss):
         bandwidth : float
             In intensity units; 0.0005 of the range or more.
         """
-        grid = GaussianGrid(bandwidth, self._ends)
+        grid = GaussianGrid(bandwidth, self.value_range)
         # The grid's matrices count pairs; the discrepancy is between means over pairs.
         size = self.patch_size
         pairs = [(size - abs(dy)) * (size - abs(dx)) for dy, dx in self.offsets]

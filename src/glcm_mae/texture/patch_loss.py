@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .inputs import check_range, check_tensors
+from .inputs import check_tensors
 from .offsets import Offset, check_offsets
 from .patches import Distance, Patches
 from .pooling import Pool, group_patches, place_of_patch
@@ -50,7 +50,10 @@ class PatchLoss(nn.Module, ABC):
     reduction : {"mean", "sum", "none"}
         Over the groups with a removed patch: their mean, their sum, or (B, n_groups) with zeros
         for groups without one.
-    value_range : (float, float), optional
+
+    Attributes
+    ----------
+    value_range : (float, float) or None
         Ends of the gray scale, of a loss that has one.
 
     Raises
@@ -59,6 +62,7 @@ class PatchLoss(nn.Module, ABC):
         If a setting is out of its range, or does not fit the images.
     """
 
+    value_range: tuple[float, float] | None = None
     _knows_scale = False
 
     def __init__(
@@ -68,7 +72,6 @@ class PatchLoss(nn.Module, ABC):
         channels: Channels,
         patch_size: int,
         reduction: Reduction,
-        value_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(patch_size, int | Integral) or patch_size < 1:
@@ -85,7 +88,6 @@ class PatchLoss(nn.Module, ABC):
         self.channels = channels
         self.patch_size = int(patch_size)
         self.reduction = reduction
-        self.value_range = None if value_range is None else check_range(value_range)
 
     @abstractmethod
     def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
