@@ -102,9 +102,18 @@ def test_the_neighbourhood_is_the_default():
         ("prediction_both", {"descriptor": "both"}),
         ("prediction_histogram", {"descriptor": "histogram"}),
         ("prediction_hog", {"descriptor": "hog"}),
+        ("prediction_deviation", {"descriptor": "deviation"}),
     ],
 )
 def test_a_prediction_arm_differs_from_texture_prediction_in_one_thing(arm, changed):
     base = meaning(over("small", "texture_prediction").objective)
     expected = {**base, "target": type(base["target"])(**(vars(base["target"]) | changed))}
     assert meaning(over("small", arm).objective) == expected
+
+
+@pytest.mark.parametrize("descriptor", ["histogram", "hog"])
+def test_a_control_over_the_neighbourhood_differs_from_that_of_the_patch_in_its_scope(descriptor):
+    alone = over("small", f"prediction_{descriptor}").objective
+    around = over("small", f"prediction_{descriptor}_neighbourhood").objective
+    alone.target.scope = 3
+    assert meaning(around) == meaning(alone)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glcm_mae.models.descriptors import gradient_cells, hog, n_entries, of_matrices
+from glcm_mae.models.descriptors import OF_PIXELS, gradient_cells, hog, n_entries, of_matrices
 from glcm_mae.texture import Binning, soft_glcm
 
 
@@ -74,6 +74,17 @@ def test_entries_are_counted(descriptor):
     assert of_matrices(descriptor, matrices).shape == (3, n_entries(descriptor, 5, 2))
 
 
-def test_entries_of_hog_are_counted():
-    cells = gradient_cells(torch.rand(1, 1, 16, 16), 8).flatten(0, 1)
-    assert hog(cells).shape == (4, n_entries("hog", 5, 2))
+@pytest.mark.parametrize("descriptor", OF_PIXELS)
+def test_entries_of_what_needs_no_glcm_are_counted(descriptor):
+    averaged, finished = OF_PIXELS[descriptor]
+    described = finished(averaged(torch.rand(1, 1, 16, 16), 8).flatten(0, 1))
+    assert described.shape == (4, n_entries(descriptor, 5, 2))
+
+
+def test_the_deviation_is_that_of_the_patchs_gray_values():
+    images = torch.rand(2, 3, 16, 8)
+    averaged, finished = OF_PIXELS["deviation"]
+    found = finished(averaged(images, 8))  # (B, N, C)
+    for n in range(2):
+        patch = images[:, :, 8 * n : 8 * n + 8].flatten(2)
+        torch.testing.assert_close(found[:, n], patch.std(dim=2, correction=0))

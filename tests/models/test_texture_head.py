@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from glcm_mae.models import TextureHead
-from glcm_mae.models.descriptors import gradient_cells, haralick, hog
+from glcm_mae.models.descriptors import OF_PIXELS, haralick
 from glcm_mae.settings import TargetSettings
 from glcm_mae.texture import FEATURE_NAMES, Binning, image_features, quantize, soft_glcm
 
 PATCH, GRID, SIZE, WIDTH, CHANNELS = 8, (3, 4), (24, 32), 16, 2
 OFFSETS = ((0, 1), (1, 0))
 SCOPES = ("patch", 3, "image")
-DESCRIPTORS = ("glcm", "haralick", "both", "histogram", "hog")
+DESCRIPTORS = ("glcm", "haralick", "both", "histogram", "hog", "deviation")
 EVERY_FORM = list(product(SCOPES, DESCRIPTORS))
 
 # Haralick's order by IBSI's names, each with what brings it to one scale at L levels.
@@ -167,15 +167,17 @@ def test_haralick_is_that_of_the_mean_glcm_over_the_scope():
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_hog_is_that_of_the_mean_cells_over_the_scope(scope):
-    head, x, removed = texture_head(scope=scope, descriptor="hog"), images(), mask().bool()
-    cells = gradient_cells(x, PATCH)  # (B, N, 4, C, 9)
+@pytest.mark.parametrize("descriptor", OF_PIXELS)
+def test_what_needs_no_glcm_is_averaged_over_the_scope_first(scope, descriptor):
+    head, x, removed = texture_head(scope=scope, descriptor=descriptor), images(), mask().bool()
+    averaged, finished = OF_PIXELS[descriptor]
+    each = averaged(x, PATCH)  # (B, N, ...)
     described = iter(head.describe(x, removed))
     for i in range(2):
         for n in removed[i].nonzero().flatten().tolist():
             around = range(12) if scope == "image" else block(n, 1 if scope == "patch" else scope)
-            mean = cells[i, list(around)].mean(dim=0, keepdim=True)
-            torch.testing.assert_close(next(described), hog(mean)[0])
+            mean = each[i, list(around)].mean(dim=0, keepdim=True)
+            torch.testing.assert_close(next(described), finished(mean)[0])
     assert next(described, None) is None
 
 
@@ -255,8 +257,8 @@ def test_relative_gray_values_do_not_change_with_brightness(shift, seed):
         )
 
 
-# Of noise, hog has no direction that is small.
-@pytest.mark.parametrize("descriptor", [d for d in DESCRIPTORS if d != "hog"])
+# Of noise, what needs no GLCM has no direction that is small.
+@pytest.mark.parametrize("descriptor", [d for d in DESCRIPTORS if d not in OF_PIXELS])
 def test_of_whitened_targets_each_direction_counts_alike(descriptor):
     head, x = texture_head(descriptor=descriptor, whitened=True), images(100)
     x = x * torch.rand(100, CHANNELS, 1, 1) + 0.2 * torch.rand(100, CHANNELS, 1, 1)

@@ -40,6 +40,13 @@ TEXTURE = "objective.texture"
             ["objective.target (levels): no effect, for the descriptor hog does not use them."],
         ),
         (
+            ObjectiveSettings(target=TargetSettings(descriptor="deviation", relative=False)),
+            [
+                "objective.target (relative): no effect, for the descriptor deviation does not use "
+                "them."
+            ],
+        ),
+        (
             ObjectiveSettings(mse=0.0, norm_pix_loss=True),
             ["objective (norm_pix_loss): no effect, for objective.mse is 0."],
         ),

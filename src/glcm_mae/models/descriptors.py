@@ -1,10 +1,10 @@
-"""What texture prediction asks of a patch: descriptors of its GLCM, and two to compare with."""
+"""What texture prediction asks of a patch: descriptors of its GLCM, and some to compare with."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from glcm_mae.texture import FEATURE_NAMES, glcm_features
 
 from .patches import patchify
 
-Descriptor = Literal["glcm", "haralick", "both", "histogram", "hog"]
+Descriptor = Literal["glcm", "haralick", "both", "histogram", "hog", "deviation"]
 
 _ORIENTATIONS = 9
 _CELLS = 2  # a patch's side has so many, as patches of 16 have in MaskFeat
@@ -26,7 +26,7 @@ def n_entries(descriptor: str, levels: int, n_offsets: int) -> int:
 
     Parameters
     ----------
-    descriptor : {"glcm", "haralick", "histogram", "hog"}
+    descriptor : {"glcm", "haralick", "histogram", "hog", "deviation"}
         The descriptor.
     levels : int
         Gray levels of the GLCM.
@@ -47,6 +47,7 @@ def n_entries(descriptor: str, levels: int, n_offsets: int) -> int:
         "haralick": n_offsets * len(_HARALICK),
         "histogram": levels,
         "hog": _CELLS**2 * _ORIENTATIONS,
+        "deviation": 1,
     }[descriptor]
 
 
@@ -217,3 +218,39 @@ def hog(cells: Tensor) -> Tensor:
     """
     norms = (cells.square().sum(dim=-1, keepdim=True) + _FLAT**2).sqrt()
     return (cells / norms).flatten(1)
+
+
+def variances(images: Tensor, patch_size: int) -> Tensor:
+    """Variance of each patch's gray values: (B, C, H, W) to (B, N, C).
+
+    Parameters
+    ----------
+    images : Tensor, (B, C, H, W)
+        Gray values.
+    patch_size : int
+        Side p of a patch.
+
+    Returns
+    -------
+    Tensor, (B, N, C)
+
+    Examples
+    --------
+    >>> variances(torch.tensor([[0.0, 1.0], [0.0, 1.0]]).view(1, 1, 2, 2), 2)
+    tensor([[[0.2500]]])
+    """
+    patches = patchify(images, patch_size).unflatten(-1, (patch_size**2, -1))  # (B, N, p * p, C)
+    return patches.var(dim=2, correction=0)
+
+
+class OfPixels(NamedTuple):
+    """A descriptor that needs no GLCM: what is averaged over patches, and what is made of it."""
+
+    averaged: Callable[[Tensor, int], Tensor]  # (B, C, H, W), patch_size to (B, N, ...)
+    finished: Callable[[Tensor], Tensor]  # (R, ...) to (R, entries)
+
+
+OF_PIXELS = {
+    "hog": OfPixels(gradient_cells, hog),
+    "deviation": OfPixels(variances, torch.sqrt),
+}

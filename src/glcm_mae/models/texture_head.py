@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from glcm_mae.texture import Binning, soft_glcm
 from glcm_mae.texture.offsets import Offset, check_offsets
 
-from .descriptors import Descriptor, gradient_cells, hog, n_entries, of_matrices
+from .descriptors import OF_PIXELS, Descriptor, n_entries, of_matrices
 from .patches import patchify
 
 Scope = Literal["patch", "image"] | int
@@ -49,11 +49,12 @@ class TextureHead(nn.Module):
         small a sample of its texture: M patches have an M-th of the scatter. They may have been
         kept, so a part of a wide scope can be seen by the encoder: what is asked for is then the
         texture of the place, and no longer a guess of the patch's own noise.
-    descriptor : {"glcm", "haralick", "both", "histogram", "hog"}
+    descriptor : {"glcm", "haralick", "both", "histogram", "hog", "deviation"}
         What is predicted. Of "both" (the GLCM and Haralick's features), each counts half, however
         many entries it has. To compare with: "histogram", the GLCM's margin, which tells how often
-        a gray level is there and not beside which other; and "hog" (see `gradient_cells`), for
-        which binning, offsets and relative mean nothing.
+        a gray level is there and not beside which other; "hog" (see `gradient_cells`); and
+        "deviation", of the gray values in a patch, a single number. For the last two binning,
+        offsets and relative mean nothing.
     relative : bool
         Whether each patch's mean gray value is first brought to the middle of the range. The GLCM
         of gray values as they are is mostly a matter of how bright a patch is, which the squared
@@ -132,8 +133,9 @@ class TextureHead(nn.Module):
 
     def describe(self, images: Tensor, asked: Tensor) -> Tensor:
         """Texture around the patches asked for: (B, C, H, W), (B, N) to (R, entries)."""
-        if self.descriptors == ("hog",):
-            return hog(self._over_scope(gradient_cells(images, self.patch_size), asked))
+        if self.descriptors[0] in OF_PIXELS:
+            averaged, finished = OF_PIXELS[self.descriptors[0]]
+            return finished(self._over_scope(averaged(images, self.patch_size), asked))
         matrices = self._matrices(images, asked)
         return torch.cat([of_matrices(name, matrices) for name in self.descriptors], dim=1)
 

@@ -42,7 +42,8 @@ class TargetSettings(PairSettings):
         which its GLCM is taken, cut off at the image's border; or patch, or image.
     descriptor : str
         glcm (its entries), haralick (13 features of it) or both; to compare with, histogram (of
-        its gray levels) or hog (histograms of oriented gradients, as MaskFeat asks for).
+        its gray levels), hog (histograms of oriented gradients, as MaskFeat asks for) or deviation
+        (of its gray values, one number).
     relative : bool
         Bring each patch's mean gray value to the middle of the range first, so that texture is
         asked for and not brightness.
@@ -54,7 +55,7 @@ class TargetSettings(PairSettings):
 
     levels: int = 8
     scope: Literal["patch", "image"] | int = 3
-    descriptor: Literal["glcm", "haralick", "both", "histogram", "hog"] = "glcm"
+    descriptor: Literal["glcm", "haralick", "both", "histogram", "hog", "deviation"] = "glcm"
     relative: bool = True
     whitened: bool = False
     kept: bool = False

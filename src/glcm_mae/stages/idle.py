@@ -15,7 +15,7 @@ _NOT_OF_FORM = {
     "pair_kernel": ("levels", "kernel"),
     "transport": ("levels", "kernel", "value_range"),
 }
-_NOT_OF_HOG = ("levels", "offsets", "kernel", "bandwidth", "value_range", "relative")
+_NOT_OF_PIXELS = ("levels", "offsets", "kernel", "bandwidth", "value_range", "relative")
 
 
 def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
@@ -48,9 +48,10 @@ def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
         said.append(_said("objective.texture", idle, f"the form {form} does not use them"))
     if not objective.glcm_prediction:
         said.append(_said("objective.target", target, "objective.glcm_prediction is 0"))
-    elif objective.target.descriptor == "hog":
-        idle = [name for name in target if name in _NOT_OF_HOG]
-        said.append(_said("objective.target", idle, "the descriptor hog does not use them"))
+    elif objective.target.descriptor in ("hog", "deviation"):
+        idle = [name for name in target if name in _NOT_OF_PIXELS]
+        why = f"the descriptor {objective.target.descriptor} does not use them"
+        said.append(_said("objective.target", idle, why))
     return [sentence for sentence in said if sentence]
 
 
