@@ -11,6 +11,7 @@ from glcm_mae.texture.pairs_cpu import (
     count_pairs,
     gather_pairs,
     pair_runs,
+    runs_inside,
     scatter_pairs,
 )
 
@@ -71,3 +72,14 @@ def test_pairs_are_scattered_gathered_and_cleared(rows, offset):
     squares = clear_pairs(matrix, STRIDE, runs, step, windows)
     assert squares == pytest.approx(np.square(expected).sum())
     assert not matrix.any()
+
+
+@pytest.mark.parametrize("offset", [(1, -2), (0, 3), (2, 0), (-3, 0), (-1, 4)])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+def test_of_a_region_the_runs_hold_the_pairs_inside(offset, share):
+    inside = np.random.default_rng(0).random(2 * 4 * 5) < share
+    runs, step = pair_runs(offset, 2, 4, 5)
+    cut = runs_inside(runs, step, inside)
+    found = [a for begin, end in cut for a in range(begin, end)]
+    assert found == [a for a in first_pixels(offset) if inside[a] and inside[a + step]]
+    assert (cut[:, 0] < cut[:, 1]).all()

@@ -12,6 +12,7 @@ from .comparison import Comparison
 from .numba_here import has_numba
 from .patches import Distance, Patches, compare_cut
 from .sparse import matmul_distance, sparse_distance
+from .untraced import untraced
 
 # Working memory of one chunk, in numbers: the scratch matrices, and the entries of the pairs.
 _CHUNK = 2**21
@@ -68,7 +69,7 @@ def glcm_distance(
 
 def runs_compiled(device: torch.device) -> bool:
     """Whether the compiled loop serves this device: it needs numba and the CPU."""
-    return device.type == "cpu" and has_numba()
+    return device.type == "cpu" and untraced(has_numba)()
 
 
 def _has_triton(pixels: Tensor) -> bool:

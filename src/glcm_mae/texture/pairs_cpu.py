@@ -45,6 +45,24 @@ def count_pairs(runs):
     return total
 
 
+@summing
+def runs_inside(runs, step, inside):
+    """Cut runs down to the pairs whose pixels both lie inside of a region, given flat."""
+    cut = np.empty((count_pairs(runs), 2), np.int64)
+    n = 0
+    for begin, end in runs:
+        ongoing = False
+        for a in range(begin, end):
+            counts = inside[a] and inside[a + step]
+            if counts and not ongoing:
+                cut[n, 0] = a
+                n += 1
+            if counts:
+                cut[n - 1, 1] = a + 1
+            ongoing = counts
+    return cut[:n]
+
+
 def _walks(rows):
     """Compile the three walks for windows of one block."""
     lanes = SIZES[rows]

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 
 from .binning import Binning
 from .distance import runs_compiled
 from .inputs import check_ndim, check_tensors, region_of
-from .offsets import Offset, check_offsets, pair_views
+from .offsets import Offset, check_offsets
+from .soft_tensors import differentiable_matrices, looked_up_matrices
 from .untraced import untraced
 
-# A table of the kernel has this many steps a bandwidth: linear interpolation between them is then
-# within 2e-5 of the kernel. (The linear kernel gets no table, for it has corners, and neither does
-# float64, which is asked for to be exact.)
-_STEPS_PER_BANDWIDTH = 128
-_MOST_NODES = 2**13
-
-# Weights that are held at a time. A CPU's cache wants few; a GPU wants more, and has the room.
-_CHUNK, _CHUNK_OF_GPU = 2**18, 2**26
-
-# Up to so many bins a pixel the compiled loops are ahead, beyond it matrix products.
+# Up to so many bins a pixel the compiled loops are ahead, beyond it products of weights that are
+# looked up; with a gradient or a region, the loops always are.
 _MOST_COMPILED = 16
 
 
@@ -47,8 +39,9 @@ def soft_glcm(
     `glcm_features` of it are features with a gradient, of the image as the kernel blurs it: where
     their values matter, take many levels or a narrow kernel. (Of a constant image, whose contrast
     is 0, they have a contrast of 2.2 with 16 levels and the Gaussian of one bin, 0.7 with the
-    B-spline, and 0.5 at most with the linear kernel.) With a gradient or a mask, time and memory
-    grow with the levels: each pixel then has a weight at each of them.
+    B-spline, and 0.5 at most with the linear kernel.) On a GPU, in `torch.func` and for second and
+    forward derivatives, gradients and masks take time and memory that grow with the levels: each
+    pixel then has a weight at each of them.
 
     Parameters
     ----------
@@ -100,13 +93,7 @@ def soft_glcm(
     if inside is not None:
         patches = patches.masked_fill(~inside, binning.middle)  # a NaN there is none of ours
     with torch.autocast(patches.device.type, enabled=False):
-        if inside is not None:
-            matrices = _matrices_of_region(patches, inside, binning, pairs, normalized)
-        elif _is_differentiated(patches):
-            matrices = _matrices(_weights_of_all_levels(patches, binning), pairs, normalized)
-        else:
-            every = patches.detach().reshape(-1, *patches.shape[-2:])
-            matrices = _matrices_without_gradient(every, binning, pairs, normalized)
+        matrices = _matrices(patches, inside, binning, pairs, normalized)
     if symmetric:
         matrices = (matrices + matrices.mT) / (2 if normalized else 1)
     poison = (patches.detach() * 0).sum(dim=(-2, -1))  # NaN has no gray level, nor has infinity
@@ -114,94 +101,67 @@ def soft_glcm(
     return matrices.view(shape) * (1 + poison)[..., None, None, None]  # so the gradient has it, too
 
 
+def _matrices(
+    patches: Tensor,
+    inside: Tensor | None,
+    binning: Binning,
+    offsets: Sequence[Offset],
+    normalized: bool,
+) -> Tensor:
+    """Compute them by the fastest form, as (M, O, L, L)."""
+    how = binning, offsets, normalized
+    every = patches.reshape(-1, *patches.shape[-2:])
+    region = None if inside is None else inside.reshape(every.shape)
+    plain = inside is None and not _is_differentiated(patches)
+    wide = min(binning.n_taps, binning.levels) > _MOST_COMPILED
+    if runs_compiled(patches.device) and not _is_transformed(patches) and not (plain and wide):
+        return untraced(_Compiled.apply)(every, region, *how)
+    if plain:
+        return untraced(looked_up_matrices)(every.detach(), *how)
+    return differentiable_matrices(every, region, *how)
+
+
+class _Compiled(torch.autograd.Function):
+    """Matrices (M, O, L, L) of patches (M, p, q), and their gradient, by compiled loops.
+
+    They import numba when they are first needed, which takes half a second.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        patches: Tensor,
+        inside: Tensor | None,
+        binning: Binning,
+        offsets: Sequence[Offset],
+        normalized: bool,
+    ) -> Tensor:
+        from .soft_cpu import soft_matrices
+
+        ctx.save_for_backward(patches, inside)
+        ctx.how = binning, offsets, normalized
+        return soft_matrices(patches.detach(), inside, *ctx.how)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
+        from .soft_cpu import soft_gradient
+
+        patches, inside = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody may differentiate what is returned
+            matrices = differentiable_matrices(patches, inside, *ctx.how)
+            (gradient,) = torch.autograd.grad(matrices, patches, upstream, create_graph=True)
+        else:
+            gradient = soft_gradient(upstream[0], patches.detach(), inside, *ctx.how)
+        return gradient, None, None, None, None
+
+
+def _is_transformed(patches: Tensor) -> bool:
+    """Whether somebody looks on whom compiled loops would lose: torch.func, forward derivatives."""
+    tangent = forward_ad.unpack_dual(patches).tangent
+    return tangent is not None or torch._C._are_functorch_transforms_active()
+
+
 def _is_differentiated(patches: Tensor) -> bool:
     """Whether a derivative is asked for, backward or forward."""
     backward = patches.requires_grad and torch.is_grad_enabled()
-    return backward or forward_ad.unpack_dual(patches).tangent is not None
-
-
-@untraced
-def _matrices_without_gradient(
-    patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
-) -> Tensor:
-    """Do so for patches (M, p, q), faster: (M, O, L, L)."""
-    few = min(binning.n_taps, binning.levels) <= _MOST_COMPILED
-    if few and runs_compiled(patches.device):
-        from .soft_cpu import soft_matrices  # imports numba, which takes half a second
-
-        return soft_matrices(patches, binning, offsets, normalized)
-    nodes = _nodes(binning)
-    smooth = binning.kernel != "linear" and patches.dtype != torch.float64
-    use_table = smooth and nodes <= min(_MOST_NODES, patches.numel())
-    table = _table(binning, nodes, patches) if use_table else None
-    weights = _CHUNK if patches.device.type == "cpu" else _CHUNK_OF_GPU
-    step = max(1, weights // max(1, patches[:1].numel() * binning.levels))
-    return torch.cat(
-        [
-            _matrices(
-                _weights_of_all_levels(part, binning)
-                if table is None
-                else _looked_up(part, binning, table),
-                offsets,
-                normalized,
-            )
-            for part in patches.split(step)
-        ]
-    )
-
-
-def _matrices(phi: Tensor, offsets: Sequence[Offset], normalized: bool) -> Tensor:
-    """Sum the products over pixel pairs: (..., p, q, L) to (..., O, L, L)."""
-    phi = phi.movedim(-1, -3)  # (..., L, p, q)
-    matrices = []
-    for offset in offsets:
-        first, second = pair_views(phi, offset)
-        matrix = first.flatten(-2) @ second.flatten(-2).mT  # (..., L, L)
-        pairs = first.shape[-2] * first.shape[-1]
-        matrices.append(matrix / pairs if normalized else matrix)
-    return torch.stack(matrices, dim=-3)
-
-
-def _matrices_of_region(
-    patches: Tensor, inside: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
-) -> Tensor:
-    """Do so where both pixels lie inside: (..., p, q) to (..., O, L, L)."""
-    phi = _weights_of_all_levels(patches, binning) * inside[..., None]
-    matrices = _matrices(phi, offsets, normalized=False)
-    if not normalized:
-        return matrices
-    pairs = [pair_views(inside, offset) for offset in offsets]
-    counts = torch.stack([(a & b).sum(dim=(-2, -1)) for a, b in pairs], dim=-1)  # (..., O)
-    counts = counts[..., None, None]
-    # Divided by 0 an offset without a pair would make the gradient of the others NaN, too.
-    return (matrices / counts.clamp_min(1)).masked_fill(counts == 0, torch.nan)
-
-
-def _weights_of_all_levels(patches: Tensor, binning: Binning) -> Tensor:
-    """Weight of each pixel at each level: (..., p, q) to (..., p, q, L)."""
-    bins, weight = binning.weights(patches)
-    phi = weight.new_zeros(*patches.shape, binning.levels)
-    return phi.scatter_add(-1, bins, weight)
-
-
-def _nodes(binning: Binning) -> int:
-    low, high = binning.value_range
-    return math.ceil(_STEPS_PER_BANDWIDTH * (high - low) / binning.scale)
-
-
-def _table(binning: Binning, nodes: int, like: Tensor) -> Tensor:
-    """Weights at evenly spaced gray levels, and how they go on to the next: (nodes + 1, 2 L)."""
-    grid = torch.linspace(*binning.value_range, nodes + 1, dtype=like.dtype, device=like.device)
-    weights = _weights_of_all_levels(grid, binning)
-    rises = F.pad(torch.diff(weights, dim=0), (0, 0, 0, 1))
-    return torch.cat([weights, rises], dim=1)
-
-
-def _looked_up(patches: Tensor, binning: Binning, table: Tensor) -> Tensor:
-    """Do as `_weights_of_all_levels` from a table of the kernel, faster and without a gradient."""
-    low, high = binning.value_range
-    nodes = len(table) - 1
-    place = (patches.detach().clamp(low, high) - low) * (nodes / (high - low))
-    node = place.nan_to_num(0.0).long().clamp_max(nodes - 1)
-    weight, rise = F.embedding(node, table).chunk(2, dim=-1)
-    return torch.addcmul(weight, (place - node)[..., None], rise)
+    return backward or _is_transformed(patches)
