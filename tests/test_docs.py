@@ -5,7 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+import glcm_mae
 from glcm_mae.arguments import parse
 from glcm_mae.errors import UserError
 from glcm_mae.study.arms import read_arms
@@ -81,3 +83,8 @@ def test_there_is_something_to_follow() -> None:
 def test_a_misspelt_command_is_found() -> None:
     with pytest.raises(UserError):
         parse(["pretrain", "--data.imagez", "split.csv", "--out", "run"])
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == glcm_mae.__version__
