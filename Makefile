@@ -20,8 +20,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Threads of one test would take the cores of the others; tests of threads ask for theirs.
 tests: $(READY)
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist worksteal
 
 # torch comes first and exactly: what comes later must find it and not fetch another build.
 $(READY): pyproject.toml constraints.txt
