@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import forward_ad
 
-from glcm_mae.texture import FEATURE_NAMES, Binning, glcm_features, graycomatrix, soft_glcm
+from glcm_mae.texture import (
+    FEATURE_NAMES,
+    Binning,
+    glcm_features,
+    graycomatrix,
+    image_features,
+    soft_glcm,
+)
 from glcm_mae.texture.binning import NOISE
 from glcm_mae.texture.dense import soft_assignment
 from glcm_mae.texture.offsets import pair_views
@@ -125,6 +132,32 @@ def test_transforms_of_functions_see_through():
     alike(torch.func.vmap(torch.func.grad(energy))(patches.detach()), slope)
     one_by_one = torch.func.vmap(lambda x: soft_glcm(x, Binning(4)))(patches.detach())
     alike(one_by_one, soft_glcm(patches.detach(), Binning(4)))
+
+
+@pytest.mark.usefixtures("form")
+def test_many_gradients_can_be_asked_for_at_once():
+    patches = torch.rand(6, 6, dtype=torch.float64, requires_grad=True)
+    matrices = functools.partial(soft_glcm, binning=Binning(4))
+    one_by_one = torch.autograd.functional.jacobian(matrices, patches)
+    at_once = torch.autograd.functional.jacobian(matrices, patches, vectorize=True)
+    torch.testing.assert_close(at_once, one_by_one, atol=1e-7, rtol=1e-6)
+    entries = matrices(patches).flatten()
+    by_vmap = torch.func.vmap(
+        lambda toward: torch.autograd.grad(entries, patches, toward, retain_graph=True)[0]
+    )(torch.eye(len(entries), dtype=torch.float64))
+    torch.testing.assert_close(by_vmap.view(at_once.shape), one_by_one, atol=1e-7, rtol=1e-6)
+
+
+def test_derivatives_inside_of_autocast_are_as_exact():
+    patches = torch.rand(2, 8, 8, requires_grad=True)
+
+    def slope():
+        energy = soft_glcm(patches, Binning(4)).square().sum()
+        return torch.autograd.grad(energy, patches, create_graph=True)[0]
+
+    expected = slope()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(slope(), expected, atol=1e-8, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("form")
@@ -300,6 +333,19 @@ def test_the_gradient_stays_inside_the_region():
     )
     soft_glcm(patches, Binning(4), mask=mask).square().sum().backward()
     assert torch.equal(patches.grad != 0, mask.bool())
+
+
+@pytest.mark.usefixtures("form")
+def test_a_map_of_probabilities_is_no_region():
+    image, chances = torch.rand(9, 9), torch.rand(9, 9)
+    with pytest.raises(ValueError, match=r"mask holds fractions or NaN.*give mask > 0\.5"):
+        soft_glcm(image, Binning(4), mask=chances)
+    with pytest.raises(ValueError, match="mask holds fractions or NaN"):
+        soft_glcm(image, Binning(4), mask=torch.full((9, 9), torch.nan))
+    with pytest.raises(ValueError, match="mask has a gradient"):
+        soft_glcm(image, Binning(4), mask=chances.round().requires_grad_())
+    with pytest.raises(ValueError, match="mask holds fractions or NaN"):
+        image_features((image * 7).long(), 8, mask=chances)
 
 
 @pytest.mark.usefixtures("form")

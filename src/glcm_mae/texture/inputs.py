@@ -181,7 +181,7 @@ def region_of(mask: Tensor, images: Tensor) -> Tensor:
 
     Parameters
     ----------
-    mask : Tensor, broadcastable to ``images``
+    mask : Tensor of bool or whole numbers, broadcastable to ``images``
         What is not 0 is inside.
     images : Tensor
         Of any shape.
@@ -193,13 +193,18 @@ def region_of(mask: Tensor, images: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If it cannot be broadcast.
+        If it cannot be broadcast, is a map of probabilities, or wants a gradient.
 
     Examples
     --------
     >>> region_of(torch.ones(3, 1), torch.zeros(2, 3, 4)).shape
     torch.Size([2, 3, 4])
     """
+    if mask.requires_grad or (mask.is_floating_point() and not (mask == mask.round()).all()):
+        what = "has a gradient" if mask.requires_grad else "holds fractions or NaN"
+        raise ValueError(
+            f"mask {what}, and a pixel is inside of a region or it is not: give mask > 0.5, say."
+        )
     try:
         return mask.bool().expand(images.shape)
     except RuntimeError:

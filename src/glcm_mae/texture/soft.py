@@ -34,7 +34,8 @@ def soft_glcm(
 
     ``G[i, j]`` is the sum over the pixel pairs one offset apart of the first pixel's weight at
     level i times the second's at level j. Runs in float32 (float64 for float64 input) whatever the
-    autocast.
+    autocast; where tensors and no compiled loops do the work (see below), derivatives taken inside
+    of an autocast lose precision: take them outside, as PyTorch advises.
 
     `glcm_features` of it are features with a gradient, of the image as the kernel blurs it: where
     their values matter, take many levels or a narrow kernel. (Of a constant image, whose contrast
@@ -147,12 +148,14 @@ class _Compiled(torch.autograd.Function):
         from .soft_cpu import soft_gradient
 
         patches, inside = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody may differentiate what is returned
-            matrices = differentiable_matrices(patches, inside, *ctx.how)
-            (gradient,) = torch.autograd.grad(matrices, patches, upstream, create_graph=True)
-        else:
+        again = torch.is_grad_enabled()  # somebody may differentiate what is returned
+        if not again and torch._C._has_storage(upstream[0]):  # else it stands for many at once
             gradient = soft_gradient(upstream[0], patches.detach(), inside, *ctx.how)
-        return gradient, None, None, None, None
+            return gradient, None, None, None, None
+        with torch.enable_grad(), torch.autocast(patches.device.type, enabled=False):
+            matrices = differentiable_matrices(patches, inside, *ctx.how)
+            gradients = torch.autograd.grad(matrices, patches, upstream, create_graph=again)
+        return gradients[0], None, None, None, None
 
 
 def _is_transformed(patches: Tensor) -> bool:
