@@ -205,3 +205,12 @@ def test_the_same_weights_in_transformers_give_the_same_output(norm_pix_loss):
         norm_pix_loss=norm_pix_loss,
     )
     torch.testing.assert_close(objective(images, out).total, redrawn.loss, atol=1e-6, rtol=1e-5)
+
+
+def test_what_is_no_share_and_no_noise_is_refused():
+    mae, images = autoencoder(), torch.rand(2, CHANNELS, SIZE, SIZE)
+    for ratio in (75, -0.5, float("nan")):
+        with pytest.raises(ValueError, match=r"mask_ratio is .*: give a share between 0 and 1"):
+            mae(images, ratio)
+    with pytest.raises(ValueError, match=r"noise is \(2, 9\): give \(2, 16\)"):
+        mae(images, 0.75, torch.rand(2, 9))

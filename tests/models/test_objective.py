@@ -30,7 +30,9 @@ ALL = {"mse": 1.0, "ssim": 0.5, "glcm": 0.25, "glcm_prediction": 2.0}
 def texture_head(**changes):
     settings = {"width": WIDTH, "binning": Binning(4), "offsets": OFFSETS}
     settings |= {"in_chans": CHANNELS, "patch_size": PATCH, "grid": GRID}
-    return TextureHead(**(settings | changes))
+    head = TextureHead(**(settings | changes))
+    head.mean.zero_()  # for the tests that do not care
+    return head
 
 
 def objective(by_term, **settings):
@@ -352,3 +354,21 @@ def test_unknown_terms_and_balances_are_refused():
         Weights({"gclm": 1.0})
     with pytest.raises(ValueError, match="balance is 'equal': choose fixed or gradient_norm"):
         Weights({"mse": 1.0}, "equal")
+
+
+def test_statistics_may_be_lists_and_no_deviation_is_0():
+    head = {"glcm": GLCMLoss(16, OFFSETS, patch_size=PATCH)}
+    given = Objective(Weights(ALL | {"glcm_prediction": 0}), PATCH, GRID, [0.4], [0.2], **head)
+    assert given.mean.shape == given.std.shape == (1, 1, 1, 1)
+    with pytest.raises(ValueError, match=r"std is \[0\.2, 0\.0\]: give numbers above 0"):
+        Objective(Weights({"mse": 1.0}), PATCH, GRID, [0.4, 0.4], [0.2, 0.0])
+
+
+def test_gradient_norm_says_what_it_cannot_look_into():
+    own = objective(ALL, balance="gradient_norm")
+    x, out = images(), reconstruction()
+    apart = out._replace(tokens=out.tokens.clone())  # as two outputs of a compiled network are
+    with pytest.raises(RuntimeError, match="balance gradient_norm cannot look into"):
+        own(x, apart)
+    with torch.no_grad():
+        assert own(x, out).total.isfinite()

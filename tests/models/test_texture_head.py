@@ -352,6 +352,7 @@ def test_of_both_each_descriptor_counts_half():
 @pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
 def test_nothing_removed_costs_nothing(scope, descriptor):
     head, tokens = texture_head(scope=scope, descriptor=descriptor), torch.randn(2, 12, WIDTH)
+    head.fit(images())
     loss = head.loss(tokens.requires_grad_(), images(), torch.zeros(2, 12))
     assert loss.item() == 0
     loss.backward()
@@ -364,6 +365,8 @@ def test_kept_patches_are_asked_for_only_if_said(scope):
     head = texture_head(scope=scope)
     torch.manual_seed(0)
     with_kept = texture_head(scope=scope, kept=True)
+    for each in (head, with_kept):
+        each.fit(x)
     expected = head.loss(tokens, x, torch.ones_like(removed))
     assert torch.equal(with_kept.loss(tokens, x, removed), expected)
     assert head.loss(tokens, x, removed) != expected
@@ -407,3 +410,38 @@ def test_the_default_has_the_weights_that_it_always_had():
 def test_what_cannot_be_asked_for_is_refused(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         texture_head(**changes)
+
+
+def test_a_loss_before_the_fit_is_refused():
+    head, x, tokens, removed = texture_head(), images(), torch.randn(2, 12, WIDTH), mask()
+    with pytest.raises(RuntimeError, match=r"call head\.fit\(training_images\) before"):
+        head.loss(tokens, x, removed)
+    head.fit(x)
+    loaded = texture_head()
+    loaded.load_state_dict(head.state_dict())
+    assert torch.equal(loaded.loss(tokens, x, removed), head.loss(tokens, x, removed))
+
+
+@pytest.mark.parametrize(
+    ("sample", "complaint"),
+    [
+        (255 * images(), "lies beyond the range .0, 1."),
+        ((255 * images()).to(torch.uint8), "or they are whole numbers"),
+        (images()[:0], r"images are \(0, 2, 24, 32\): give \(B, C, 24, 32\), one or more"),
+        (images()[..., :8], r"images are \(2, 2, 24, 8\): give"),
+        (images()[0], r"images are \(2, 24, 32\): give"),
+    ],
+)
+def test_a_sample_of_other_images_is_refused(sample, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        texture_head().fit(sample)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_head_of_another_precision_learns(dtype):
+    head, x, removed = texture_head(), images(), mask()
+    head.fit(x)
+    head.to(dtype)
+    tokens = torch.randn(2, 12, WIDTH, dtype=dtype, requires_grad=True)
+    head.loss(tokens, x, removed).backward()
+    assert tokens.grad.isfinite().all()

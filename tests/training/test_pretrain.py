@@ -513,8 +513,14 @@ def test_the_head_is_fitted_on_images_of_every_part_of_the_list(
     settings: PretrainSettings, monkeypatch: pytest.MonkeyPatch, sample: int
 ) -> None:
     shown: list[Tensor] = []
+    fit = TextureHead.fit
+
+    def record(head: TextureHead, images: Tensor) -> None:
+        shown.append(images)
+        fit(head, images)
+
     monkeypatch.setattr(module, "_SAMPLE", sample)
-    monkeypatch.setattr(TextureHead, "fit", lambda _, images: shown.append(images))
+    monkeypatch.setattr(TextureHead, "fit", record)
     whole = AugmentSettings(crop_scale=(1.0, 1.0), flip=False)
     pretrain(replace(settings, augment=whole, objective=ObjectiveSettings(glcm_prediction=1.0)))
     pixels = read_images(settings.data, read_manifest(settings.data.images), quiet=True).pixels

@@ -104,10 +104,19 @@ class MaskedAutoencoder(nn.Module):
         Returns
         -------
         Reconstruction
+
+        Raises
+        ------
+        ValueError
+            If the ratio is no share, or the noise not of one number a patch.
         """
         n = self.encoder.grid[0] * self.encoder.grid[1]
+        if not 0 <= mask_ratio <= 1:
+            raise ValueError(f"mask_ratio is {mask_ratio}: give a share between 0 and 1.")
         if noise is None:
             noise = torch.rand(len(images), n, device=images.device)
+        if noise.shape != (len(images), n):
+            raise ValueError(f"noise is {tuple(noise.shape)}: give {(len(images), n)}, (B, N).")
         order = noise.argsort(dim=1)
         most = n - 1 if mask_ratio > 0 else n
         keep = order[:, : min(most, max(1, round(n * (1 - mask_ratio))))]  # (B, K)

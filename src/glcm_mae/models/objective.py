@@ -81,7 +81,7 @@ class Objective(nn.Module):
     grid : (int, int)
         Patches per column and row.
     mean, std : Tensor, (C,)
-        With which images in [0, 1] were normalised.
+        With which images in [0, 1] were normalised; std above 0.
     norm_pix_loss : bool
         Normalise each target patch to mean 0 and variance 1 for mse (He et al. 2022, section 4.1).
     glcm : PatchLoss, optional
@@ -92,7 +92,7 @@ class Objective(nn.Module):
     Raises
     ------
     ValueError
-        If a term has weight and what it needs is not given.
+        If a term has weight and what it needs is not given, or a std is not above 0.
 
     Examples
     --------
@@ -130,8 +130,10 @@ class Objective(nn.Module):
                 raise ValueError(f"the term {name} has weight: give {given}.")
         self.weights, self.patch_size, self.grid = weights, patch_size, grid
         self.norm_pix_loss, self.glcm, self.head = norm_pix_loss, glcm, head
-        self.register_buffer("mean", mean.view(1, -1, 1, 1))
-        self.register_buffer("std", std.view(1, -1, 1, 1))
+        if not (torch.as_tensor(std) > 0).all():
+            raise ValueError(f"std is {std}: give numbers above 0.")
+        self.register_buffer("mean", torch.as_tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.as_tensor(std).view(1, -1, 1, 1))
 
     def normalize(self, images: Tensor) -> Tensor:
         """Bring images in [0, 1] to the network's units."""
@@ -166,6 +168,11 @@ class Objective(nn.Module):
         Returns
         -------
         Loss
+
+        Raises
+        ------
+        RuntimeError
+            With balance gradient_norm, if the autoencoder was compiled.
         """
         with torch.autocast(images.device.type, enabled=False):
             return self._in_float32(images, out, mse_only)
@@ -204,15 +211,24 @@ class Objective(nn.Module):
 
     def _scales(self, terms: Mapping[str, Tensor], tokens: Tensor) -> dict[str, Tensor | float]:
         """Factors that give every term's gradient at the tokens the norm of the first one's."""
-        if self.weights.balance == "fixed" or not tokens.requires_grad:
+        learning = tokens.requires_grad and torch.is_grad_enabled()
+        if self.weights.balance == "fixed" or not learning:
             return dict.fromkeys(terms, 1.0)
-        gradients = [
-            torch.autograd.grad(term, tokens, retain_graph=True)[0] for term in terms.values()
-        ]
-        norms = torch.stack([gradient.float().norm() for gradient in gradients])
+        norms = torch.stack([_norm_of_gradient(term, tokens) for term in terms.values()])
         learns = norms > 1e-12  # a term without gradient has nothing to scale up
         first = norms[learns.int().argmax()]
         return dict(zip(terms, torch.where(learns, first / norms, 1.0), strict=True))
+
+
+def _norm_of_gradient(term: Tensor, tokens: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(term, tokens, retain_graph=True, allow_unused=True)
+    if gradient is None:  # tokens and patches are two outputs of one piece, and tell no way between
+        raise RuntimeError(
+            "balance gradient_norm cannot look into an autoencoder that is compiled, or wrapped "
+            "in DistributedDataParallel by itself: wrap it together with the objective, leave it "
+            "uncompiled, or set balance to fixed."
+        )
+    return gradient.float().norm()
 
 
 def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:

@@ -125,7 +125,8 @@ class TextureHead(nn.Module):
             in_chans * n_entries(name, binning.levels, len(offsets)) for name in self.descriptors
         ]
         self.linear = nn.Linear(width, sum(self.entries))
-        self.register_buffer("mean", torch.zeros(sum(self.entries)))
+        self._is_fitted = False
+        self.register_buffer("mean", torch.full((sum(self.entries),), torch.nan))
         self.register_buffer("deviation", torch.ones(sum(self.entries)))
         if whitened:
             for i, n in enumerate(self.entries):
@@ -141,7 +142,21 @@ class TextureHead(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take mean and deviation of the entries from a sample of training images (B, C, H, W)."""
+        """Take mean and deviation of the entries from a sample of training images.
+
+        Needed before `loss`, unless a state is loaded that holds them.
+
+        Parameters
+        ----------
+        images : Tensor of float, (B, C, H, W)
+            On the scale of the binning's range, of the size that the grid says.
+
+        Raises
+        ------
+        ValueError
+            If they are none, or of another size or scale.
+        """
+        self._check_sample(images)
         every = images.new_ones(1, math.prod(self.grid)).bool()
         texture = torch.cat([self.describe(image, every) for image in images.split(1)])
         self.mean.copy_(texture.mean(dim=0))
@@ -157,6 +172,7 @@ class TextureHead(nn.Module):
 
     def targets(self, images: Tensor, asked: Tensor) -> list[Tensor]:
         """Standardise what `describe` says, one tensor a descriptor: (R, its entries)."""
+        self._check_fitted()
         parts = self._standardised(self.describe(images, asked))
         if not self.whitened:
             return parts
@@ -178,16 +194,47 @@ class TextureHead(nn.Module):
         -------
         Tensor
             A scalar.
+
+        Raises
+        ------
+        RuntimeError
+            If neither `fit` was called nor a state loaded.
         """
         asked = torch.ones_like(mask, dtype=torch.bool) if self.kept else mask.bool()
         with torch.no_grad():
             targets = self.targets(images, asked)
-        predictions = self.linear(tokens[asked].float()).split(self.entries, dim=1)
+        predictions = self.linear(tokens[asked].to(self.linear.weight.dtype)).split(
+            self.entries, dim=1
+        )
         errors = [
-            F.mse_loss(p, t, reduction="sum") / max(1, t.numel())
+            F.mse_loss(p.float(), t.float(), reduction="sum") / max(1, t.numel())
             for p, t in zip(predictions, targets, strict=True)
         ]
         return torch.stack(errors).mean()
+
+    def _check_sample(self, images: Tensor) -> None:
+        sides = tuple(n * self.patch_size for n in self.grid)
+        if images.ndim != 4 or not len(images) or images.shape[-2:] != sides:
+            raise ValueError(
+                f"images are {tuple(images.shape)}: give (B, C, {sides[0]}, {sides[1]}), one or "
+                "more, as grid and patch_size say."
+            )
+        low, high = self.binning.value_range
+        beyond = (images < low) | (images > high)
+        if not images.is_floating_point() or 2 * int(beyond.sum()) > images.numel():
+            raise ValueError(
+                f"most of the images lies beyond the range ({low:g}, {high:g}), or they are whole "
+                "numbers: bring them to that range, or give a Binning of theirs."
+            )
+
+    def _check_fitted(self) -> None:
+        # Looked up once: on a GPU each look waits for all that is under way.
+        self._is_fitted = self._is_fitted or not bool(self.mean.isnan().any())
+        if not self._is_fitted:
+            raise RuntimeError(
+                "the texture head knows no mean and deviation of its targets: call "
+                "head.fit(training_images) before the first loss, or load a state that has them."
+            )
 
     def _standardised(self, texture: Tensor) -> list[Tensor]:
         standard = (texture - self.mean) / self.deviation
