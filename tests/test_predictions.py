@@ -2,6 +2,7 @@ import os
 import stat
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -256,3 +257,28 @@ def test_others_may_read_what_was_written(tmp_path):
     table().write(tmp_path / "p.csv")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "p.csv")}
     assert len(modes) == 1
+
+
+def of_patients(patients, **changes):
+    n = len(patients)
+    table = {"paths": range(n), "patients": patients, "labels": [0, 1] * (n // 2)}
+    table |= {"classes": ("benign", "malignant"), "probabilities": [[0.5, 0.5]] * n}
+    return Predictions(**(table | changes))
+
+
+def test_numbers_may_name_patients_and_the_text_of_a_number_is_the_same_patient():
+    assert of_patients(np.arange(4)).patients == ("0", "1", "2", "3")
+    assert of_patients([1, "1", 1, "1"]).n_patients == 1
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT, ""])
+def test_a_missing_patient_is_refused(missing):
+    with pytest.raises(UserError, match="row 3: the patient is empty"):
+        of_patients(["a", missing, "b", "c"])
+
+
+@pytest.mark.parametrize("name", ["labels", "folds", "seeds"])
+@pytest.mark.parametrize("values", [[0.9, 1.0], [float("nan"), 1], ["0", "1"], [None, 1]])
+def test_what_is_no_whole_number_is_refused(name, values):
+    with pytest.raises(ValueError, match=f"{name} must be whole numbers"):
+        of_patients(["a", "b"], **{name: values})

@@ -30,11 +30,12 @@ class Predictions:
 
     Parameters
     ----------
-    paths : tuple of str, length N
-        The image of each row. An image occurs once, or once per training seed.
-    patients : tuple of str, length N
-        The patient of each image: the unit that intervals resample. Never empty; where patients
-        are unknown, repeat the path.
+    paths : sequence of str, length N
+        The image of each row. An image occurs once, or once per training seed. What is no text
+        becomes text, in `patients`, too: the patient 7 is the patient "7".
+    patients : sequence of str, length N
+        The patient of each image: the unit that intervals resample. None empty or missing (None,
+        NaN): where patients are unknown, repeat the path.
     labels : ndarray of int, shape (N,)
         True class of each image, an index into `classes`.
     classes : tuple of str, length K
@@ -52,7 +53,7 @@ class Predictions:
         If a value is wrong. The message names the row (the header is row 1) and never a path or
         a patient, since those may be identifying.
     ValueError
-        If the shapes disagree.
+        If the shapes disagree, or labels, folds or seeds are no whole numbers.
 
     Examples
     --------
@@ -80,10 +81,10 @@ class Predictions:
 
     def __post_init__(self) -> None:
         for name in ("paths", "patients", "classes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, tuple(map(_as_text, getattr(self, name))))
         for name in ("labels", "folds", "seeds"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+                object.__setattr__(self, name, _as_whole(name, getattr(self, name)))
         object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float64))
         self._check_shapes()
         self._check_values()
@@ -277,6 +278,20 @@ class Predictions:
             "the patient is tested in another fold as well, so a model was trained on a patient "
             "it is tested on: split by patient.",
         )
+
+
+def _as_text(value: object) -> str:
+    """Turn a name or a number into text; what is missing (None, NaN, pandas' NA) into none."""
+    missing = value is None or str(value) in ("nan", "NaT", "<NA>")
+    return "" if missing and not isinstance(value, str) else str(value)
+
+
+def _as_whole(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """Take numbers without a fraction for integers."""
+    given = np.asarray(values)
+    if given.dtype.kind not in "biuf" or not np.all(given == np.floor(given)):
+        raise ValueError(f"{name} must be whole numbers: give an index for each image.")
+    return given.astype(np.int64)
 
 
 def read_predictions(path: str | Path) -> Predictions:

@@ -211,7 +211,7 @@ def test_two_classes_have_half_the_brier_score_each():
     ("labels", "probabilities", "message"),
     [
         ([0, 1], np.eye(3), "do not fit"),
-        ([0, 1], [0.5, 0.5], "do not fit"),
+        ([0, 1], [0.5, 0.5, 0.5], "do not fit"),
         ([0, 2], np.eye(2), "0 to 1"),
         ([0, -1], np.eye(2), "0 to 1"),
         ([0, 1], [[np.nan, 1], [0, 1]], "NaN"),

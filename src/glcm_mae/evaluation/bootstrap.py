@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from glcm_mae.errors import UserError
+from glcm_mae.evaluation.inputs import as_predictions, check_one_each
 from glcm_mae.evaluation.metrics import FloatArray, IntArray, weighted_metrics
 
 CONFIDENCE = 0.95
@@ -91,8 +93,8 @@ def with_interval(number: Mapping[str, Any], *, signed: bool = False) -> str:
 
 
 def patient_bootstrap(
-    labels: IntArray,
-    probabilities: FloatArray,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
     patients: Sequence[str],
     statistic: Statistic = weighted_metrics,
     n_resamples: int = 2000,
@@ -124,10 +126,8 @@ def patient_bootstrap(
 
     Parameters
     ----------
-    labels : ndarray of int, shape (N,)
-        True classes, 0 to K - 1.
-    probabilities : ndarray of float, shape (N, K)
-        Scores of the classes.
+    labels, probabilities
+        As for `compute_metrics`.
     patients : sequence of str, length N
         The patient of each image.
     statistic : callable
@@ -147,6 +147,8 @@ def patient_bootstrap(
     ------
     UserError
         If `n_resamples` or `seed` is too small.
+    ValueError
+        As for `compute_metrics`, or if there is not one patient for each image.
 
     References
     ----------
@@ -165,6 +167,8 @@ def patient_bootstrap(
     '0.889 [0.000, 1.000], 239 undefined'
     """
     check_resampling(n_resamples, seed)
+    labels, probabilities = as_predictions(labels, probabilities)
+    check_one_each(len(labels), patients=patients)
     values = statistic(labels, probabilities, np.ones((1, len(labels))))
     known, patient_of_image = np.unique(np.asarray(patients), return_inverse=True)
     one_stratum = np.zeros(len(known), dtype=np.int64)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from glcm_mae.evaluation.inputs import as_scores_of_seeds, check_one_each
 from glcm_mae.evaluation.metrics import FloatArray, IntArray
 
 
@@ -33,12 +34,12 @@ class DeLongResult:
 
 
 def delong_test(
-    labels: IntArray,
-    scores_a: FloatArray,
-    scores_b: FloatArray,
-    patients: NDArray[np.str_],
-    folds: IntArray,
-    classes: Sequence[int],
+    labels: ArrayLike,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    patients: ArrayLike,
+    folds: ArrayLike | None = None,
+    classes: Sequence[int] = (1,),
 ) -> DeLongResult:
     """Test whether two arms, tested on the same images, have the same AUROC.
 
@@ -60,14 +61,15 @@ def delong_test(
 
     Parameters
     ----------
-    labels : ndarray of int, shape (N,)
+    labels : array_like of int, shape (N,)
         True classes, 0 to K - 1.
-    scores_a, scores_b : ndarray of float, shape (S, N, K)
-        Scores of each training seed. The arms may have other numbers of seeds.
-    patients : ndarray of str, shape (N,)
+    scores_a, scores_b : array_like of float, shape (S, N, K) or (N,)
+        Scores of each training seed, or those of one for class 1 of two. The arms may have other
+        numbers of seeds.
+    patients : array_like of str, shape (N,)
         Patient of each image.
-    folds : ndarray of int, shape (N,)
-        Fold of each image; a patient has one.
+    folds : array_like of int, shape (N,), optional
+        Fold of each image; a patient has one. Default: all in one.
     classes : sequence of int
         The classes whose AUROCs against the rest are averaged.
 
@@ -76,6 +78,11 @@ def delong_test(
     DeLongResult
         Not valid where a class or its rest has one patient in a fold, which tells no spread, and
         where the arms differ by the same for every image, as when both rank perfectly in part.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other, hold NaN or infinity, or labels of other classes.
 
     References
     ----------
@@ -88,28 +95,28 @@ def delong_test(
 
     Examples
     --------
-    >>> labels = np.array([1, 1, 1, 0, 0, 0])  # class 0 are the cases
-    >>> a = np.array([0.1, 0.5, 0.6, 0.4, 0.7, 0.3])[None, :, None]  # one seed, one class
-    >>> b = np.array([0.1, 0.2, 0.5, 0.4, 0.7, 0.9])[None, :, None]
-    >>> patients, folds = np.array(list("abcdef")), np.zeros(6, int)
-    >>> result = delong_test(labels, a, b, patients, folds, [0])
+    >>> a, b = [0.1, 0.5, 0.6, 0.4, 0.7, 0.3], [0.1, 0.2, 0.5, 0.4, 0.7, 0.9]
+    >>> result = delong_test([0, 0, 0, 1, 1, 1], a, b, patients=list("abcdef"))
     >>> round(result.difference, 3), round(result.standard_error, 3), round(result.p, 3)
     (0.333, 0.272, 0.221)
     """
+    truth, (of_a, of_b) = as_scores_of_seeds(labels, scores_a, scores_b)
+    fold_of = np.zeros(len(truth), np.int64) if folds is None else np.asarray(folds)
+    check_one_each(len(truth), patients=patients, folds=fold_of)
     known, patient_of_image = np.unique(patients, return_inverse=True)
     difference, influence = 0.0, np.zeros(len(known))
     for c in classes:
-        is_case = labels == c
+        is_case = truth == c
         # (N,): how much better b places an image than a
-        gain = _placements(is_case, scores_b[:, :, c], folds) - _placements(
-            is_case, scores_a[:, :, c], folds
+        gain = _placements(is_case, of_b[:, :, c], fold_of) - _placements(
+            is_case, of_a[:, :, c], fold_of
         )
-        shares = _pair_shares(is_case, folds)
+        shares = _pair_shares(is_case, fold_of)
         if not shares:
             return DeLongResult(math.nan, math.nan, math.nan, "a class is missing in every fold")
         for fold, share in shares.items():
             for side in (is_case, ~is_case):
-                members = np.flatnonzero(side & (folds == fold))
+                members = np.flatnonzero(side & (fold_of == fold))
                 n_patients = len(np.unique(patient_of_image[members]))
                 if n_patients < 2:
                     return DeLongResult(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from glcm_mae.evaluation.inputs import as_truth, check_one_each
 from glcm_mae.evaluation.metrics import IntArray
 
 
@@ -26,7 +27,7 @@ class McNemarResult:
 
 
 def mcnemar_test(
-    is_right_a: NDArray[np.bool_], is_right_b: NDArray[np.bool_], patients: NDArray[np.str_]
+    is_right_a: ArrayLike, is_right_b: ArrayLike, patients: ArrayLike
 ) -> McNemarResult:
     """Test whether two arms, tested on the same images, have the same accuracy.
 
@@ -42,15 +43,20 @@ def mcnemar_test(
 
     Parameters
     ----------
-    is_right_a, is_right_b : ndarray of bool, shape (S, N)
+    is_right_a, is_right_b : array_like of bool, shape (S, N) or (N,)
         Whether each seed's model gave each image its class. An arm may have one seed, which then
         stands for all.
-    patients : ndarray of str, shape (N,)
+    patients : array_like of str, shape (N,)
         Patient of each image.
 
     Returns
     -------
     McNemarResult
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other, or hold something else than True and False.
 
     References
     ----------
@@ -63,12 +69,22 @@ def mcnemar_test(
     --------
     Ten images: b alone is right on seven, a alone on one, both on two.
 
-    >>> a = np.array([[False] * 7 + [True] * 3])
-    >>> b = np.array([[True] * 7 + [False] + [True] * 2])
-    >>> mcnemar_test(a, b, np.arange(10).astype(str))
+    >>> a = [False] * 7 + [True] * 3
+    >>> b = [True] * 7 + [False] + [True] * 2
+    >>> mcnemar_test(a, b, patients=list("abcdefghij"))
     McNemarResult(n_better=7, n_worse=1, p=0.0703125)
     """
-    gain = (is_right_b.astype(np.int64) - is_right_a.astype(np.int64)).sum(0)  # (N,)
+    a, b = (
+        np.atleast_2d(as_truth(name, given)).astype(np.int64)  # (S, N)
+        for name, given in (("is_right_a", is_right_a), ("is_right_b", is_right_b))
+    )
+    check_one_each(a.shape[1], patients=patients)
+    if len({*a.shape[:1], *b.shape[:1], 1}) > 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"is_right_a is {a.shape} and is_right_b {b.shape}: give (S, N), as many images, and "
+            "as many seeds or one."
+        )
+    gain = (b - a).sum(0)  # (N,)
     _, patient_of_image = np.unique(patients, return_inverse=True)
     of_patients = np.bincount(patient_of_image, gain).round().astype(np.int64)
     return McNemarResult(

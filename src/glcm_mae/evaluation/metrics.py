@@ -8,10 +8,11 @@ replicates come from the same lines. Sorting by score is done once for all resam
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.calibration import calibration_error
+from glcm_mae.evaluation.inputs import as_predictions
 from glcm_mae.evaluation.ties import sum_ties, tie_starts
 
 FloatArray = NDArray[np.float64]
@@ -46,8 +47,8 @@ CLASS_METRICS = (
 
 
 def compute_metrics(
-    labels: IntArray,
-    probabilities: FloatArray,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
     *,
     classes: Sequence[str] | None = None,
     positive: str | None = None,
@@ -92,12 +93,12 @@ def compute_metrics(
 
     Parameters
     ----------
-    labels : ndarray of int, shape (N,)
+    labels : array_like of int, shape (N,)
         True classes, 0 to K - 1.
-    probabilities : ndarray of float, shape (N, K)
-        Scores of the classes. Brier score and calibration error take them for probabilities; for
-        the other metrics only their order within a column (AUROC, AUPRC) or a row matters. No
-        NaN.
+    probabilities : array_like of float, shape (N, K) or (N,)
+        Scores of the classes, or of class 1 of two. Brier score and calibration error take them
+        for probabilities; for the other metrics only their order within a column (AUROC, AUPRC) or
+        a row matters.
     classes : sequence of str, length K, optional
         Names of the classes. Default: ``"0"``, ``"1"``, ...
     positive : str, optional
@@ -114,7 +115,7 @@ def compute_metrics(
     UserError
         If `positive` is not a class, or there are more than two classes.
     ValueError
-        If the arrays do not fit each other or hold NaN.
+        If the arrays do not fit each other, hold NaN or infinity, or labels of other classes.
 
     References
     ----------
@@ -138,15 +139,18 @@ def compute_metrics(
     (0.75, 0.5, 0.75)
     >>> compute_metrics(labels[:2], probabilities[:2])["auroc"]  # one class only
     nan
+    >>> compute_metrics([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])["auroc"]  # of class 1
+    0.75
     """
+    labels, probabilities = as_predictions(labels, probabilities)
     weights = np.ones((1, len(labels)))
     metrics = weighted_metrics(labels, probabilities, weights, classes=classes, positive=positive)
     return {name: float(value[0]) for name, value in metrics.items()}
 
 
 def weighted_metrics(
-    labels: IntArray,
-    probabilities: FloatArray,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
     weights: FloatArray,
     *,
     classes: Sequence[str] | None = None,
@@ -166,10 +170,8 @@ def weighted_metrics(
 
     Parameters
     ----------
-    labels : ndarray of int, shape (N,)
-        True classes, 0 to K - 1.
-    probabilities : ndarray of float, shape (N, K)
-        Scores of the classes. No NaN.
+    labels, probabilities
+        As for `compute_metrics`.
     weights : ndarray of float, shape (R, N)
         How often each image counts in each resample, >= 0.
     classes, positive
@@ -215,7 +217,7 @@ def weighted_metrics(
     >>> metrics["auroc"], metrics["pooled_auroc"]
     (array([1.]), array([0.75]))
     """
-    _check_arrays(labels, probabilities)
+    labels, probabilities = as_predictions(labels, probabilities)
     k = probabilities.shape[1]
     names = tuple(map(str, range(k))) if classes is None else tuple(classes)
     if len(names) != k:
@@ -425,16 +427,3 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     result = np.full(part.shape, np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
     return result
-
-
-def _check_arrays(labels: IntArray, probabilities: FloatArray) -> None:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
-        raise ValueError(
-            f"labels (N,) and probabilities (N, K) do not fit: {labels.shape}, "
-            f"{probabilities.shape}"
-        )
-    k = probabilities.shape[1]
-    if not np.all((labels >= 0) & (labels < k)):
-        raise ValueError(f"labels must lie in 0 to {k - 1}")
-    if np.isnan(probabilities).any():
-        raise ValueError("probabilities must not be NaN")

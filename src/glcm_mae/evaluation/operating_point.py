@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from glcm_mae.errors import UserError
+from glcm_mae.evaluation.inputs import as_truth, check_scores
 
 Choice = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 """Takes which images are cases and their scores; returns a threshold."""
@@ -16,7 +17,7 @@ Choice = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 _ROUNDING = 1e-12
 
 
-def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def youden_threshold(is_case: ArrayLike, scores: ArrayLike) -> float:
     """Choose the threshold with the largest sensitivity + specificity - 1.
 
     This is Youden's index J [1]_. An image counts as a case from the threshold upwards. Thresholds
@@ -25,9 +26,9 @@ def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) ->
 
     Parameters
     ----------
-    is_case : ndarray of bool, shape (N,)
+    is_case : array_like of bool, shape (N,)
         Whether each image is a case.
-    scores : ndarray of float, shape (N,)
+    scores : array_like of float, shape (N,)
         Probabilities of being a case, in [0, 1].
 
     Returns
@@ -35,6 +36,11 @@ def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) ->
     float
         0, which calls every image a case, where that is as good as anything else. NaN where there
         are no cases, or nothing else.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other, or a score is NaN or infinite.
 
     References
     ----------
@@ -48,9 +54,7 @@ def youden_threshold(is_case: NDArray[np.bool_], scores: NDArray[np.float64]) ->
     return _chosen(is_case, scores, lambda found, spared: _reach(found + spared)[0])
 
 
-def sensitive_threshold(
-    is_case: NDArray[np.bool_], scores: NDArray[np.float64], least: float
-) -> float:
+def sensitive_threshold(is_case: ArrayLike, scores: ArrayLike, least: float) -> float:
     """Choose the highest threshold that still finds a given share of the cases.
 
     As all thresholds here it lies half-way between two scores: `youden_threshold` says why.
@@ -68,6 +72,11 @@ def sensitive_threshold(
         0 where only every image called a case is as sensitive. NaN where there are no cases, or
         nothing else.
 
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other, a score is NaN or infinite, or the share is no share.
+
     Examples
     --------
     >>> is_case = np.array([True, False, True, False, True])
@@ -77,12 +86,10 @@ def sensitive_threshold(
     >>> sensitive_threshold(is_case, scores, 1.0)
     0.0
     """
-    return _chosen(is_case, scores, lambda found, spared: _reach(found, least)[-1])
+    return _chosen(is_case, scores, lambda found, spared: _reach(found, _share(least))[-1])
 
 
-def specific_threshold(
-    is_case: NDArray[np.bool_], scores: NDArray[np.float64], least: float
-) -> float:
+def specific_threshold(is_case: ArrayLike, scores: ArrayLike, least: float) -> float:
     """Choose the lowest threshold that leaves a given share of the others alone.
 
     As all thresholds here it lies half-way between two scores: `youden_threshold` says why.
@@ -100,6 +107,11 @@ def specific_threshold(
         Above all scores where nothing lower is as specific. NaN where there are no cases, or
         nothing else.
 
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other, a score is NaN or infinite, or the share is no share.
+
     Examples
     --------
     >>> is_case = np.array([True, False, True, False, True])
@@ -109,7 +121,7 @@ def specific_threshold(
     >>> specific_threshold(is_case, scores, 1.0)
     0.75
     """
-    return _chosen(is_case, scores, lambda found, spared: _reach(spared, least)[0])
+    return _chosen(is_case, scores, lambda found, spared: _reach(spared, _share(least))[0])
 
 
 def operating_point(
@@ -160,14 +172,16 @@ def operating_point(
 
 
 def _chosen(
-    is_case: NDArray[np.bool_],
-    scores: NDArray[np.float64],
+    is_case: ArrayLike,
+    scores: ArrayLike,
     place: Callable[[NDArray[np.float64], NDArray[np.float64]], int],
 ) -> float:
     """Find the threshold at a place below (0), between or above (n) the n levels of the scores.
 
     The place is chosen by the sensitivity (n + 1,) and the specificity (n + 1,) at each.
     """
+    is_case = as_truth("is_case", is_case)
+    scores = check_scores(scores, len(is_case))
     if is_case.all() or not is_case.any():
         return np.nan
     levels, level_of_image = np.unique(scores, return_inverse=True)
@@ -181,6 +195,12 @@ def _chosen(
         return float(np.nextafter(levels[-1], np.inf))
     middle = float((levels[chosen - 1] + levels[chosen]) / 2)
     return middle if middle > levels[chosen - 1] else float(levels[chosen])  # there may be none
+
+
+def _share(least: float) -> float:
+    if not 0 < least <= 1:
+        raise ValueError(f"least is {least}: give a share above 0, up to 1, such as 0.95.")
+    return least
 
 
 def _reach(share: NDArray[np.float64], least: float | None = None) -> list[int]:

@@ -1,0 +1,189 @@
+"""Arrays as the statistics take them, or a sentence on what is wrong with what was given.
+
+Ranks and sums would take NaN, labels of another count or lists of another length without a word,
+and give a wrong figure.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def as_predictions(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Bring labels and probabilities of N images to (N,) and (N, K).
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,)
+        True classes, 0 to K - 1.
+    probabilities : array_like of float, shape (N, K) or (N,)
+        Of the classes, or of class 1 of two.
+
+    Returns
+    -------
+    labels : ndarray of int, shape (N,)
+    probabilities : ndarray of float, shape (N, K)
+
+    Raises
+    ------
+    ValueError
+        If they do not fit each other, labels are no whole numbers from 0 to K - 1, or a
+        probability is NaN or infinite.
+
+    Examples
+    --------
+    >>> as_predictions([0, 1], [0.25, 0.75])[1]
+    array([[0.75, 0.25],
+           [0.25, 0.75]])
+    """
+    given = np.asarray(probabilities, dtype=np.float64)
+    chances = np.stack([1 - given, given], axis=1) if given.ndim == 1 else given
+    if chances.ndim != 2 or np.shape(labels) != chances.shape[:1]:
+        raise ValueError(
+            f"labels (N,) and probabilities (N, K) do not fit: {np.shape(labels)}, {given.shape}"
+        )
+    _check_finite("probabilities", chances)
+    return _as_labels(labels, chances.shape[1]), chances
+
+
+def as_scores_of_seeds(
+    labels: ArrayLike, *arms: ArrayLike
+) -> tuple[NDArray[np.int64], list[NDArray[np.float64]]]:
+    """Bring labels and the scores of arms to (N,) and (S, N, K) each.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,)
+        True classes, 0 to K - 1.
+    *arms : array_like of float, shape (S, N, K) or (N,)
+        Of each training seed, or of one seed for class 1 of two.
+
+    Returns
+    -------
+    labels : ndarray of int, shape (N,)
+    arms : list of ndarray of float, shape (S, N, K)
+
+    Raises
+    ------
+    ValueError
+        As for `as_predictions`.
+
+    Examples
+    --------
+    >>> labels, [arm] = as_scores_of_seeds([0, 1], [0.25, 0.75])
+    >>> arm.shape
+    (1, 2, 2)
+    """
+    every = []
+    for arm in arms:
+        given = np.asarray(arm, dtype=np.float64)
+        scores = np.stack([-given, given], axis=1)[None] if given.ndim == 1 else given
+        if scores.ndim != 3 or scores.shape[1:2] != np.shape(labels):
+            raise ValueError(
+                f"labels (N,) and scores (S, N, K) do not fit: {np.shape(labels)}, {given.shape}"
+            )
+        _check_finite("scores", scores)
+        every.append(scores)
+    # A single column may stand for one class of two.
+    return _as_labels(labels, max(2, *(scores.shape[2] for scores in every))), every
+
+
+def as_truth(name: str, values: ArrayLike) -> NDArray[np.bool_]:
+    """Take True and False, or 1 and 0, for bool.
+
+    Parameters
+    ----------
+    name : str
+        What the values are called.
+    values : array_like
+        Of any shape.
+
+    Returns
+    -------
+    ndarray of bool
+
+    Raises
+    ------
+    ValueError
+        If there is something else.
+
+    Examples
+    --------
+    >>> as_truth("is_case", [1, 0])
+    array([ True, False])
+    """
+    given = np.asarray(values)
+    if given.dtype != np.bool_ and not np.isin(given, (0, 1)).all():
+        raise ValueError(f"{name} must be True or False.")
+    return given.astype(np.bool_)
+
+
+def check_one_each(n: int, **arrays: ArrayLike) -> None:
+    """Refuse what has not one entry for each of n images.
+
+    Parameters
+    ----------
+    n : int
+        Images.
+    **arrays : array_like
+        By their names.
+
+    Raises
+    ------
+    ValueError
+        Naming the first of another shape than (n,).
+
+    Examples
+    --------
+    >>> check_one_each(3, patients=["a", "b"])
+    Traceback (most recent call last):
+    ...
+    ValueError: patients has shape (2,): give one for each of 3 images.
+    """
+    for name, array in arrays.items():
+        if np.shape(array) != (n,):
+            raise ValueError(
+                f"{name} has shape {np.shape(array)}: give one for each of {n} images."
+            )
+
+
+def check_scores(scores: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Take a finite score for each of n images.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (n,)
+    n : int
+        Images.
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or one is NaN or infinite.
+
+    Examples
+    --------
+    >>> check_scores([0.5, 1], 2)
+    array([0.5, 1. ])
+    """
+    check_one_each(n, scores=scores)
+    given = np.asarray(scores, dtype=np.float64)
+    _check_finite("scores", given)
+    return given
+
+
+def _as_labels(labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
+    given = np.asarray(labels)
+    if given.dtype.kind not in "biuf" or not np.isin(given, np.arange(n_classes)).all():
+        raise ValueError(f"labels must be whole numbers, 0 to {n_classes - 1}: give indices.")
+    return given.astype(np.int64)
+
+
+def _check_finite(name: str, values: NDArray[np.float64]) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must not be NaN or infinite.")
