@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
-from glcm_mae.data import Manifest, Record, grouped_folds, holdout
-from glcm_mae.data.splits import with_split
+from glcm_mae.data import (
+    Manifest,
+    Record,
+    grouped_folds,
+    holdout,
+    kept_together,
+    read_manifest,
+    with_split,
+)
 from glcm_mae.errors import UserError
 
 
@@ -215,3 +223,22 @@ def test_a_split_is_written_into_the_records() -> None:
     again = holdout(written, folds=5, fold=4, seed=9)
     np.testing.assert_array_equal(again.test, split.test)
     np.testing.assert_array_equal(again.val, split.val)
+
+
+def test_a_patient_and_copies_are_kept_together(tmp_path):
+    rng = np.random.default_rng(0)
+    scenes = [Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)) for _ in range(9)]
+    for number, scene in enumerate(scenes):
+        scene.save(tmp_path / f"p{number}_a.png")
+    ImageOps.mirror(scenes[0]).save(tmp_path / "p8_b.png")  # so patients 0 and 8 are one group
+    manifest = read_manifest(tmp_path, patient_regex=r"^(p\d)")
+    groups = kept_together(manifest)
+    assert len(set(groups.tolist())) == 8
+    names = [record.path.name for record in manifest.records]
+    for fold in range(3):
+        split = holdout(manifest, 3, fold, 0, groups)
+        sides = [
+            {names.index(name) in side for name in ("p0_a.png", "p8_a.png", "p8_b.png")}
+            for side in (split.train, split.val, split.test)
+        ]
+        assert all(len(side) == 1 for side in sides)

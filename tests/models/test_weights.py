@@ -18,6 +18,9 @@ from glcm_mae.models import (
     fill_decoder,
     fill_weights,
     load_encoder,
+    normalization_beside,
+    read_config,
+    run_of,
     save_encoder,
     write_tensors,
 )
@@ -79,6 +82,19 @@ def test_round_trip_is_exact(tmp_path, changes):
         assert torch.equal(tensor, encoder.state_dict()[name]), name
     images = torch.rand(1, config.in_chans, *config.image_size)
     assert torch.equal(loaded(images), encoder(images))
+
+
+def test_a_folder_may_be_given_as_text(tmp_path):
+    encoder = random_encoder()
+    save_encoder(str(tmp_path / "run"), encoder, CONFIG)
+    loaded, config = load_encoder(str(tmp_path / "run"))
+    assert config == CONFIG == read_config(str(tmp_path / "run"))
+    other = CONFIG.build()
+    fill_weights(other, str(tmp_path / "run"))
+    for each in (loaded, other):
+        assert torch.equal(each.cls_token, encoder.cls_token)
+    assert run_of(str(tmp_path / "run" / "encoder.safetensors")) == tmp_path / "run"
+    assert normalization_beside(str(tmp_path / "run" / "encoder.safetensors"))[0] == CONFIG.mean
 
 
 def test_the_file_is_plain_safetensors_under_official_names(tmp_path):

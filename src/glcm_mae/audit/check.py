@@ -214,14 +214,14 @@ def check(
     )
 
 
-def write_audit(audit: Audit, folder: Path) -> None:
+def write_audit(audit: Audit, folder: str | Path) -> None:
     """Write ``audit.json`` and ``audit.html``.
 
     Parameters
     ----------
     audit : Audit
         What `check` found.
-    folder : Path
+    folder : str or Path
         Where; made if missing.
 
     Raises
@@ -241,8 +241,8 @@ def write_audit(audit: Audit, folder: Path) -> None:
     from glcm_mae.audit.page import page
 
     text = json.dumps(audit.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / "audit.json", text)
-    write_atomically(folder / "audit.html", page(audit))
+    write_atomically(Path(folder) / "audit.json", text)
+    write_atomically(Path(folder) / "audit.html", page(audit))
 
 
 def _with_neutral_labels(manifest: Manifest, looks: Sequence[Look]) -> Manifest:

@@ -16,7 +16,7 @@ from glcm_mae.data.readers import (
     read_image,
     without_ending,
 )
-from glcm_mae.data.splits import Split, grouped_folds, holdout
+from glcm_mae.data.splits import Split, grouped_folds, holdout, kept_together, with_split
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -37,12 +37,14 @@ __all__ = [
     "holdout",
     "is_medmnist",
     "is_volume",
+    "kept_together",
     "load_images",
     "make_phantom",
     "one_line",
     "patients_on_two_sides",
     "read_image",
     "read_manifest",
+    "with_split",
     "without_ending",
     "write_phantom",
 ]

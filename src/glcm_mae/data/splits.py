@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from glcm_mae.data.duplicates import duplicate_groups
+from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.manifest import Manifest, patients_on_two_sides
 from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
 
-__all__ = ["Split", "grouped_folds", "holdout", "with_split"]
+__all__ = ["Split", "grouped_folds", "holdout", "kept_together", "with_split"]
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,9 @@ def holdout(
     seed : int
         Seed of the folds.
     groups : np.ndarray, optional
-        Group (N,) of each image that must stay on one side, such as its patient joined with its
-        copies (`joined_groups`). Default: its patient, by the data set or else by DICOM headers
-        (`header_groups`).
+        Group (N,) of each image that must stay on one side, such as `kept_together` finds.
+        Default: its patient, by the data set or else by DICOM headers (`header_groups`): copies
+        may then be apart.
 
     Returns
     -------
@@ -191,6 +194,42 @@ def holdout(
         )
     train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
     return Split(train, val, test)
+
+
+def kept_together(manifest: Manifest, progress: Callable[[int], None] | None = None) -> np.ndarray:
+    """Group the images that must stay on one side of a split: a patient's, and copies.
+
+    Patients are those of the data set and of DICOM headers; copies are found by reading every
+    image, though they be resized, mirrored or turned (`duplicate_groups`).
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The data set. Of an image that cannot be read no copies are known.
+    progress : callable, optional
+        Called after each image with the number read.
+
+    Returns
+    -------
+    np.ndarray
+        Group (N,) of each image, for `holdout` and `grouped_folds`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image, ImageOps
+    >>> from glcm_mae.data import read_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     scan = Image.effect_noise((64, 64), 50)
+    ...     for name, image in (("a", scan), ("b", Image.linear_gradient("L"))):
+    ...         image.save(Path(folder, f"{name}.png"))
+    ...     ImageOps.mirror(scan).save(Path(folder, "c.png"))
+    ...     kept_together(read_manifest(folder)).tolist()
+    [0, 1, 0]
+    """
+    copies = duplicate_groups(manifest, progress)
+    return joined_groups(manifest.patients, header_groups(manifest), copies)
 
 
 def with_split(manifest: Manifest, split: Split) -> Manifest:

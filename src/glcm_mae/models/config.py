@@ -66,12 +66,12 @@ class EncoderConfig:
         )
 
 
-def read_config(folder: Path) -> EncoderConfig:
+def read_config(folder: str | Path) -> EncoderConfig:
     """Read the config.json of a run folder.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         A finished pre-training run.
 
     Returns
@@ -83,6 +83,7 @@ def read_config(folder: Path) -> EncoderConfig:
     UserError
         If there is none, or it is not one of ours.
     """
+    folder = Path(folder)
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder} {_no_run(folder)}")

@@ -15,13 +15,13 @@ _PLACES = (
 )
 
 
-def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def normalization_beside(weights: str | Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Read the normalisation that stands in the files beside a checkpoint.
 
     Parameters
     ----------
-    weights : Path
-        The checkpoint: of a run, or of a folder of timm's or transformers'.
+    weights : str or Path
+        The file of the weights: of a run, or of a folder of timm's or transformers'.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def normalization_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
     ((0.4,), (0.2,))
     """
     for file, group, mean, std in _PLACES:
-        told = told_beside(weights, file)
+        told = told_beside(Path(weights), file)
         if told.get("do_normalize") is False:
             return None
         told = told.get(group, {}) if group else told

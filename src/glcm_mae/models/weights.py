@@ -37,12 +37,12 @@ _BEHIND = (
 )
 
 
-def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
+def save_encoder(folder: str | Path, encoder: Encoder, config: EncoderConfig) -> None:
     """Write ``encoder.safetensors`` and ``config.json`` into a folder.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Where to.
     encoder : Encoder
         Its weights are written under the key names of the MAE and timm ViTs.
@@ -64,6 +64,7 @@ def save_encoder(folder: Path, encoder: Encoder, config: EncoderConfig) -> None:
     >>> same == config, torch.equal(again.cls_token, encoder.cls_token)
     (True, True)
     """
+    folder = Path(folder)
     write_tensors(folder / _ENCODER, encoder.state_dict())
     description = {"format": "glcm-mae encoder", "version": __version__, **asdict(config)}
     write_atomically(folder / "config.json", json.dumps(description, indent=2) + "\n")
@@ -74,7 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The file.
     tensors : mapping of str to Tensor
         What to write.
@@ -105,12 +106,12 @@ def packed(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
     return save(plain, metadata)
 
 
-def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, EncoderConfig]:
+def load_encoder(folder: str | Path, drop_path: float = 0.0) -> tuple[Encoder, EncoderConfig]:
     """Build the encoder of a pre-training run and fill in its weights.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         A finished pre-training run.
     drop_path : float
         See `Encoder`.
@@ -133,7 +134,7 @@ def load_encoder(folder: Path, drop_path: float = 0.0) -> tuple[Encoder, Encoder
     return encoder, config
 
 
-def fill_weights(encoder: Encoder, path: Path) -> None:
+def fill_weights(encoder: Encoder, path: str | Path) -> None:
     """Fill an encoder with the weights of a run, of an official MAE, of timm or of transformers.
 
     Positions are interpolated where the grids differ (a run tells its own, as does the config.json
@@ -146,7 +147,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     ----------
     encoder : Encoder
         Changed in place.
-    path : Path
+    path : str or Path
         A run folder or its encoder.safetensors, another .safetensors, or a .pth file.
 
     Raises
@@ -155,6 +156,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
         If the file is missing, broken, or of another shape or architecture, or its run, or the
         config.json that transformers and timm put beside it, tells another number of heads.
     """
+    path = Path(path)
     run = run_of(path)
     if run is None:
         told = _shape_beside(path)
@@ -212,7 +214,7 @@ def fill_weights(encoder: Encoder, path: Path) -> None:
     encoder.load_state_dict(found, strict=False)
 
 
-def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
+def fill_decoder(mae: MaskedAutoencoder, path: str | Path) -> str | None:
     """Fill the decoder with that of a run or of a checkpoint of an MAE, if there is one.
 
     Its positions are fixed and stay those of the images at hand. Where it predicts RGB and the
@@ -222,7 +224,7 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
     ----------
     mae : MaskedAutoencoder
         Changed in place, if at all.
-    path : Path
+    path : str or Path
         As for `fill_weights`, which comes first.
 
     Returns
@@ -235,6 +237,7 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
     UserError
         If a file is broken.
     """
+    path = Path(path)
     run = run_of(path)
     file = path if run is None else run / "decoder.safetensors"
     tensors = _read_tensors(file) if file.is_file() else {}
@@ -266,14 +269,14 @@ def fill_decoder(mae: MaskedAutoencoder, path: Path) -> str | None:
     return None
 
 
-def fill_head(classifier: Classifier, folder: Path) -> None:
+def fill_head(classifier: Classifier, folder: str | Path) -> None:
     """Fill in what fine-tuning has put on top of the encoder.
 
     Parameters
     ----------
     classifier : Classifier
         Changed in place; its encoder is left as it is.
-    folder : Path
+    folder : str or Path
         A finished fine-tuning.
 
     Raises
@@ -281,7 +284,7 @@ def fill_head(classifier: Classifier, folder: Path) -> None:
     UserError
         If the folder holds no head, or one of another shape.
     """
-    file = folder / "head.safetensors"
+    file = Path(folder) / "head.safetensors"
     head = _read_tensors(file)
     encoder = {
         f"encoder.{name}": tensor for name, tensor in classifier.encoder.state_dict().items()
@@ -294,8 +297,9 @@ def fill_head(classifier: Classifier, folder: Path) -> None:
         ) from error
 
 
-def run_of(weights: Path) -> Path | None:
+def run_of(weights: str | Path) -> Path | None:
     """Tell of which run folder weights are, themselves given or their file; None if of none."""
+    weights = Path(weights)
     if weights.is_dir():
         return weights
     is_ours = weights.name == _ENCODER and (weights.parent / "config.json").is_file()

@@ -433,3 +433,19 @@ def test_of_a_phones_picture_the_first_is_read(tmp_path: Path) -> None:
     pixels, _ = read_image(tmp_path / "phone.jpg")
     assert pixels.shape == (3, 12, 16)
     assert pixels.min() > 250
+
+
+@pytest.mark.parametrize("frame", [1.5, "1"])
+def test_a_frame_that_is_no_number_is_no_damage_of_the_file(tmp_path, frame):
+    Image.new("L", (4, 3)).save(tmp_path / "scan.png")
+    with pytest.raises(ValueError, match=r"frame is .*: give a whole number"):
+        read_image(tmp_path / "scan.png", frame)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: read_image(path, plane="ax"), lambda path: count_frames(path, "ax")]
+)
+def test_a_plane_that_there_is_not_is_named(tmp_path, read):
+    Image.new("L", (4, 3)).save(tmp_path / "scan.png")
+    with pytest.raises(ValueError, match="plane is 'ax': choose one of axial, coronal, sagittal"):
+        read(tmp_path / "scan.png")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
@@ -108,6 +109,8 @@ def read_image(
         The file is missing, truncated, damaged, of another format, larger than 89 million
         pixels or 512 MiB, holds several frames and none is named, or would need a choice that is
         the user's: CMYK colour, transparency, another pixel type, NaN or infinity.
+    ValueError
+        If the frame is no whole number, or there is no such plane.
 
     Examples
     --------
@@ -119,6 +122,9 @@ def read_image(
     >>> pixels.shape, str(pixels.dtype), int(pixels.max()), facts.format
     ((1, 3, 4), 'uint8', 7, 'png')
     """
+    if frame is not None and not isinstance(frame, Integral):
+        raise ValueError(f"frame is {frame!r}: give a whole number, or None.")
+    _check_plane(plane)
     return _with_reader(
         Path(path),
         lambda file, form: _checked(*form.read(file, frame, **_options(form, plane)), finite),
@@ -144,6 +150,8 @@ def count_frames(path: str | Path, plane: Plane = "axial") -> int:
     ------
     UnreadableImage
         The file is no image.
+    ValueError
+        If there is no such plane.
 
     Examples
     --------
@@ -154,6 +162,7 @@ def count_frames(path: str | Path, plane: Plane = "axial") -> int:
     ...     count_frames(file.name)
     5
     """
+    _check_plane(plane)
     return _with_reader(Path(path), lambda file, form: form.frames(file, **_options(form, plane)))
 
 
@@ -305,6 +314,11 @@ def read_dicom_header(path: str | Path) -> Dataset | None:
         return dicom.read_header(file, None) if form.starts is dicom.is_dicom else None
 
     return _with_reader(Path(path), header_of)
+
+
+def _check_plane(plane: str) -> None:
+    if plane not in get_args(Plane):
+        raise ValueError(f"plane is {plane!r}: choose one of {', '.join(get_args(Plane))}.")
 
 
 def _options(form: _Format, plane: Plane) -> dict[str, Plane]:
