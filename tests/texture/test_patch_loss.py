@@ -186,6 +186,16 @@ def test_second_derivatives_raise(make):
         slope.square().sum().backward()
 
 
+def test_transforms_of_functions_are_refused_in_words(make):
+    p, t = torch.rand(2, 3, 1, 16, 16)
+    for transformed in (
+        torch.func.grad(lambda x: make()(x, t)),
+        torch.func.vmap(lambda x: make()(x[None], t[:1])),
+    ):
+        with pytest.raises(RuntimeError, match=r"torch\.func cannot see into the texture losses"):
+            transformed(p)
+
+
 def test_weights_of_none_and_numbers_of_numpy_are_taken(make):
     p, t = torch.rand(2, 1, 1, 16, 16)
     found = make(weights=None, pool=np.int64(2), patch_size=np.int64(8))(p, t)

@@ -132,12 +132,19 @@ class PatchLoss(nn.Module, ABC):
         TypeError, ValueError
             If these are no tensors or on several devices, their shapes do not fit each other or the
             patch size, they stand in the wrong order, or the mask holds more than 0 and 1.
+        RuntimeError
+            Inside of a transform of `torch.func`.
 
         Warns
         -----
         UserWarning
             At the first call, if most of the first target lies beyond ``value_range``.
         """
+        if torch._C._are_functorch_transforms_active():
+            raise RuntimeError(
+                "torch.func cannot see into the texture losses: take torch.autograd.grad in place "
+                "of grad, and in place of vmap a batch, with reduction none."
+            )
         grid = self._check_shapes(prediction, target, mask)
         if not self._knows_scale:
             self._check_scale(target)
