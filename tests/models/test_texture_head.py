@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from itertools import product
 
 import pytest
@@ -425,8 +426,7 @@ def test_a_loss_before_the_fit_is_refused():
 @pytest.mark.parametrize(
     ("sample", "complaint"),
     [
-        (255 * images(), "lies beyond the range .0, 1."),
-        ((255 * images()).to(torch.uint8), "or they are whole numbers"),
+        ((255 * images()).to(torch.uint8), "images are torch.uint8: bring them to floating point"),
         (images()[:0], r"images are \(0, 2, 24, 32\): give \(B, C, 24, 32\), one or more"),
         (images()[..., :8], r"images are \(2, 2, 24, 8\): give"),
         (images()[0], r"images are \(2, 24, 32\): give"),
@@ -435,6 +435,16 @@ def test_a_loss_before_the_fit_is_refused():
 def test_a_sample_of_other_images_is_refused(sample, complaint):
     with pytest.raises(ValueError, match=complaint):
         texture_head().fit(sample)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_sample_of_another_scale_is_told_of(relative):
+    with pytest.warns(UserWarning, match=r"lie beyond \(0, 1\)"):
+        texture_head(relative=relative).fit(255 * images())
+    head = texture_head(relative=True, binning=Binning(4, value_range=(-0.5, 0.5)))
+    with warnings.catch_warnings(action="error"):
+        head.fit(images() + 5)  # about its mean each patch lies inside
+        texture_head(descriptor="hog").fit(255 * images())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Literal, get_args
 
 import torch
@@ -154,7 +155,12 @@ class TextureHead(nn.Module):
         Raises
         ------
         ValueError
-            If they are none, or of another size or scale.
+            If they are none, of another size, or whole numbers.
+
+        Warns
+        -----
+        UserWarning
+            If most of what is binned lies beyond the range.
         """
         self._check_sample(images)
         every = images.new_ones(1, math.prod(self.grid)).bool()
@@ -219,12 +225,18 @@ class TextureHead(nn.Module):
                 f"images are {tuple(images.shape)}: give (B, C, {sides[0]}, {sides[1]}), one or "
                 "more, as grid and patch_size say."
             )
+        if not images.is_floating_point():
+            raise ValueError(f"images are {images.dtype}: bring them to floating point.")
+        if self.descriptors[0] in OF_PIXELS:  # which have no range
+            return
         low, high = self.binning.value_range
-        beyond = (images < low) | (images > high)
-        if not images.is_floating_point() or 2 * int(beyond.sum()) > images.numel():
-            raise ValueError(
-                f"most of the images lies beyond the range ({low:g}, {high:g}), or they are whole "
-                "numbers: bring them to that range, or give a Binning of theirs."
+        pixels = self._pixels(patchify(images, self.patch_size).flatten(0, 1))
+        if 2 * int(((pixels < low) | (pixels > high)).sum()) > pixels.numel():
+            warnings.warn(
+                f"most of the gray values that are binned lie beyond ({low:g}, {high:g}), and "
+                "count as its ends or little more: if that is not meant, give a Binning of your "
+                "images' range.",
+                stacklevel=3,
             )
 
     def _check_fitted(self) -> None:
@@ -258,10 +270,14 @@ class TextureHead(nn.Module):
 
     def _matrix_of_each(self, patches: Tensor) -> Tensor:
         """Soft GLCM of each patch: (M, p * p * C) to (M, C, O, L, L)."""
+        return soft_glcm(self._pixels(patches), self.binning, self.offsets)
+
+    def _pixels(self, patches: Tensor) -> Tensor:
+        """Gray values as they are binned: (M, p * p * C) to (M, C, p, p)."""
         pixels = patches.unflatten(-1, (self.patch_size, self.patch_size, -1)).movedim(-1, 1)
-        if self.relative:
-            pixels = pixels - pixels.mean(dim=(2, 3), keepdim=True) + self.binning.middle
-        return soft_glcm(pixels, self.binning, self.offsets)
+        if not self.relative:
+            return pixels
+        return pixels - pixels.mean(dim=(2, 3), keepdim=True) + self.binning.middle
 
 
 def _whitening(texture: Tensor) -> Tensor:
