@@ -30,6 +30,7 @@ CASES = (
     ((1024, 16, 16), Binning(8)),
     ((1024, 16, 16), Binning(32, "bspline")),
     ((64, 16, 16), Binning(256, bandwidth=8 / 256)),
+    ((64, 16, 16), Binning(128, "bspline", 0.3)),
 )
 _COMPILED = soft.runs_compiled
 

@@ -278,7 +278,9 @@ def test_a_missing_patient_is_refused(missing):
 
 
 @pytest.mark.parametrize("name", ["labels", "folds", "seeds"])
-@pytest.mark.parametrize("values", [[0.9, 1.0], [float("nan"), 1], ["0", "1"], [None, 1]])
+@pytest.mark.parametrize(
+    "values", [[0.9, 1.0], [float("nan"), 1], [float("inf"), 1], [1e300, 1], ["0", "1"], [None, 1]]
+)
 def test_what_is_no_whole_number_is_refused(name, values):
     with pytest.raises(ValueError, match=f"{name} must be whole numbers"):
         of_patients(["a", "b"], **{name: values})

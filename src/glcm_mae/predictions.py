@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from glcm_mae.columns import as_names, as_whole
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
@@ -81,10 +82,10 @@ class Predictions:
 
     def __post_init__(self) -> None:
         for name in ("paths", "patients", "classes"):
-            object.__setattr__(self, name, tuple(map(_as_text, getattr(self, name))))
+            object.__setattr__(self, name, as_names(getattr(self, name)))
         for name in ("labels", "folds", "seeds"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _as_whole(name, getattr(self, name)))
+                object.__setattr__(self, name, as_whole(name, getattr(self, name)))
         object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float64))
         self._check_shapes()
         self._check_values()
@@ -278,20 +279,6 @@ class Predictions:
             "the patient is tested in another fold as well, so a model was trained on a patient "
             "it is tested on: split by patient.",
         )
-
-
-def _as_text(value: object) -> str:
-    """Turn a name or a number into text; what is missing (None, NaN, pandas' NA) into none."""
-    missing = value is None or str(value) in ("nan", "NaT", "<NA>")
-    return "" if missing and not isinstance(value, str) else str(value)
-
-
-def _as_whole(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    """Take numbers without a fraction for integers."""
-    given = np.asarray(values)
-    if given.dtype.kind not in "biuf" or not np.all(given == np.floor(given)):
-        raise ValueError(f"{name} must be whole numbers: give an index for each image.")
-    return given.astype(np.int64)
 
 
 def read_predictions(path: str | Path) -> Predictions:

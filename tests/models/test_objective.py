@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -360,6 +361,8 @@ def test_statistics_may_be_lists_and_no_deviation_is_0():
     head = {"glcm": GLCMLoss(16, OFFSETS, patch_size=PATCH)}
     given = Objective(Weights(ALL | {"glcm_prediction": 0}), PATCH, GRID, [0.4], [0.2], **head)
     assert given.mean.shape == given.std.shape == (1, 1, 1, 1)
+    of_numpy = Objective(Weights({"mse": 1.0}), PATCH, GRID, np.array([0.4]), np.array([0.2]))
+    assert of_numpy.mean.dtype == torch.float32
     with pytest.raises(ValueError, match=r"std is \[0\.2, 0\.0\]: give numbers above 0"):
         Objective(Weights({"mse": 1.0}), PATCH, GRID, [0.4, 0.4], [0.2, 0.0])
 

@@ -427,6 +427,7 @@ def test_a_loss_before_the_fit_is_refused():
     ("sample", "complaint"),
     [
         ((255 * images()).to(torch.uint8), "images are torch.uint8: bring them to floating point"),
+        (images().masked_fill(images() < 0.01, math.nan), "images hold NaN or infinity"),
         (images()[:0], r"images are \(0, 2, 24, 32\): give \(B, C, 24, 32\), one or more"),
         (images()[..., :8], r"images are \(2, 2, 24, 8\): give"),
         (images()[0], r"images are \(2, 24, 32\): give"),
@@ -448,10 +449,30 @@ def test_a_sample_of_another_scale_is_told_of(relative):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_head_of_another_precision_learns(dtype):
-    head, x, removed = texture_head(), images(), mask()
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("whitened", [False, True])
+def test_a_head_of_another_precision_learns(whitened, descriptor, dtype):
+    head, x, removed = texture_head(whitened=whitened, descriptor=descriptor), images(), mask()
     head.fit(x)
     head.to(dtype)
     tokens = torch.randn(2, 12, WIDTH, dtype=dtype, requires_grad=True)
     head.loss(tokens, x, removed).backward()
     assert tokens.grad.isfinite().all()
+
+
+def test_autocast_changes_no_loss():
+    head, x, removed = texture_head(whitened=True), images(), mask()
+    head.fit(x)
+    tokens = torch.randn(2, 12, WIDTH)
+    expected = head.loss(tokens, x, removed)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head.loss(tokens, x, removed), expected)
+
+
+def test_an_unfitted_state_is_noticed_when_it_is_loaded():
+    head, x, tokens, removed = texture_head(), images(), torch.randn(2, 12, WIDTH), mask()
+    head.fit(x)
+    head.loss(tokens, x, removed)
+    head.load_state_dict(texture_head().state_dict())
+    with pytest.raises(RuntimeError, match=r"call head\.fit"):
+        head.loss(tokens, x, removed)

@@ -77,7 +77,7 @@ def compute_by(form, monkeypatch):
 @settings(deadline=None)
 @given(
     st.sampled_from(list(NOISE)),
-    st.integers(2, 40),
+    st.integers(2, 40) | st.sampled_from([99, 128]),
     st.floats(0.02, 0.5),
     st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)).filter(any), min_size=1, max_size=3),
     st.sampled_from([None, 0.2, 0.8]),
@@ -132,6 +132,9 @@ def test_transforms_of_functions_see_through():
     alike(torch.func.vmap(torch.func.grad(energy))(patches.detach()), slope)
     one_by_one = torch.func.vmap(lambda x: soft_glcm(x, Binning(4)))(patches.detach())
     alike(one_by_one, soft_glcm(patches.detach(), Binning(4)))
+    mask = (torch.rand(3, 5, 6) < 0.7).float()
+    each = torch.func.vmap(lambda x, m: soft_glcm(x, Binning(4), mask=m))(patches.detach(), mask)
+    alike(each, soft_glcm(patches.detach(), Binning(4), mask=mask))
 
 
 @pytest.mark.usefixtures("form")

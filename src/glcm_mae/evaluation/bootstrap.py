@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation.inputs import as_predictions, check_one_each
+from glcm_mae.evaluation.inputs import as_patients, as_predictions
 from glcm_mae.evaluation.metrics import FloatArray, IntArray, weighted_metrics
 
 CONFIDENCE = 0.95
@@ -95,7 +95,7 @@ def with_interval(number: Mapping[str, Any], *, signed: bool = False) -> str:
 def patient_bootstrap(
     labels: ArrayLike,
     probabilities: ArrayLike,
-    patients: Sequence[str],
+    patients: ArrayLike,
     statistic: Statistic = weighted_metrics,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -128,7 +128,7 @@ def patient_bootstrap(
     ----------
     labels, probabilities
         As for `compute_metrics`.
-    patients : sequence of str, length N
+    patients : array_like of str, shape (N,)
         The patient of each image.
     statistic : callable
         Maps ``labels, probabilities, weights`` with weights (R, N), how often each image counts
@@ -168,9 +168,9 @@ def patient_bootstrap(
     """
     check_resampling(n_resamples, seed)
     labels, probabilities = as_predictions(labels, probabilities)
-    check_one_each(len(labels), patients=patients)
+    own = as_patients(patients, len(labels))
     values = statistic(labels, probabilities, np.ones((1, len(labels))))
-    known, patient_of_image = np.unique(np.asarray(patients), return_inverse=True)
+    known, patient_of_image = np.unique(own, return_inverse=True)
     one_stratum = np.zeros(len(known), dtype=np.int64)
     chunks = [
         statistic(labels, probabilities, counts[:, patient_of_image])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from glcm_mae.evaluation.inputs import as_scores_of_seeds, check_one_each
+from glcm_mae.evaluation.inputs import as_patients, as_scores_of_seeds, check_one_each
 from glcm_mae.evaluation.metrics import FloatArray, IntArray
 
 
@@ -39,7 +39,7 @@ def delong_test(
     scores_b: ArrayLike,
     patients: ArrayLike,
     folds: ArrayLike | None = None,
-    classes: Sequence[int] = (1,),
+    classes: Sequence[int] | None = None,
 ) -> DeLongResult:
     """Test whether two arms, tested on the same images, have the same AUROC.
 
@@ -63,15 +63,15 @@ def delong_test(
     ----------
     labels : array_like of int, shape (N,)
         True classes, 0 to K - 1.
-    scores_a, scores_b : array_like of float, shape (S, N, K) or (N,)
-        Scores of each training seed, or those of one for class 1 of two. The arms may have other
+    scores_a, scores_b : array_like of float, shape (S, N, K), (N, K) or (N,)
+        Scores of each training seed, of one, or of one for class 1 of two. The arms may have other
         numbers of seeds.
     patients : array_like of str, shape (N,)
         Patient of each image.
     folds : array_like of int, shape (N,), optional
         Fold of each image; a patient has one. Default: all in one.
-    classes : sequence of int
-        The classes whose AUROCs against the rest are averaged.
+    classes : sequence of int, optional
+        The classes whose AUROCs against the rest are averaged. Default: class 1 of two, else all.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def delong_test(
     Raises
     ------
     ValueError
-        If the arrays do not fit each other, hold NaN or infinity, or labels of other classes.
+        If the arrays do not fit each other, hold NaN or infinity, or labels of other classes, a
+        patient is missing, or there is no such class.
 
     References
     ----------
@@ -101,9 +102,14 @@ def delong_test(
     (0.333, 0.272, 0.221)
     """
     truth, (of_a, of_b) = as_scores_of_seeds(labels, scores_a, scores_b)
-    fold_of = np.zeros(len(truth), np.int64) if folds is None else np.asarray(folds)
-    check_one_each(len(truth), patients=patients, folds=fold_of)
-    known, patient_of_image = np.unique(patients, return_inverse=True)
+    n, k = len(truth), of_a.shape[2]
+    check_one_each(n, folds=np.zeros(n) if folds is None else folds)
+    fold_of = np.zeros(n, np.int64) if folds is None else np.unique(folds, return_inverse=True)[1]
+    classes = ([1] if k == 2 else range(k)) if classes is None else classes
+    if not classes or not set(classes) <= set(range(k)):
+        raise ValueError(f"classes are {list(classes)}: give one or more of 0 to {k - 1}.")
+    own = as_patients(patients, n)
+    known, patient_of_image = np.unique(own, return_inverse=True)
     difference, influence = 0.0, np.zeros(len(known))
     for c in classes:
         is_case = truth == c

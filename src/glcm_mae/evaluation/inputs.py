@@ -7,6 +7,8 @@ and give a wrong figure.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from glcm_mae.columns import as_names, as_whole
+
 
 def as_predictions(
     labels: ArrayLike, probabilities: ArrayLike
@@ -18,7 +20,7 @@ def as_predictions(
     labels : array_like of int, shape (N,)
         True classes, 0 to K - 1.
     probabilities : array_like of float, shape (N, K) or (N,)
-        Of the classes, or of class 1 of two.
+        Of the classes, or of class 1 of two, then in [0, 1].
 
     Returns
     -------
@@ -28,8 +30,8 @@ def as_predictions(
     Raises
     ------
     ValueError
-        If they do not fit each other, labels are no whole numbers from 0 to K - 1, or a
-        probability is NaN or infinite.
+        If they do not fit each other, labels are no whole numbers from 0 to K - 1, a probability
+        is NaN or infinite, or a single column is of scores and not of probabilities.
 
     Examples
     --------
@@ -44,6 +46,10 @@ def as_predictions(
             f"labels (N,) and probabilities (N, K) do not fit: {np.shape(labels)}, {given.shape}"
         )
     _check_finite("probabilities", chances)
+    if given.ndim == 1 and ((given < 0) | (given > 1)).any():
+        raise ValueError(
+            "one column must be probabilities, 0 to 1: of scores give a column for each class."
+        )
     return _as_labels(labels, chances.shape[1]), chances
 
 
@@ -56,8 +62,8 @@ def as_scores_of_seeds(
     ----------
     labels : array_like of int, shape (N,)
         True classes, 0 to K - 1.
-    *arms : array_like of float, shape (S, N, K) or (N,)
-        Of each training seed, or of one seed for class 1 of two.
+    *arms : array_like of float, shape (S, N, K), (N, K) or (N,)
+        Of each training seed, of one, or of one for class 1 of two.
 
     Returns
     -------
@@ -78,15 +84,18 @@ def as_scores_of_seeds(
     every = []
     for arm in arms:
         given = np.asarray(arm, dtype=np.float64)
-        scores = np.stack([-given, given], axis=1)[None] if given.ndim == 1 else given
+        scores = np.stack([-given, given], axis=1) if given.ndim == 1 else given
+        scores = scores[None] if scores.ndim == 2 else scores
         if scores.ndim != 3 or scores.shape[1:2] != np.shape(labels):
             raise ValueError(
                 f"labels (N,) and scores (S, N, K) do not fit: {np.shape(labels)}, {given.shape}"
             )
         _check_finite("scores", scores)
         every.append(scores)
-    # A single column may stand for one class of two.
-    return _as_labels(labels, max(2, *(scores.shape[2] for scores in every))), every
+    n_classes = {scores.shape[2] for scores in every}
+    if len(n_classes) > 1:
+        raise ValueError(f"the arms have scores of {sorted(n_classes)} classes: give the same.")
+    return _as_labels(labels, n_classes.pop()), every
 
 
 def as_truth(name: str, values: ArrayLike) -> NDArray[np.bool_]:
@@ -117,6 +126,40 @@ def as_truth(name: str, values: ArrayLike) -> NDArray[np.bool_]:
     if given.dtype != np.bool_ and not np.isin(given, (0, 1)).all():
         raise ValueError(f"{name} must be True or False.")
     return given.astype(np.bool_)
+
+
+def as_patients(patients: ArrayLike, n: int) -> NDArray[np.str_]:
+    """Take a patient for each of n images.
+
+    Parameters
+    ----------
+    patients : array_like of str or numbers, shape (n,)
+        None missing.
+    n : int
+        Images.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or one is empty, None or NaN.
+
+    Examples
+    --------
+    >>> as_patients([7, "b"], 2).tolist()
+    ['7', 'b']
+    """
+    check_one_each(n, patients=patients)
+    names = as_names(patients)  # type: ignore[arg-type]  # which has a length, so it is iterable
+    if "" in names:
+        raise ValueError(
+            "a patient is missing, and all that are would count as one: name each, or give the "
+            "image's name where the patient is unknown."
+        )
+    return np.array(names, dtype=np.str_)
 
 
 def check_one_each(n: int, **arrays: ArrayLike) -> None:
@@ -178,10 +221,10 @@ def check_scores(scores: ArrayLike, n: int) -> NDArray[np.float64]:
 
 
 def _as_labels(labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
-    given = np.asarray(labels)
-    if given.dtype.kind not in "biuf" or not np.isin(given, np.arange(n_classes)).all():
-        raise ValueError(f"labels must be whole numbers, 0 to {n_classes - 1}: give indices.")
-    return given.astype(np.int64)
+    given = as_whole("labels", labels)
+    if not np.all((given >= 0) & (given < n_classes)):
+        raise ValueError(f"labels must be 0 to {n_classes - 1}: give indices of the classes.")
+    return given
 
 
 def _check_finite(name: str, values: NDArray[np.float64]) -> None:

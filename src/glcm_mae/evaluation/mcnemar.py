@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from glcm_mae.evaluation.inputs import as_truth, check_one_each
+from glcm_mae.evaluation.inputs import as_patients, as_truth
 from glcm_mae.evaluation.metrics import IntArray
 
 
@@ -78,14 +78,14 @@ def mcnemar_test(
         np.atleast_2d(as_truth(name, given)).astype(np.int64)  # (S, N)
         for name, given in (("is_right_a", is_right_a), ("is_right_b", is_right_b))
     )
-    check_one_each(a.shape[1], patients=patients)
+    own = as_patients(patients, a.shape[1])
     if len({*a.shape[:1], *b.shape[:1], 1}) > 2 or a.shape[1] != b.shape[1]:
         raise ValueError(
             f"is_right_a is {a.shape} and is_right_b {b.shape}: give (S, N), as many images, and "
             "as many seeds or one."
         )
     gain = (b - a).sum(0)  # (N,)
-    _, patient_of_image = np.unique(patients, return_inverse=True)
+    _, patient_of_image = np.unique(own, return_inverse=True)
     of_patients = np.bincount(patient_of_image, gain).round().astype(np.int64)
     return McNemarResult(
         n_better=int((of_patients > 0).sum()),

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.calibration import calibration_error
-from glcm_mae.evaluation.inputs import as_predictions
+from glcm_mae.evaluation.inputs import as_predictions, check_one_each
 from glcm_mae.evaluation.ties import sum_ties, tie_starts
 
 FloatArray = NDArray[np.float64]
@@ -96,9 +96,9 @@ def compute_metrics(
     labels : array_like of int, shape (N,)
         True classes, 0 to K - 1.
     probabilities : array_like of float, shape (N, K) or (N,)
-        Scores of the classes, or of class 1 of two. Brier score and calibration error take them
-        for probabilities; for the other metrics only their order within a column (AUROC, AUPRC) or
-        a row matters.
+        Scores of the classes, or the probability of class 1 of two. Brier score and calibration
+        error take them for probabilities; for the other metrics only their order within a column
+        (AUROC, AUPRC) or a row matters.
     classes : sequence of str, length K, optional
         Names of the classes. Default: ``"0"``, ``"1"``, ...
     positive : str, optional
@@ -224,6 +224,7 @@ def weighted_metrics(
         raise ValueError(f"{k} columns of probabilities need {k} names of classes, not {names}")
     positive = positive_class(names, positive)
     folds = np.zeros(len(labels), dtype=np.int64) if folds is None else folds
+    check_one_each(len(labels), folds=folds, weights=weights[0])
     return _metrics(labels, probabilities, weights, names, positive, folds)
 
 

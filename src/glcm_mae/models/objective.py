@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -80,7 +80,7 @@ class Objective(nn.Module):
         Side of a patch.
     grid : (int, int)
         Patches per column and row.
-    mean, std : Tensor, (C,)
+    mean, std : Tensor or sequence of float, (C,)
         With which images in [0, 1] were normalised; std above 0.
     norm_pix_loss : bool
         Normalise each target patch to mean 0 and variance 1 for mse (He et al. 2022, section 4.1).
@@ -116,8 +116,8 @@ class Objective(nn.Module):
         weights: Weights,
         patch_size: int,
         grid: tuple[int, int],
-        mean: Tensor,
-        std: Tensor,
+        mean: Tensor | Sequence[float],
+        std: Tensor | Sequence[float],
         *,
         norm_pix_loss: bool = False,
         glcm: PatchLoss | None = None,
@@ -132,8 +132,9 @@ class Objective(nn.Module):
         self.norm_pix_loss, self.glcm, self.head = norm_pix_loss, glcm, head
         if not (torch.as_tensor(std) > 0).all():
             raise ValueError(f"std is {std}: give numbers above 0.")
-        self.register_buffer("mean", torch.as_tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.as_tensor(std).view(1, -1, 1, 1))
+        for name, moments in (("mean", mean), ("std", std)):
+            own = moments if isinstance(moments, Tensor) else torch.Tensor(list(moments))
+            self.register_buffer(name, own.view(1, -1, 1, 1))
 
     def normalize(self, images: Tensor) -> Tensor:
         """Bring images in [0, 1] to the network's units."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -155,7 +155,7 @@ class TextureHead(nn.Module):
         Raises
         ------
         ValueError
-            If they are none, of another size, or whole numbers.
+            If they are none, of another size, whole numbers, or hold NaN or infinity.
 
         Warns
         -----
@@ -182,17 +182,20 @@ class TextureHead(nn.Module):
         parts = self._standardised(self.describe(images, asked))
         if not self.whitened:
             return parts
-        return [part @ self.get_buffer(f"whitening{i}") for i, part in enumerate(parts)]
+        whitenings = [self.get_buffer(f"whitening{i}") for i in range(len(parts))]
+        return [part @ own.to(part.dtype) for part, own in zip(parts, whitenings, strict=True)]
 
     def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
         """Mean squared error of the standardised textures asked for; 0 if there are none.
+
+        Of no less precision inside of an autocast.
 
         Parameters
         ----------
         tokens : Tensor, (B, N, width)
             The decoder's.
         images : Tensor, (B, C, H, W)
-            In [0, 1].
+            On the scale of the binning's range.
         mask : Tensor, (B, N)
             1 where a patch was removed.
 
@@ -206,6 +209,10 @@ class TextureHead(nn.Module):
         RuntimeError
             If neither `fit` was called nor a state loaded.
         """
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self._loss(tokens, images, mask)
+
+    def _loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
         asked = torch.ones_like(mask, dtype=torch.bool) if self.kept else mask.bool()
         with torch.no_grad():
             targets = self.targets(images, asked)
@@ -227,6 +234,8 @@ class TextureHead(nn.Module):
             )
         if not images.is_floating_point():
             raise ValueError(f"images are {images.dtype}: bring them to floating point.")
+        if not images.isfinite().all():
+            raise ValueError("images hold NaN or infinity, which have no texture: leave them out.")
         if self.descriptors[0] in OF_PIXELS:  # which have no range
             return
         low, high = self.binning.value_range
@@ -238,6 +247,10 @@ class TextureHead(nn.Module):
                 "images' range.",
                 stacklevel=3,
             )
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._is_fitted = False  # as that state is, which may be none's
 
     def _check_fitted(self) -> None:
         # Looked up once: on a GPU each look waits for all that is under way.

@@ -12,8 +12,7 @@ import numpy as np
 from glcm_mae.data import Manifest, Split, holdout, read_manifest
 from glcm_mae.data.duplicates import duplicate_groups
 from glcm_mae.data.groups import joined_groups
-from glcm_mae.data.persons import header_groups
-from glcm_mae.data.splits import with_split
+from glcm_mae.data.splits import kept_together, with_split
 from glcm_mae.errors import UserError
 from glcm_mae.files import common_folder
 
@@ -71,8 +70,7 @@ def write_folds(
     UserError
         If the set cannot be dealt so, or the folder holds other folds.
     """
-    copies = duplicate_groups(manifest, progress)
-    groups = joined_groups(manifest.patients, header_groups(manifest), copies)
+    groups = kept_together(manifest, progress)
     if not manifest.has_patients:
         manifest = _with_patients(manifest, [f"group {group}" for group in groups])
     numbers = [0] if _is_split(manifest) else range(folds)

@@ -200,7 +200,10 @@ def region_of(mask: Tensor, images: Tensor) -> Tensor:
     >>> region_of(torch.ones(3, 1), torch.zeros(2, 3, 4)).shape
     torch.Size([2, 3, 4])
     """
-    if mask.requires_grad or (mask.is_floating_point() and not (mask == mask.round()).all()):
+    seen_through = torch._C._are_functorch_transforms_active()  # where no value may be looked at
+    if mask.requires_grad or (
+        mask.is_floating_point() and not seen_through and not (mask == mask.round()).all()
+    ):
         what = "has a gradient" if mask.requires_grad else "holds fractions or NaN"
         raise ValueError(
             f"mask {what}, and a pixel is inside of a region or it is not: give mask > 0.5, say."

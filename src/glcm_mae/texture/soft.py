@@ -16,9 +16,9 @@ from .offsets import Offset, check_offsets
 from .soft_tensors import differentiable_matrices, looked_up_matrices
 from .untraced import untraced
 
-# Up to so many bins a pixel the compiled loops are ahead, beyond it products of weights that are
-# looked up; with a gradient or a region, the loops always are.
-_MOST_COMPILED = 16
+# Up to so many bins a pixel the compiled loops are ahead: of products of weights that are looked
+# up, and, with a gradient or a region, of products of weights that are computed.
+_MOST_COMPILED, _MOST_DIFFERENTIATED = 16, 100
 
 
 def soft_glcm(
@@ -40,9 +40,9 @@ def soft_glcm(
     `glcm_features` of it are features with a gradient, of the image as the kernel blurs it: where
     their values matter, take many levels or a narrow kernel. (Of a constant image, whose contrast
     is 0, they have a contrast of 2.2 with 16 levels and the Gaussian of one bin, 0.7 with the
-    B-spline, and 0.5 at most with the linear kernel.) On a GPU, in `torch.func` and for second and
-    forward derivatives, gradients and masks take time and memory that grow with the levels: each
-    pixel then has a weight at each of them.
+    B-spline, and 0.5 at most with the linear kernel.) On a GPU, in `torch.func`, with kernels over
+    more than 100 bins, and for second and forward derivatives, gradients and masks take time and
+    memory that grow with the levels: each pixel then has a weight at each of them.
 
     Parameters
     ----------
@@ -114,8 +114,9 @@ def _matrices(
     every = patches.reshape(-1, *patches.shape[-2:])
     region = None if inside is None else inside.reshape(every.shape)
     plain = inside is None and not _is_differentiated(patches)
-    wide = min(binning.n_taps, binning.levels) > _MOST_COMPILED
-    if runs_compiled(patches.device) and not _is_transformed(patches) and not (plain and wide):
+    most = _MOST_COMPILED if plain else _MOST_DIFFERENTIATED
+    narrow = min(binning.n_taps, binning.levels) <= most
+    if narrow and runs_compiled(patches.device) and not _is_transformed(patches):
         return untraced(_Compiled.apply)(every, region, *how)
     if plain:
         return untraced(looked_up_matrices)(every.detach(), *how)
