@@ -55,7 +55,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     pairs = (0, 1), (1, 0)
+    images = torch.rand(args.batch, 1, SIDE, SIDE)
     head = TextureHead(512, Binning(8), pairs, 1, PATCH, GRID, scope=3, relative=True)
+    head.fit(images)
     terms = {
         "sigmoid 256 (paper)": ("glcm", GLCMLoss(256, kernel="sigmoid", scaled=True), None),
         "Gaussian 32": ("glcm", GLCMLoss(32), None),
@@ -66,7 +68,6 @@ def main() -> None:
     }
     plain = Step(args.size, "", None, None)
     steps = {name: Step(args.size, *term) for name, term in terms.items()}
-    images = torch.rand(args.batch, 1, SIDE, SIDE)
     for step in (plain, *steps.values()):
         step.seconds(images)
     rounds = [
