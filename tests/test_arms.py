@@ -111,7 +111,7 @@ def test_a_prediction_arm_differs_from_texture_prediction_in_one_thing(arm, chan
     assert meaning(over("small", arm).objective) == expected
 
 
-@pytest.mark.parametrize("descriptor", ["histogram", "hog"])
+@pytest.mark.parametrize("descriptor", ["histogram", "hog", "deviation"])
 def test_a_control_over_the_neighbourhood_differs_from_that_of_the_patch_in_its_scope(descriptor):
     alone = over("small", f"prediction_{descriptor}").objective
     around = over("small", f"prediction_{descriptor}_neighbourhood").objective
