@@ -168,9 +168,9 @@ def patient_bootstrap(
     """
     check_resampling(n_resamples, seed)
     labels, probabilities = as_predictions(labels, probabilities)
-    own = as_patients(patients, len(labels))
+    patients = as_patients(patients, len(labels))
     values = statistic(labels, probabilities, np.ones((1, len(labels))))
-    known, patient_of_image = np.unique(own, return_inverse=True)
+    known, patient_of_image = np.unique(patients, return_inverse=True)
     one_stratum = np.zeros(len(known), dtype=np.int64)
     chunks = [
         statistic(labels, probabilities, counts[:, patient_of_image])

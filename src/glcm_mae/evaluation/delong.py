@@ -103,13 +103,13 @@ def delong_test(
     """
     truth, (of_a, of_b) = as_scores_of_seeds(labels, scores_a, scores_b)
     n, k = len(truth), of_a.shape[2]
-    check_one_each(n, folds=np.zeros(n) if folds is None else folds)
-    fold_of = np.zeros(n, np.int64) if folds is None else np.unique(folds, return_inverse=True)[1]
-    classes = ([1] if k == 2 else range(k)) if classes is None else classes
+    folds = np.zeros(n) if folds is None else folds
+    check_one_each(n, folds=folds)
+    _, fold_of = np.unique(folds, return_inverse=True)
+    classes = list(classes if classes is not None else [1] if k == 2 else range(k))
     if not classes or not set(classes) <= set(range(k)):
-        raise ValueError(f"classes are {list(classes)}: give one or more of 0 to {k - 1}.")
-    own = as_patients(patients, n)
-    known, patient_of_image = np.unique(own, return_inverse=True)
+        raise ValueError(f"classes are {classes}: give one or more of 0 to {k - 1}.")
+    known, patient_of_image = np.unique(as_patients(patients, n), return_inverse=True)
     difference, influence = 0.0, np.zeros(len(known))
     for c in classes:
         is_case = truth == c

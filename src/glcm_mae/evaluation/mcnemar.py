@@ -79,7 +79,7 @@ def mcnemar_test(
         for name, given in (("is_right_a", is_right_a), ("is_right_b", is_right_b))
     )
     own = as_patients(patients, a.shape[1])
-    if len({*a.shape[:1], *b.shape[:1], 1}) > 2 or a.shape[1] != b.shape[1]:
+    if len({len(a), len(b)} - {1}) > 1 or a.shape[1] != b.shape[1]:
         raise ValueError(
             f"is_right_a is {a.shape} and is_right_b {b.shape}: give (S, N), as many images, and "
             "as many seeds or one."

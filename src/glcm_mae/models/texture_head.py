@@ -216,9 +216,8 @@ class TextureHead(nn.Module):
         asked = torch.ones_like(mask, dtype=torch.bool) if self.kept else mask.bool()
         with torch.no_grad():
             targets = self.targets(images, asked)
-        predictions = self.linear(tokens[asked].to(self.linear.weight.dtype)).split(
-            self.entries, dim=1
-        )
+        own = tokens[asked].to(self.linear.weight.dtype)
+        predictions = self.linear(own).split(self.entries, dim=1)
         errors = [
             F.mse_loss(p.float(), t.float(), reduction="sum") / max(1, t.numel())
             for p, t in zip(predictions, targets, strict=True)
