@@ -51,7 +51,8 @@ def test_commands_are_understood(line: str) -> None:
     "program",
     [pytest.param(text, id=page.name) for page in PAGES for text in programs(page)],
 )
-def test_programs_run(program: str) -> None:
+def test_programs_run(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # which pytest clears away
     exec(program, {})
 
 
