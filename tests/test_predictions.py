@@ -279,7 +279,16 @@ def test_a_missing_patient_is_refused(missing):
 
 @pytest.mark.parametrize("name", ["labels", "folds", "seeds"])
 @pytest.mark.parametrize(
-    "values", [[0.9, 1.0], [float("nan"), 1], [float("inf"), 1], [1e300, 1], ["0", "1"], [None, 1]]
+    "values",
+    [
+        [0.9, 1.0],
+        [float("nan"), 1],
+        [float("inf"), 1],
+        [1e300, 1],
+        [2**63, 1],
+        ["0", "1"],
+        [None, 1],
+    ],
 )
 def test_what_is_no_whole_number_is_refused(name, values):
     with pytest.raises(ValueError, match=f"{name} must be whole numbers"):

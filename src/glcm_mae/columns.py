@@ -59,8 +59,8 @@ def as_whole(name: str, values: ArrayLike) -> NDArray[np.int64]:
     given = np.asarray(values)
     if given.dtype.kind == "O" and all(isinstance(value, Real) for value in given.flat):
         given = given.astype(np.float64)
-    is_exact = given.dtype.kind in "biu"
-    if given.dtype.kind == "f":  # which counts one by one up to 2^53
+    is_exact = given.dtype.kind in "bi"
+    if given.dtype.kind in "uf":  # floats count one by one up to 2^53, and unsigned may not fit
         is_exact = bool(np.all((np.abs(given) <= 2**53) & (given == np.floor(given))))
     if not is_exact:
         raise ValueError(f"{name} must be whole numbers: give an index for each image.")

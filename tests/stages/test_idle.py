@@ -3,12 +3,17 @@
 import pytest
 
 from glcm_mae.cli import main
+from glcm_mae.models.descriptors import OF_PIXELS
 from glcm_mae.settings import ModelSettings, ObjectiveSettings, TargetSettings, TextureSettings
-from glcm_mae.stages.idle import idle_shape, idle_terms
+from glcm_mae.stages.idle import _NOT_OF_DESCRIPTOR, idle_shape, idle_terms
 
 from ..commands import TINY
 
 TEXTURE = "objective.texture"
+
+
+def test_every_descriptor_that_needs_no_glcm_is_known():
+    assert set(_NOT_OF_DESCRIPTOR) == set(OF_PIXELS)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,35 @@ def as_scores_of_seeds(
     return _as_labels(labels, n_classes.pop()), every
 
 
+def as_scores(scores: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Take a finite score for each of n images.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (n,)
+    n : int
+        Images.
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, or one is NaN or infinite.
+
+    Examples
+    --------
+    >>> as_scores([0.5, 1], 2)
+    array([0.5, 1. ])
+    """
+    check_one_each(n, scores=scores)
+    given = np.asarray(scores, dtype=np.float64)
+    _check_finite("scores", given)
+    return given
+
+
 def as_truth(name: str, values: ArrayLike) -> NDArray[np.bool_]:
     """Take True and False, or 1 and 0, for bool.
 
@@ -153,7 +182,7 @@ def as_patients(patients: ArrayLike, n: int) -> NDArray[np.str_]:
     ['7', 'b']
     """
     check_one_each(n, patients=patients)
-    names = as_names(patients)  # type: ignore[arg-type]  # which has a length, so it is iterable
+    names = as_names(np.asarray(patients, dtype=object))
     if "" in names:
         raise ValueError(
             "a patient is missing, and all that are would count as one: name each, or give the "
@@ -189,35 +218,6 @@ def check_one_each(n: int, **arrays: ArrayLike) -> None:
             raise ValueError(
                 f"{name} has shape {np.shape(array)}: give one for each of {n} images."
             )
-
-
-def check_scores(scores: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Take a finite score for each of n images.
-
-    Parameters
-    ----------
-    scores : array_like of float, shape (n,)
-    n : int
-        Images.
-
-    Returns
-    -------
-    ndarray of float, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If there are more or fewer, or one is NaN or infinite.
-
-    Examples
-    --------
-    >>> check_scores([0.5, 1], 2)
-    array([0.5, 1. ])
-    """
-    check_one_each(n, scores=scores)
-    given = np.asarray(scores, dtype=np.float64)
-    _check_finite("scores", given)
-    return given
 
 
 def _as_labels(labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:

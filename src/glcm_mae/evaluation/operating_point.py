@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation.inputs import as_truth, check_scores
+from glcm_mae.evaluation.inputs import as_scores, as_truth
 
 Choice = Callable[[NDArray[np.bool_], NDArray[np.float64]], float]
 """Takes which images are cases and their scores; returns a threshold."""
@@ -181,7 +181,7 @@ def _chosen(
     The place is chosen by the sensitivity (n + 1,) and the specificity (n + 1,) at each.
     """
     is_case = as_truth("is_case", is_case)
-    scores = check_scores(scores, len(is_case))
+    scores = as_scores(scores, len(is_case))
     if is_case.all() or not is_case.any():
         return np.nan
     levels, level_of_image = np.unique(scores, return_inverse=True)

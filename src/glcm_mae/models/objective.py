@@ -130,11 +130,11 @@ class Objective(nn.Module):
                 raise ValueError(f"the term {name} has weight: give {given}.")
         self.weights, self.patch_size, self.grid = weights, patch_size, grid
         self.norm_pix_loss, self.glcm, self.head = norm_pix_loss, glcm, head
-        if not (torch.as_tensor(std) > 0).all():
-            raise ValueError(f"std is {std}: give numbers above 0.")
         for name, moments in (("mean", mean), ("std", std)):
             own = moments if isinstance(moments, Tensor) else torch.Tensor(list(moments))
             self.register_buffer(name, own.view(1, -1, 1, 1))
+        if not (self.std > 0).all():
+            raise ValueError(f"std is {std}: give numbers above 0.")
 
     def normalize(self, images: Tensor) -> Tensor:
         """Bring images in [0, 1] to the network's units."""

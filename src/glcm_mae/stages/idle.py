@@ -15,7 +15,9 @@ _NOT_OF_FORM = {
     "pair_kernel": ("levels", "kernel"),
     "transport": ("levels", "kernel", "value_range"),
 }
-_NOT_OF_PIXELS = ("levels", "offsets", "kernel", "bandwidth", "value_range", "relative")
+_NOT_OF_DESCRIPTOR = dict.fromkeys(
+    ("hog", "deviation"), ("levels", "offsets", "kernel", "bandwidth", "value_range", "relative")
+)
 
 
 def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
@@ -37,7 +39,7 @@ def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
     ['objective.texture (levels): no effect, for objective.glcm is 0.']
     """
     texture, target = _given(objective.texture), _given(objective.target)
-    form = objective.texture.form
+    form, descriptor = objective.texture.form, objective.target.descriptor
     said = []
     if objective.norm_pix_loss and not (objective.mse or objective.mse_first):
         said.append(_said("objective", ["norm_pix_loss"], "objective.mse is 0"))
@@ -48,9 +50,9 @@ def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
         said.append(_said("objective.texture", idle, f"the form {form} does not use them"))
     if not objective.glcm_prediction:
         said.append(_said("objective.target", target, "objective.glcm_prediction is 0"))
-    elif objective.target.descriptor in ("hog", "deviation"):
-        idle = [name for name in target if name in _NOT_OF_PIXELS]
-        why = f"the descriptor {objective.target.descriptor} does not use them"
+    elif descriptor in _NOT_OF_DESCRIPTOR:
+        idle = [name for name in target if name in _NOT_OF_DESCRIPTOR[descriptor]]
+        why = f"the descriptor {descriptor} does not use them"
         said.append(_said("objective.target", idle, why))
     return [sentence for sentence in said if sentence]
 

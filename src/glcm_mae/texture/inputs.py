@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .transforming import is_transforming
+
 MAX_LEVELS = 65_536
 """Most gray levels that are counted: pair codes are then of 32 bits."""
 
@@ -200,10 +202,8 @@ def region_of(mask: Tensor, images: Tensor) -> Tensor:
     >>> region_of(torch.ones(3, 1), torch.zeros(2, 3, 4)).shape
     torch.Size([2, 3, 4])
     """
-    seen_through = torch._C._are_functorch_transforms_active()  # where no value may be looked at
-    if mask.requires_grad or (
-        mask.is_floating_point() and not seen_through and not (mask == mask.round()).all()
-    ):
+    looked_at = mask.is_floating_point() and not is_transforming()
+    if mask.requires_grad or (looked_at and not (mask == mask.round()).all()):
         what = "has a gradient" if mask.requires_grad else "holds fractions or NaN"
         raise ValueError(
             f"mask {what}, and a pixel is inside of a region or it is not: give mask > 0.5, say."

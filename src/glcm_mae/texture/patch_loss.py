@@ -15,6 +15,7 @@ from .inputs import check_tensors
 from .offsets import Offset, check_offsets
 from .patches import Distance, Patches
 from .pooling import Pool, group_patches, place_of_patch
+from .transforming import is_transforming
 from .untraced import untraced
 
 Channels = Literal["first", "all", "luminance"]
@@ -140,7 +141,7 @@ class PatchLoss(nn.Module, ABC):
         UserWarning
             At the first call, if most of the first target lies beyond ``value_range``.
         """
-        if torch._C._are_functorch_transforms_active():
+        if is_transforming():
             raise RuntimeError(
                 "torch.func cannot see into the texture losses: take torch.autograd.grad in place "
                 "of grad, and in place of vmap a batch, with reduction none."

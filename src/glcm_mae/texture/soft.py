@@ -13,7 +13,8 @@ from .binning import Binning
 from .distance import runs_compiled
 from .inputs import check_ndim, check_tensors, region_of
 from .offsets import Offset, check_offsets
-from .soft_tensors import differentiable_matrices, looked_up_matrices
+from .soft_tensors import Counting, differentiable_matrices, looked_up_matrices
+from .transforming import is_transforming
 from .untraced import untraced
 
 # Up to so many bins a pixel the compiled loops are ahead: of products of weights that are looked
@@ -94,7 +95,7 @@ def soft_glcm(
     if inside is not None:
         patches = patches.masked_fill(~inside, binning.middle)  # a NaN there is none of ours
     with torch.autocast(patches.device.type, enabled=False):
-        matrices = _matrices(patches, inside, binning, pairs, normalized)
+        matrices = _matrices(patches, inside, Counting(binning, pairs, normalized))
     if symmetric:
         matrices = (matrices + matrices.mT) / (2 if normalized else 1)
     poison = (patches.detach() * 0).sum(dim=(-2, -1))  # NaN has no gray level, nor has infinity
@@ -102,25 +103,18 @@ def soft_glcm(
     return matrices.view(shape) * (1 + poison)[..., None, None, None]  # so the gradient has it, too
 
 
-def _matrices(
-    patches: Tensor,
-    inside: Tensor | None,
-    binning: Binning,
-    offsets: Sequence[Offset],
-    normalized: bool,
-) -> Tensor:
+def _matrices(patches: Tensor, inside: Tensor | None, counting: Counting) -> Tensor:
     """Compute them by the fastest form, as (M, O, L, L)."""
-    how = binning, offsets, normalized
     every = patches.reshape(-1, *patches.shape[-2:])
     region = None if inside is None else inside.reshape(every.shape)
     plain = inside is None and not _is_differentiated(patches)
     most = _MOST_COMPILED if plain else _MOST_DIFFERENTIATED
-    narrow = min(binning.n_taps, binning.levels) <= most
+    narrow = min(counting.binning.n_taps, counting.binning.levels) <= most
     if narrow and runs_compiled(patches.device) and not _is_transformed(patches):
-        return untraced(_Compiled.apply)(every, region, *how)
+        return untraced(_Compiled.apply)(every, region, counting)
     if plain:
-        return untraced(looked_up_matrices)(every.detach(), *how)
-    return differentiable_matrices(every, region, *how)
+        return untraced(looked_up_matrices)(every, counting)
+    return differentiable_matrices(every, region, counting)
 
 
 class _Compiled(torch.autograd.Function):
@@ -130,39 +124,32 @@ class _Compiled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        patches: Tensor,
-        inside: Tensor | None,
-        binning: Binning,
-        offsets: Sequence[Offset],
-        normalized: bool,
-    ) -> Tensor:
+    def forward(ctx: Any, patches: Tensor, inside: Tensor | None, counting: Counting) -> Tensor:
         from .soft_cpu import soft_matrices
 
         ctx.save_for_backward(patches, inside)
-        ctx.how = binning, offsets, normalized
-        return soft_matrices(patches.detach(), inside, *ctx.how)
+        ctx.counting = counting
+        return soft_matrices(patches.detach(), inside, counting)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         from .soft_cpu import soft_gradient
 
         patches, inside = ctx.saved_tensors
         again = torch.is_grad_enabled()  # somebody may differentiate what is returned
         if not again and torch._C._has_storage(upstream[0]):  # else it stands for many at once
-            gradient = soft_gradient(upstream[0], patches.detach(), inside, *ctx.how)
-            return gradient, None, None, None, None
+            gradient = soft_gradient(upstream[0], patches.detach(), inside, ctx.counting)
+            return gradient, None, None
         with torch.enable_grad(), torch.autocast(patches.device.type, enabled=False):
-            matrices = differentiable_matrices(patches, inside, *ctx.how)
+            matrices = differentiable_matrices(patches, inside, ctx.counting)
             gradients = torch.autograd.grad(matrices, patches, upstream, create_graph=again)
-        return gradients[0], None, None, None, None
+        return gradients[0], None, None
 
 
 def _is_transformed(patches: Tensor) -> bool:
     """Whether somebody looks on whom compiled loops would lose: torch.func, forward derivatives."""
     tangent = forward_ad.unpack_dual(patches).tangent
-    return tangent is not None or torch._C._are_functorch_transforms_active()
+    return tangent is not None or is_transforming()
 
 
 def _is_differentiated(patches: Tensor) -> bool:

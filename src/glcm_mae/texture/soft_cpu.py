@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 # mypy: allow-untyped-defs
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .binning import Binning
 from .compiling import summing
-from .offsets import Offset
 from .pairs_cpu import count_pairs, gather_pairs, pair_runs, runs_inside, scatter_pairs
+from .soft_tensors import Counting
 from .threads import in_threads
 from .weights_cpu import empty_windows, fill_windows, kernel_tables, window_blocks
 
@@ -73,13 +71,7 @@ def _fill_gradient(patches, inside, offsets, normalized, binning, tables, size, 
         gradient[m] = by_pixel.reshape(height, breadth)
 
 
-def soft_matrices(
-    patches: Tensor,
-    inside: Tensor | None,
-    binning: Binning,
-    offsets: Sequence[Offset],
-    normalized: bool,
-) -> Tensor:
+def soft_matrices(patches: Tensor, inside: Tensor | None, counting: Counting) -> Tensor:
     """Do as `glcm_mae.texture.soft_glcm`, on as many threads as torch uses.
 
     Each thread holds the weights of one patch, some 130 to 280 bytes a pixel.
@@ -90,15 +82,16 @@ def soft_matrices(
         Intensities.
     inside : Tensor of bool, like ``patches``, optional
         Region of interest; outside of it patches are finite.
-    binning, offsets, normalized
-        As for `glcm_mae.texture.soft_glcm`.
+    counting : Counting
+        How.
 
     Returns
     -------
     Tensor, (M, O, L, L)
     """
-    pixels, region, how = _for_loops(patches, inside, binning, offsets, normalized)
-    matrices = np.empty((len(pixels), len(offsets), binning.levels, binning.levels), pixels.dtype)
+    pixels, region, how = _for_loops(patches, inside, counting)
+    levels = counting.binning.levels
+    matrices = np.empty((len(pixels), len(counting.offsets), levels, levels), pixels.dtype)
 
     def work(part: slice) -> None:
         _fill_matrices(pixels[part], region[part], *how, matrices[part])
@@ -108,12 +101,7 @@ def soft_matrices(
 
 
 def soft_gradient(
-    upstream: Tensor,
-    patches: Tensor,
-    inside: Tensor | None,
-    binning: Binning,
-    offsets: Sequence[Offset],
-    normalized: bool,
+    upstream: Tensor, patches: Tensor, inside: Tensor | None, counting: Counting
 ) -> Tensor:
     """Gradient of a function of the matrices by the patches.
 
@@ -121,14 +109,14 @@ def soft_gradient(
     ----------
     upstream : Tensor, (M, O, L, L)
         The function's gradient by the matrices.
-    patches, inside, binning, offsets, normalized
+    patches, inside, counting
         As for `soft_matrices`.
 
     Returns
     -------
     Tensor, (M, p, q)
     """
-    pixels, region, how = _for_loops(patches, inside, binning, offsets, normalized)
+    pixels, region, how = _for_loops(patches, inside, counting)
     slopes, gradient = upstream.contiguous().numpy(), np.empty_like(pixels)
 
     def work(part: slice) -> None:
@@ -139,14 +127,11 @@ def soft_gradient(
 
 
 def _for_loops(
-    patches: Tensor,
-    inside: Tensor | None,
-    binning: Binning,
-    offsets: Sequence[Offset],
-    normalized: bool,
+    patches: Tensor, inside: Tensor | None, counting: Counting
 ) -> tuple[Any, Any, tuple[Any, ...]]:
     """Bring arguments to the form that the loops take."""
     region = torch.empty(0, *patches.shape[1:], dtype=torch.bool) if inside is None else inside
+    binning, offsets, normalized = counting
     steps = np.array(offsets, dtype=np.int64)
     how = steps, normalized, *kernel_tables(binning), window_blocks(binning)
     return patches.contiguous().numpy(), region.contiguous().numpy(), how

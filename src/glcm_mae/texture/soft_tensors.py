@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +23,15 @@ _MOST_NODES = 2**13
 _CHUNK, _CHUNK_OF_GPU = 2**18, 2**26
 
 
-def differentiable_matrices(
-    patches: Tensor,
-    inside: Tensor | None,
-    binning: Binning,
-    offsets: Sequence[Offset],
-    normalized: bool,
-) -> Tensor:
+class Counting(NamedTuple):
+    """How pairs are counted: arguments of `glcm_mae.texture.soft_glcm`, checked."""
+
+    binning: Binning
+    offsets: Sequence[Offset]
+    normalized: bool
+
+
+def differentiable_matrices(patches: Tensor, inside: Tensor | None, counting: Counting) -> Tensor:
     """Do as `glcm_mae.texture.soft_glcm`, by a weight of each pixel at each level.
 
     Parameters
@@ -37,13 +40,14 @@ def differentiable_matrices(
         Intensities.
     inside : Tensor of bool, like ``patches``, optional
         Region of interest; outside of it patches are finite.
-    binning, offsets, normalized
-        As for `glcm_mae.texture.soft_glcm`.
+    counting : Counting
+        How.
 
     Returns
     -------
     Tensor, (..., O, L, L)
     """
+    binning, offsets, normalized = counting
     phi = _weights_of_all_levels(patches, binning)
     if inside is None:
         return _matrices(phi, offsets, normalized)
@@ -57,10 +61,9 @@ def differentiable_matrices(
     return (matrices / counts.clamp_min(1)).masked_fill(counts == 0, torch.nan)
 
 
-def looked_up_matrices(
-    patches: Tensor, binning: Binning, offsets: Sequence[Offset], normalized: bool
-) -> Tensor:
+def looked_up_matrices(patches: Tensor, counting: Counting) -> Tensor:
     """Do so of whole patches (M, p, q), faster and without a gradient: (M, O, L, L)."""
+    binning, offsets, normalized = counting
     nodes = _nodes(binning)
     smooth = binning.kernel != "linear" and patches.dtype != torch.float64
     use_table = smooth and nodes <= min(_MOST_NODES, patches.numel())
