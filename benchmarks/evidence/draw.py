@@ -1,4 +1,4 @@
-"""Draw a comparison of published predictions: the pictures of docs/results.md.
+"""Draw a comparison of published predictions: the pictures of docs/results.
 
 python benchmarks/evidence/draw.py benchmarks/evidence/predictions/busi.tar.xz PICTURE.png
     --arms random,mse,texture_prediction --ways linear,knn,finetune

@@ -1,6 +1,6 @@
-"""Fill the tables of docs/results.md from the published predictions, or check that they are so.
+"""Fill the tables of docs/results from the published predictions, or check that they are so.
 
-    python benchmarks/evidence/fill.py docs/results.md --check
+    python benchmarks/evidence/fill.py docs/results/*.md --check
 
 Above a table stands, hidden from readers, where its figures come from:
 
@@ -55,22 +55,25 @@ class Column(NamedTuple):
 
 
 def main() -> None:
-    """Fill a page, or say what in it is not as the predictions have it."""
+    """Fill pages, or say what in them is not as the predictions have it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("page", type=Path)
+    parser.add_argument("pages", type=Path, nargs="+", metavar="PAGE")
     parser.add_argument(
         "--check", action="store_true", help="change nothing, and fail if it differs"
     )
     parser.add_argument("--only", default="", help="tables of archives whose names begin so")
     arguments = parser.parse_args()
-    lines = arguments.page.read_text(encoding="utf-8").splitlines()
     differ = 0
-    for source, rows in list(_tables(lines)):
-        if source.archive.startswith(arguments.only):
-            differ += _fill(lines, source, rows)
+    for page in arguments.pages:
+        print(page)
+        lines = page.read_text(encoding="utf-8").splitlines()
+        for source, rows in list(_tables(lines)):
+            if source.archive.startswith(arguments.only):
+                differ += _fill(lines, source, rows)
+        if not arguments.check:
+            page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if arguments.check:
         sys.exit(int(differ > 0))
-    arguments.page.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _tables(lines: list[str]) -> Iterator[tuple[argparse.Namespace, range]]:

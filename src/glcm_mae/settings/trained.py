@@ -64,7 +64,7 @@ class ExplainSettings(OthersSettings):
         How many images, evenly spread over the set.
     window : int
         Side of the square that is left out, in patches: an odd number. Of 8 x 8 patches, single
-        ones make the truest maps (docs/results.md); where an image has many, one may tell little.
+        ones make the truest maps (docs/results/busi.md); where an image has many, one may tell little.
     seed : int
         Fixes the random orders that the maps are compared with, and the bootstrap.
     """
