@@ -11,8 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from glcm_mae.data import Manifest, Split, holdout, read_manifest
 from glcm_mae.settings import DataSettings
+from glcm_mae.training.classifiers import linear
 from glcm_mae.training.inputs import Images, read_images
-from glcm_mae.training.probe import linear_probe, out_of_fold
+from glcm_mae.training.probe import out_of_fold
 
 Array = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def read_study_images(study: Path, size: int) -> Images:
 
 def validation_area(features: Array, fold: Fold) -> float:
     """AUROC of a linear probe on the validation part, each class against the rest."""
-    said = out_of_fold(linear_probe, features, fold.manifest, [fold.split], seed=0).validation
+    said = out_of_fold(linear, features, fold.manifest, [fold.split], seed=0)[0].validation
     assert said is not None  # every fold of a study has a validation part
     chances = said.probabilities if len(said.classes) > 2 else said.probabilities[:, 1]
     return float(roc_auc_score(said.labels, chances, multi_class="ovr"))

@@ -22,8 +22,9 @@ from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
 from glcm_mae.settings import DemoSettings
 from glcm_mae.stages.checks import check_empty
 from glcm_mae.texture import image_features, quantize
+from glcm_mae.training.classifiers import linear
 from glcm_mae.training.pretraining import load_run
-from glcm_mae.training.probe import grouped_parts, linear_probe, out_of_fold
+from glcm_mae.training.probe import grouped_parts, out_of_fold
 
 _SIZE = 64
 _FOLDS = 5
@@ -118,7 +119,8 @@ def _probe_texture_features(pixels: Tensor, labelled: Path, out: Path, seed: int
     levels = quantize(pixels[:, 0], _LEVELS)
     features = image_features(levels, _LEVELS, _OFFSETS, aggregation="separate").flatten(1)
     parts = grouped_parts(manifest, _FOLDS, seed=0)
-    out_of_fold(linear_probe, features.numpy(), manifest, parts, seed).write(out / "linear")
+    tables, _ = out_of_fold(linear, features.numpy(), manifest, parts, seed)
+    tables.write(out / "linear")
     evaluate(_predictions(out / "linear"))
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -49,6 +50,14 @@ def images(channels: int = 1) -> Images:
     return Images(
         pixels, Manifest(records, ("a", "b"), True), [f"h{i}" for i in range(4)], [""] * 4
     )
+
+
+def clusters(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, ...]:
+    """Features of three classes, well apart, labels, and patients of two images each."""
+    labels = np.arange(n) // 2 % 3
+    features = rng.normal(size=(n, 5))
+    features[np.arange(n), labels] += 3
+    return features, labels, np.array([f"p{i // 2}" for i in range(n)])
 
 
 def pretraining(images: DataSettings, out: Path, **changes: Any) -> PretrainSettings:

@@ -201,8 +201,11 @@ def test_a_run_must_tell_how_its_images_were_read(
         (None, "holds no settings"),
         ({"data": None}, r"settings\.yaml does not tell how .* copy it anew"),
         ({"data": {}}, r"settings\.yaml does not tell how"),
-        ({"data": written["data"] | {"image_size": "big"}}, r"has data\.image_size .*config\.json"),
-        ({"data": written["data"] | {"color": "rgb"}}, r"has data\.color rgb, and config\.json"),
+        ({"data": written["data"] | {"image_size": "big"}}, r"has data\.image_size .*the run had"),
+        (
+            {"data": written["data"] | {"color": "rgb"}},
+            r"has data\.color rgb, and the run had gray",
+        ),
     ):
         text = "" if changes is None else yaml.safe_dump(written | changes)
         (copy / "settings.yaml").write_text(text)

@@ -190,13 +190,6 @@ def test_mistakes(
         predict(replace(settings, out=str(finetuned)))
 
 
-def test_a_probe_keeps_no_classifier(settings: PredictSettings, tmp_path: Path) -> None:
-    (tmp_path / "probe/linear").mkdir(parents=True)
-    (tmp_path / "probe/linear/predictions.csv").touch()
-    with pytest.raises(UserError, match=r"probe is a probe, which keeps no classifier"):
-        predict(replace(settings, run=str(tmp_path / "probe")))
-
-
 def test_a_head_of_another_network_is_refused(
     settings: PredictSettings, finetuned: Path, tmp_path: Path
 ) -> None:

@@ -4,24 +4,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
-from glcm_mae.data import Manifest, Record, Split, grouped_folds, holdout, read_manifest
+from glcm_mae.data import Manifest, Record, Split, holdout, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import evaluate, format_table
 from glcm_mae.models import load_encoder
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, ProbeSettings
 from glcm_mae.training import probe as module
+from glcm_mae.training.classifiers import Linear, linear, neighbours
 from glcm_mae.training.hand_made import local_glcms
 from glcm_mae.training.inputs import read_images
 from glcm_mae.training.probe import (
     extract,
     grouped_parts,
     images_and_parts,
-    inner_folds,
-    knn_probe,
-    linear_probe,
     out_of_fold,
     probe,
 )
@@ -37,14 +34,6 @@ def settings(manifest: Path, tmp_path: Path) -> ProbeSettings:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-def _clusters(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, ...]:
-    """Features of three classes, well apart; two images a patient."""
-    labels = np.arange(n) // 2 % 3
-    features = rng.normal(size=(n, 5))
-    features[np.arange(n), labels] += 3
-    return features, labels, np.array([f"p{i // 2}" for i in range(n)])
 
 
 def _manifest(labels: np.ndarray, patients: np.ndarray) -> Manifest:
@@ -150,9 +139,9 @@ def test_glcms_stand_beside_the_features(
 ) -> None:
     given = []
 
-    def record(fit: Any, features: np.ndarray, *rest: Any) -> Any:
+    def record(learn: Any, features: np.ndarray, *rest: Any) -> Any:
         given.append(features)
-        return out_of_fold(fit, features, *rest)
+        return out_of_fold(learn, features, *rest)
 
     monkeypatch.setattr(module, "out_of_fold", record)
     settings = replace(settings, encoder=str(encoder), allow_seen=True)
@@ -165,125 +154,36 @@ def test_glcms_stand_beside_the_features(
 
 
 def test_a_probe_finds_what_is_there_and_not_what_is_not(rng: np.random.Generator) -> None:
-    features, labels, patients = _clusters(rng)
+    features, labels, patients = small.clusters(rng)
     manifest = _manifest(labels, patients)
     parts = grouped_parts(manifest, 3, seed=0)
-    for fit in (linear_probe, knn_probe(5)):
+    for learn in (linear, neighbours(5)):
         for true, least, most in ((features, 0.85, 1.0), (rng.normal(size=(60, 5)), 0.0, 0.6)):
-            table = out_of_fold(fit, true, manifest, parts, seed=0).test
+            table = out_of_fold(learn, true, manifest, parts, seed=0)[0].test
             accuracy = (table.probabilities.argmax(axis=1) == table.labels).mean()
             assert least <= accuracy <= most
 
 
 def test_features_are_standardised_by_the_training_part(rng: np.random.Generator) -> None:
-    features, labels, patients = _clusters(rng, 12)
+    features, labels, patients = small.clusters(rng, 12)
     features[6:] += 1000.0
     given: list[np.ndarray] = []
 
-    def fit(train: np.ndarray, labels: np.ndarray, *rest: Any) -> np.ndarray:
+    def learn(train: np.ndarray, *_: Any) -> Linear:
         given.append(train)
-        return np.full((len(rest[1]), 3), 1 / 3)
+        return Linear(np.zeros((3, 5)), np.zeros(3))
 
     manifest = _manifest(labels, patients)
     part = Split(np.arange(6), np.arange(9, 12), np.arange(6, 9))
-    tables = out_of_fold(fit, features, manifest, [part], seed=0, first_fold=2)
+    tables, [classifier] = out_of_fold(learn, features, manifest, [part], seed=0, first_fold=2)
     np.testing.assert_allclose(given[0].mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(given[0].std(axis=0), 1, atol=1e-4)
+    np.testing.assert_allclose(classifier.centre, features[:6].mean(axis=0))
     assert tables.validation is not None
     for table, side in ((tables.test, part.test), (tables.validation, part.val)):
         assert table.paths == tuple(f"{i}.png" for i in side)
         assert table.folds is not None
         assert set(table.folds.tolist()) == {2}
-
-
-def test_the_penalty_is_chosen_within_the_training_part(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    features, labels, patients = _clusters(rng)
-    dealt: list[np.ndarray] = []
-    fitted: list[np.ndarray] = []
-
-    def spied_folds(labels: np.ndarray, groups: np.ndarray, *rest: Any) -> np.ndarray:
-        dealt.append(grouped_folds(labels, groups, *rest))
-        assert groups.tolist() == patients[:40].tolist()
-        return dealt[-1]
-
-    fit = LogisticRegression.fit
-
-    def spied_fit(self: LogisticRegression, x: np.ndarray, y: np.ndarray) -> Any:
-        fitted.append(x)
-        return fit(self, x, y)
-
-    monkeypatch.setattr(module, "grouped_folds", spied_folds)
-    monkeypatch.setattr(LogisticRegression, "fit", spied_fit)
-    linear_probe(features[:40], labels[:40], patients[:40], features[40:], seed=0)
-    (inner,) = dealt
-    sizes = {int((inner != fold).sum()) for fold in np.unique(inner)}
-    assert {len(x) for x in fitted[:-1]} == sizes  # candidates see a part of it,
-    assert len(fitted[-1]) == 40  # the last fit all of it, and none sees the test part
-    rows = {tuple(row) for row in features[:40]}
-    assert all(tuple(row) in rows for x in fitted for row in x)
-    for fold in np.unique(inner):
-        assert not set(patients[:40][inner == fold]) & set(patients[:40][inner != fold])
-
-
-def test_the_penalty_is_the_best_of_the_inner_folds(rng: np.random.Generator) -> None:
-    features, labels, patients = _clusters(rng)
-    inner = grouped_folds(labels, patients, 5, 0)
-
-    def loss(strength: float) -> float:
-        total = 0.0
-        for fold in range(5):
-            model = LogisticRegression(C=strength, max_iter=1000)
-            model.fit(features[inner != fold], labels[inner != fold])
-            chances = model.predict_proba(features[inner == fold])
-            total -= np.log(chances[np.arange(len(chances)), labels[inner == fold]]).sum()
-        return total
-
-    best = min(np.logspace(-4, 2, 7), key=loss)
-    expected = LogisticRegression(C=best, max_iter=1000).fit(features, labels)
-    test = rng.normal(size=(4, 5))
-    np.testing.assert_allclose(
-        linear_probe(features, labels, patients, test, seed=0),
-        expected.predict_proba(test),
-        atol=1e-4,
-    )
-
-
-def test_inner_folds_are_fewer_where_a_class_would_miss_one() -> None:
-    of_patient = {"a": (16, 0), "b": (3, 14), "c": (0, 2), "d": (1, 1)}  # images of either class
-    labels = np.repeat([0, 1] * 4, np.ravel(list(of_patient.values())))
-    patients = np.repeat(list(of_patient), [sum(n) for n in of_patient.values()])
-    with pytest.raises(UserError, match="Class 1 is absent from fold"):
-        grouped_folds(labels, patients, 3, 0)
-    inner = inner_folds(labels, patients, 0)
-    assert set(inner.tolist()) == {0, 1}
-    assert all(set(labels[inner == fold].tolist()) == {0, 1} for fold in (0, 1))
-
-
-@pytest.mark.parametrize("neighbours", [1, 7, 1000])
-def test_nearest_neighbours_vote_as_in_a_plain_loop(
-    rng: np.random.Generator, neighbours: int
-) -> None:
-    features, labels, patients = _clusters(rng)
-    train, test, known = features[:40], features[40:], labels[:40]
-    chances = knn_probe(neighbours)(train, known, patients[:40], test, 0)
-    for row, image in zip(chances, test, strict=True):
-        cosines = [
-            float(image @ other / (np.linalg.norm(image) * np.linalg.norm(other)))
-            for other in train
-        ]
-        nearest = sorted(range(40), key=lambda i: -cosines[i])[:neighbours]
-        votes = [0.0, 0.0, 0.0]
-        for i in nearest:
-            votes[known[i]] += np.exp(cosines[i] / 0.07)
-        np.testing.assert_allclose(row, np.array(votes) / sum(votes), rtol=1e-9)
-
-
-def test_an_image_without_features_is_no_error() -> None:
-    train, test = np.eye(3), np.zeros((1, 3))
-    chances = knn_probe(3)(train, np.array([0, 1, 2]), np.arange(3), test, 0)
-    np.testing.assert_allclose(chances, 1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +230,7 @@ def test_an_existing_probe_is_refused_and_a_stopped_one_leaves_no_trace(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "linear_probe", interrupt)
+        patch.setattr(module, "linear", interrupt)
         with pytest.raises(KeyboardInterrupt):
             probe(settings)
     assert not Path(settings.out).exists()

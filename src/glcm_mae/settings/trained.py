@@ -37,14 +37,15 @@ class OthersSettings:
 
 @dataclass(kw_only=True)
 class PredictSettings(OthersSettings):
-    """Classify other images by a fine-tuned run, as for an external validation.
+    """Classify other images by a fine-tuning, probe or baseline, as for an external validation.
 
     Parameters
     ----------
     run : str
-        The run folder of a fine-tuning. It tells how images are read.
+        The run folder of a fine-tuning, of a probe or of a baseline. It tells how images are read.
     out : str
-        Folder for predictions.csv and, of images with labels, metrics.json.
+        Folder for predictions.csv and, of images with labels, metrics.json; of a probe, in linear
+        and knn.
     """
 
     out: str
@@ -64,7 +65,8 @@ class ExplainSettings(OthersSettings):
         How many images, evenly spread over the set.
     window : int
         Side of the square that is left out, in patches: an odd number. Of 8 x 8 patches, single
-        ones make the truest maps (docs/results/busi.md); where an image has many, one may tell little.
+        ones make the truest maps (docs/results/busi.md); where an image has many, one may tell
+        little.
     seed : int
         Fixes the random orders that the maps are compared with, and the bootstrap.
     """

@@ -26,18 +26,23 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
     without = facts["unlabelled"]
     if without == facts["images"]:
         return (
-            f"The predictions lie in {run / 'predictions.csv'}. They are not measured: the images "
-            "have no label."
+            f"The predictions lie in {_tables(run, 'predictions.csv')}. They are not measured: the "
+            "images have no label."
         )
-    others = f"\n{without} images have no label: they are in {run / 'unlabelled.csv'}."
+    others = f"\n{without} images have no label: they are in {_tables(run, 'unlabelled.csv')}."
     return evaluated(run) + others * bool(without)
+
+
+def _tables(run: Path, name: str) -> str:
+    """Name the tables that a run has written: one, or of a probe two."""
+    return " and ".join(str(table) for table in sorted(run.rglob(name)))
 
 
 def explain(s: settings.ExplainSettings, recipe: str) -> str:
     """Show what a fine-tuned run goes by; see `glcm_mae.training.explain.explain`."""
     from glcm_mae.report.explanations import explanation_files, faithfulness, in_words
     from glcm_mae.training.explain import explain
-    from glcm_mae.training.finetuned import new_run
+    from glcm_mae.training.others import new_run
 
     check_folder(s.out)
     check_apart(s.out, s.images)

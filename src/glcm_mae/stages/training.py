@@ -72,8 +72,8 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
 
 
 def baseline(s: settings.BaselineSettings, recipe: str) -> str:
-    """Classify by hand-made features and evaluate; see `glcm_mae.study.baselines`."""
-    from glcm_mae.study.baselines import baseline
+    """Classify by hand-made features and evaluate; see `glcm_mae.training.baseline.baseline`."""
+    from glcm_mae.training.baseline import baseline
 
     check_shared(s.seed, s.data, s.out)
     run = baseline(s)

@@ -108,6 +108,6 @@ def _stage_function(stage: Stage) -> Callable[[Any], Path]:
         from glcm_mae.training.finetune import finetune
 
         return finetune
-    from .baselines import baseline
+    from glcm_mae.training.baseline import baseline
 
     return baseline

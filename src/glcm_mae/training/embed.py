@@ -70,7 +70,7 @@ def embed(settings: EmbedSettings) -> Embedding:
     check_hardware(settings)
     folder = Path(settings.run)
     encoder, config = load_encoder(folder)
-    reading = reading_of(folder, config)
+    reading = reading_of(folder, config.in_chans, config)
     pooling = settings.pooling or settings_of(folder).get("pooling", "mean")
     fabric = launch(settings.hardware)
     images = read_listed(settings, reading, list_others(settings, reading))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -309,6 +310,24 @@ def encoder_or_random(
     if weights is not None:
         fill_weights(encoder, Path(weights))
     return encoder, config
+
+
+def digest(encoder: Encoder) -> str:
+    """Tell weights from others: a digest of all of them, by name.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        On any device.
+
+    Returns
+    -------
+    str
+    """
+    told = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        told.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return told.hexdigest()[:16]
 
 
 def _normalized_as(weights: str, config: EncoderConfig) -> EncoderConfig:

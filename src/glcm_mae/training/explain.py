@@ -15,7 +15,8 @@ from glcm_mae.models import log_odds_without, occlusion_maps
 from glcm_mae.settings import ExplainSettings
 
 from .fabric import launch
-from .finetuned import Finetuned, read_finetuned, read_others
+from .finetuned import Finetuned, read_finetuned
+from .others import read_others
 from .progress import Meter
 from .seen import n_seen
 

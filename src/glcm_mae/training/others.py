@@ -3,31 +3,72 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from glcm_mae.data import Manifest, UnreadableImage
 from glcm_mae.errors import UserError
 from glcm_mae.models import EncoderConfig
-from glcm_mae.settings import DataSettings, OthersSettings
+from glcm_mae.settings import DataSettings, ExplainSettings, OthersSettings, PredictSettings
 
 from .encoders import differing
 from .inputs import Images, manifest_of, read_images
-from .run import settings_of
+from .run import Run, settings_of
+from .seen import seen_before, tell_unknown
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # How a run's images are read, of which nothing may differ in others.
 _READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "plane")
 
 
-def reading_of(run: Path, config: EncoderConfig) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Trained(ABC):
+    """A finished run that classifies images.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    classes : tuple of str
+        Its classes, in the order of their probabilities.
+    reading : dict
+        The settings of `DataSettings` by which its images were read.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    reading: dict[str, Any]
+
+    @abstractmethod
+    def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
+        """Class probabilities (N, K), for each place in the folder that has a table of its own."""
+
+
+def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:
+    """Read the classes of a finished run's facts; none where they do not tell."""
+    classes = facts.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return ()
+    return tuple(classes)
+
+
+def reading_of(run: Path, in_chans: int, config: EncoderConfig | None = None) -> dict[str, Any]:
     """Find out how a run's images were read.
 
     Parameters
     ----------
     run : Path
         Its folder.
-    config : EncoderConfig
-        Of its encoder.
+    in_chans : int
+        How many channels they had.
+    config : EncoderConfig, optional
+        Of its encoder, if it has one.
 
     Returns
     -------
@@ -44,15 +85,13 @@ def reading_of(run: Path, config: EncoderConfig) -> dict[str, Any]:
         raise UserError(f"{file} does not tell how the run's images were read: copy it anew.")
     told = {name: written[name] for name in _READING if name in written}
     reading: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told.items()}
-    contradiction = differing(config, DataSettings("", **reading))
+    contradiction = {} if config is None else differing(config, DataSettings("", **reading))
     # All images alike: as the run's were.
-    own_color = "gray" if config.in_chans == 1 else "rgb"
+    own_color = "gray" if in_chans == 1 else "rgb"
     if reading["color"] not in ("auto", own_color):
         contradiction["color"] = (own_color, reading["color"])
     for name, (there, here) in contradiction.items():
-        raise UserError(
-            f"{file} has data.{name} {here}, and config.json beside it {there}: copy the run anew."
-        )
+        raise UserError(f"{file} has data.{name} {here}, and the run had {there}: copy it anew.")
     return reading | {"color": own_color}
 
 
@@ -117,6 +156,90 @@ def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) 
             file=sys.stderr,
         )
     return images
+
+
+def new_run(s: PredictSettings | ExplainSettings) -> Run:
+    """Name the folder in which what a run says of other images will lie.
+
+    Parameters
+    ----------
+    s : PredictSettings or ExplainSettings
+        The stage's settings.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UserError
+        If it holds a run already, or several devices are asked for.
+    """
+    check_hardware(s)
+    if (Path(s.out) / "settings.yaml").exists():
+        raise UserError(f"{s.out} holds a run already: choose another folder with --out.")
+    return Run(s.out, s, resume=False)
+
+
+def read_others(
+    run: Trained, s: PredictSettings | ExplainSettings, at_most: int | None = None
+) -> tuple[Images, list[bool | None], int]:
+    """Read other images as a run's own were.
+
+    Parameters
+    ----------
+    run : Trained
+        The run.
+    s : PredictSettings or ExplainSettings
+        Which images.
+    at_most : int, optional
+        How many, evenly spread over the set. Default: all.
+
+    Returns
+    -------
+    images : Images
+    known : list of bool or None
+        Whether the run, or what it started from, was trained on each; None if that is unknown.
+    alike : int
+        How many others are of patients that are named as some of those.
+
+    Raises
+    ------
+    UserError
+        If they cannot be read so, or have a class that the run does not know.
+    """
+    manifest = list_others(s, run.reading)
+    others = [name for name in manifest.classes if name not in run.classes]
+    if others:
+        raise UserError(
+            f"{s.images} has the class {others[0]!r}, which {run.folder} does not know: name the "
+            f"classes as there, {', '.join(run.classes)} (glcm-mae data manifest --rename), or "
+            "leave the labels out."
+        )
+    wanted = manifest if at_most is None else manifest.spread(at_most)
+    images = read_listed(s, run.reading, wanted)
+    known = seen_before(str(run.folder), _of_strangers(images))
+    tell_unknown(str(run.folder), known)
+    seen = known.count(True)
+    if seen:
+        print(
+            f"{seen} of {len(images)} images, or copies of them, were used in the training of "
+            f"{run.folder}",
+            file=sys.stderr,
+        )
+    alike = seen_before(str(run.folder), images).count(True) - seen
+    if alike:
+        print(
+            f"{alike} images are of patients that are named as some of those that {run.folder} was "
+            "trained on: if they are the same people, this is no external validation",
+            file=sys.stderr,
+        )
+    return images, known, alike
+
+
+def _of_strangers(images: Images) -> Images:
+    """Leave out the patients, whom another hospital may name alike."""
+    return replace(images, manifest=replace(images.manifest, has_patients=False))
 
 
 def check_hardware(s: OthersSettings) -> None:

@@ -1,4 +1,4 @@
-"""Classify other images by a fine-tuned run: what an external validation needs."""
+"""Classify other images by a finished run: what an external validation needs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.settings import PredictSettings
 
 from .fabric import launch
-from .finetune import probabilities
-from .finetuned import Finetuned, new_run, read_finetuned, read_others
+from .finetuned import read_finetuned
+from .others import Trained, new_run, read_others
+from .probed import is_baseline, is_probe, read_baseline, read_probe
 from .seen import n_seen
 from .tables import Tables
 
@@ -22,12 +23,14 @@ from .tables import Tables
 def predict(settings: PredictSettings) -> Path:
     """Write the class probabilities of images.
 
-    ``predictions.csv`` is as fine-tuning writes it. The run's ``validation.csv`` is put beside it,
-    with the run's name before paths and patients (another hospital may name its own alike), so
-    that thresholds are those of the run's validation images. Images without a label are in a
+    ``predictions.csv`` is as the run writes its own, of a probe in ``linear`` and ``knn``. The
+    run's ``validation.csv`` is put beside it, with the run's name before paths and patients
+    (another hospital may name its own alike), so that thresholds are those of the run's validation
+    images; where a probe or baseline has tested each fold in turn, what it said of them stands in
+    their place, for no classifier that said it had seen the image. Images without a label are in a
     table of their own, ``unlabelled.csv``, or, where none has one, in ``predictions.csv`` without
-    a column label. Images whose pixels the run, or what it started from,
-    was trained on are classified, too, counted and told.
+    a column label. Images whose pixels the run, or what it started from, was trained on are
+    classified, too, counted and told.
 
     Parameters
     ----------
@@ -42,27 +45,26 @@ def predict(settings: PredictSettings) -> Path:
     Raises
     ------
     UserError
-        If the run is no finished fine-tuning, or the images cannot be read as its were, or have
-        another class.
+        If the run is no finished fine-tuning, probe or baseline, or the images cannot be read as
+        its were, or have another class.
     """
-    source, out = read_finetuned(Path(settings.run)), Path(settings.out)
+    source, out = _trained(Path(settings.run)), Path(settings.out)
     run = new_run(settings)
     fabric = launch(settings.hardware)
     images, known, alike = read_others(source, settings)
-    model = source.model.to(fabric.device)
-    with fabric.autocast():
-        chances = probabilities(model, images.pixels, fabric.device)
+    said = source.chances(images, fabric)
     run.begin()
     has_label = images.manifest.labels >= 0
     with_label, without = np.flatnonzero(has_label), np.flatnonzero(~has_label)
-    if len(without):
-        table = "unlabelled.csv" if len(with_label) else "predictions.csv"
-        _write_unlabelled(
-            out / table, images.manifest.subset(without), source.classes, chances[without]
-        )
-    if len(with_label):
-        tables = _tables(source, images.manifest.subset(with_label), chances[with_label])
-        tables.write(out, n_seen([known[int(i)] for i in with_label]))
+    for place, chances in said.items():
+        if len(without):
+            table = "unlabelled.csv" if len(with_label) else "predictions.csv"
+            others = images.manifest.subset(without)
+            _write_unlabelled(out / place / table, others, source.classes, chances[without])
+        if len(with_label):
+            labelled = images.manifest.subset(with_label)
+            tables = _tables(source, place, labelled, chances[with_label])
+            tables.write(out / place, n_seen([known[int(i)] for i in with_label]))
     run.finish(
         {
             "classes": list(source.classes),
@@ -76,10 +78,15 @@ def predict(settings: PredictSettings) -> Path:
     return out
 
 
-def _tables(run: Finetuned, manifest: Manifest, chances: np.ndarray) -> Tables:
+def _trained(folder: Path) -> Trained:
+    if is_probe(folder):
+        return read_probe(folder)
+    return read_baseline(folder) if is_baseline(folder) else read_finetuned(folder)
+
+
+def _tables(run: Trained, place: str, manifest: Manifest, chances: np.ndarray) -> Tables:
     """Name what was predicted, under the run's fold and seed, for which its thresholds are."""
-    beside = run.folder / "validation.csv"
-    validation = _named_after(run.folder, read_predictions(beside)) if beside.is_file() else None
+    validation = _validation(run.folder, place)
     n = len(manifest)
 
     def repeated(numbers: np.ndarray | None) -> np.ndarray | None:
@@ -96,6 +103,17 @@ def _tables(run: Finetuned, manifest: Manifest, chances: np.ndarray) -> Tables:
         seeds=None if validation is None else repeated(validation.seeds),
     )
     return Tables(test, validation)
+
+
+def _validation(run: Path, place: str) -> Predictions | None:
+    """Read what the run said of images that its classifier had not seen; None if there is none."""
+    beside = run / place / "validation.csv"
+    if beside.is_file():
+        return _named_after(run, read_predictions(beside))
+    tested = read_predictions(run / place / "predictions.csv")
+    if tested.folds is None or len(set(tested.folds.tolist())) < 2:
+        return None
+    return replace(_named_after(run, tested), folds=None)
 
 
 def _named_after(run: Path, table: Predictions) -> Predictions:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +15,10 @@ from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 
-from .encoders import check_encoder, encoder_or_random
+from .classifiers import Learn, Standardized, fitted, linear, neighbours
+from .encoders import check_encoder, digest, encoder_or_random
 from .fabric import launch
-from .hand_made import REACH, local_glcms, measured
+from .hand_made import LOCAL_REACH, local_glcms, measured
 from .inputs import (
     Images,
     check_classes,
@@ -29,16 +28,13 @@ from .inputs import (
     split_of,
     tell_lacking_classes,
 )
+from .kept import keep
 from .progress import Meter
 from .run import Run
-from .seen import refuse_seen, tell_copies
+from .seen import refuse_seen, tell_copies, write_seen
 from .tables import Tables, prediction_tables
 
-# Fits on (n, D) features and (n,) labels, given the training groups, and predicts (m, K).
-Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
-
 _BATCH = 64
-_STRENGTHS = np.logspace(-4, 2, 7)  # inverse ridge penalties to choose from
 
 
 def probe(settings: ProbeSettings) -> Path:
@@ -47,6 +43,8 @@ def probe(settings: ProbeSettings) -> Path:
     Without a held-out fold, each fold of the images is tested with a probe fitted on the others;
     with one (or with a split in the manifest), its test part is tested with a probe fitted on the
     training part, and ``validation.csv`` beside holds what the probe says of the validation part.
+    ``classifier.safetensors`` beside is for other images (`glcm_mae.training.predict`): the probe
+    of that training part, or, where each fold was tested in turn, one fitted on all images.
 
     Parameters
     ----------
@@ -77,20 +75,50 @@ def probe(settings: ProbeSettings) -> Path:
         settings.encoder, settings.model, settings.data, images, train
     )
     with fabric.autocast():
-        features = extract(encoder.to(fabric.device), config, images.pixels, settings.pooling)
-    if settings.beside_glcms:
-        features = np.concatenate([features, measured(local_glcms, images.pixels)], axis=1)
-    probes = (("linear", linear_probe), ("knn", knn_probe(settings.neighbours)))
-    tables = {
-        name: out_of_fold(fit, features, images.manifest, parts, settings.seed, first_fold)
-        for name, fit in probes
-    }
+        features = features_of(encoder.to(fabric.device), config, images.pixels, settings)
+    what = features, images.manifest, parts, settings.seed
+    found = {}
+    for name, learn in (("linear", linear), ("knn", neighbours(settings.neighbours))):
+        tables, classifiers = out_of_fold(learn, *what, first_fold)
+        found[name] = tables, to_keep(learn, classifiers, *what)
     run.begin()  # only now: a probe that is stopped leaves nothing that refuses the next
-    for name, found in tables.items():
-        found.write(run.folder / name, seen)
-    facts = {"test": len(tested), "skipped": images.skipped}
-    run.finish({**facts, "test_images_seen_in_pretraining": seen})
+    write_seen(run.folder, images, told_by(parts), settings.encoder)
+    for name, (tables, classifier) in found.items():
+        keep(classifier, run.folder / name)
+        tables.write(run.folder / name, seen)
+    run.finish(
+        {
+            "classes": list(images.manifest.classes),
+            "channels": config.in_chans,
+            "encoder": {"digest": digest(encoder), "mean": config.mean, "std": config.std},
+            "test": len(tested),
+            "skipped": images.skipped,
+            "test_images_seen_in_pretraining": seen,
+        }
+    )
     return run.folder
+
+
+def features_of(
+    encoder: Encoder, config: EncoderConfig, pixels: Tensor, settings: ProbeSettings
+) -> np.ndarray:
+    """Compute the feature vectors that a probe judges: `extract`, and GLCMs beside if asked for.
+
+    Parameters
+    ----------
+    encoder, config, pixels
+        As for `extract`.
+    settings : ProbeSettings
+        ``pooling`` and ``beside_glcms``.
+
+    Returns
+    -------
+    ndarray, (N, D) or (N, D + 384)
+    """
+    features = extract(encoder, config, pixels, settings.pooling)
+    if not settings.beside_glcms:
+        return features
+    return np.concatenate([features, measured(local_glcms, pixels)], axis=1)
 
 
 @torch.no_grad()
@@ -129,19 +157,19 @@ def extract(
 
 
 def out_of_fold(
-    fit: Probe,
+    learn: Learn,
     features: np.ndarray,
     manifest: Manifest,
-    parts: list[Split],
+    parts: Sequence[Split],
     seed: int,
     first_fold: int = 0,
-) -> Tables:
+) -> tuple[Tables, list[Standardized]]:
     """Fit on each training part; predict its test part, and its validation part if it has one.
 
     Parameters
     ----------
-    fit : callable
-        `linear_probe`, or what `knn_probe` returns.
+    learn : callable
+        See `glcm_mae.training.classifiers.fitted`.
     features : ndarray, (N, D)
         One vector an image.
     manifest : Manifest
@@ -155,91 +183,67 @@ def out_of_fold(
 
     Returns
     -------
-    Tables
+    tables : Tables
         One row a predicted image, with its fold.
+    classifiers : list of Standardized
+        One a part.
     """
     labels, patients = manifest.labels, manifest.patients
-    chances = []
-    for part in parts:
-        train = part.train
-        centre, spread = features[train].mean(axis=0), features[train].std(axis=0) + 1e-6
-        scaled = (features - centre) / spread
-        asked = scaled[np.concatenate([part.test, part.val])]
-        chances.append(fit(scaled[train], labels[train], patients[train], asked, seed))
-    return prediction_tables(manifest, parts, chances, seed, first_fold)
+    classifiers = [
+        fitted(learn, features[part.train], labels[part.train], patients[part.train], seed)
+        for part in parts
+    ]
+    chances = [
+        classifier.chances(features[np.concatenate([part.test, part.val])])
+        for classifier, part in zip(classifiers, parts, strict=True)
+    ]
+    return prediction_tables(manifest, parts, chances, seed, first_fold), classifiers
 
 
-def linear_probe(
-    train: np.ndarray, labels: np.ndarray, groups: np.ndarray, test: np.ndarray, seed: int
-) -> np.ndarray:
-    """Logistic regression; its ridge penalty is chosen on inner folds of the training part.
-
-    Parameters
-    ----------
-    train, test : ndarray, (n, D) and (m, D)
-        Standardised features.
-    labels, groups : ndarray, (n,)
-        Classes and patients of the training part.
-    seed : int
-        For the inner folds.
-
-    Returns
-    -------
-    ndarray, (m, K)
-        Class probabilities.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    inner = inner_folds(labels, groups, seed)
-    losses = np.zeros(len(_STRENGTHS))
-    with warnings.catch_warnings():
-        # The weakest penalties need not converge to be told from better ones.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for fold in np.unique(inner):
-            fitted, held = inner != fold, inner == fold
-            model = LogisticRegression(max_iter=300, warm_start=True)
-            for i, strength in enumerate(_STRENGTHS):
-                model.set_params(C=strength).fit(train[fitted], labels[fitted])
-                chances = model.predict_proba(train[held])[np.arange(held.sum()), labels[held]]
-                losses[i] -= np.log(np.clip(chances, 1e-12, None)).sum()
-        best = LogisticRegression(C=_STRENGTHS[losses.argmin()], max_iter=1000)
-        return best.fit(train, labels).predict_proba(test)
-
-
-def knn_probe(neighbours: int) -> Probe:
-    """Make a vote of the nearest training images by cosine, weighted by exp(similarity / 0.07).
-
-    The weights are those of Wu et al. 2018 (arXiv 1805.01978), section 3.4.
+def to_keep(
+    learn: Learn,
+    classifiers: Sequence[Standardized],
+    features: np.ndarray,
+    manifest: Manifest,
+    parts: Sequence[Split],
+    seed: int,
+) -> Standardized:
+    """Take the classifier for other images: that of one part, or of several one fitted on all.
 
     Parameters
     ----------
-    neighbours : int
-        How many vote.
+    learn, features, manifest, parts, seed
+        As for `out_of_fold`.
+    classifiers : sequence of Standardized
+        What it has fitted.
 
     Returns
     -------
-    callable
-        Takes and returns what `linear_probe` does.
+    Standardized
     """
-
-    def fit(
-        train: np.ndarray, labels: np.ndarray, groups: np.ndarray, test: np.ndarray, seed: int
-    ) -> np.ndarray:
-        similarity = _directions(test) @ _directions(train).T  # (m, n)
-        k = min(neighbours, len(train))
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        weight = np.exp(np.take_along_axis(similarity, nearest, axis=1) / 0.07)
-        votes = np.zeros((len(test), labels.max() + 1))
-        for c in range(votes.shape[1]):
-            votes[:, c] = (weight * (labels[nearest] == c)).sum(axis=1)
-        return votes / votes.sum(axis=1, keepdims=True)
-
-    return fit
+    if len(parts) == 1:
+        return classifiers[0]
+    return fitted(learn, features, manifest.labels, manifest.patients, seed)
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+def told_by(parts: Sequence[Split]) -> np.ndarray:
+    """List the images by which the classifier that is kept, and its thresholds, are chosen.
+
+    Parameters
+    ----------
+    parts : sequence of Split
+        Of the run.
+
+    Returns
+    -------
+    ndarray of int
+
+    Examples
+    --------
+    >>> told_by([Split(np.array([4, 0]), np.array([2]), np.array([3]))]).tolist()
+    [0, 2, 4]
+    """
+    return np.unique(np.concatenate([side for part in parts for side in (part.train, part.val)]))
 
 
 def check_settings(settings: ProbeSettings) -> None:
@@ -261,10 +265,10 @@ def check_settings(settings: ProbeSettings) -> None:
         raise UserError(
             f"hardware.devices is {settings.hardware.devices}: set it to 1, a probe needs no more."
         )
-    if settings.beside_glcms and min(height_and_width(settings.data.image_size)) <= REACH:
+    if settings.beside_glcms and min(height_and_width(settings.data.image_size)) <= LOCAL_REACH:
         raise UserError(
-            f"data.image_size is {settings.data.image_size}: beside_glcms pairs pixels {REACH} "
-            f"apart, so set it to {REACH + 1} or more."
+            f"data.image_size is {settings.data.image_size}: beside_glcms pairs pixels "
+            f"{LOCAL_REACH} apart, so set it to {LOCAL_REACH + 1} or more."
         )
     check_encoder(settings.encoder, settings.model, settings.data)
 
@@ -339,32 +343,3 @@ def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[Split]:
     fold = grouped_folds(names, manifest.patients, folds, seed)
     none = np.zeros(0, dtype=np.int64)
     return [Split(np.flatnonzero(fold != k), none, np.flatnonzero(fold == k)) for k in range(folds)]
-
-
-def inner_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Deal a training part into folds, by which a classifier's settings are chosen.
-
-    Parameters
-    ----------
-    labels, groups : ndarray, (n,)
-        Classes and patients of the training part.
-    seed : int
-        The same seed gives the same folds.
-
-    Returns
-    -------
-    ndarray of int, (n,)
-        Fold of each image, one of five or of as many as the rarest class has patients.
-    """
-    rarest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
-    for folds in range(max(2, min(5, rarest)), 2, -1):
-        with suppress(UserError):  # large groups can leave a class out of a fold
-            return grouped_folds(labels, groups, folds, seed)
-    try:
-        return grouped_folds(labels, groups, 2, seed)
-    except UserError as error:
-        raise UserError(
-            "the patients of the training part cannot be dealt into two halves that both hold "
-            "every class, by which a classifier's penalty is chosen: label more patients, or take "
-            "another data.split_seed."
-        ) from error

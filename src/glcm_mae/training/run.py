@@ -230,6 +230,26 @@ def settings_of(run: Path) -> dict[str, Any]:
     return written
 
 
+def facts_of(run: Path) -> dict[str, Any]:
+    """Read what a finished run tells of itself; nothing where it does not.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    dict
+        What ``finished.json`` holds.
+    """
+    try:
+        written = json.loads((run / "finished.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return written if isinstance(written, dict) else {}
+
+
 def _facts(settings: Any) -> dict[str, str]:
     """Tell the version and, where the encoder is a run's, a digest of that run's settings."""
     facts = {"version": __version__}

@@ -10,29 +10,18 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from glcm_mae.audit.inspection import inspect
 from glcm_mae.audit.shortcuts import rank_shortcuts
 from glcm_mae.cli import main
-from glcm_mae.data import grouped_folds, make_phantom, read_manifest, write_phantom
+from glcm_mae.data import make_phantom, read_manifest, write_phantom
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import compute_metrics
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import BaselineKind, BaselineSettings, DataSettings
-from glcm_mae.study import baselines as module
-from glcm_mae.study.baselines import (
-    baseline,
-    boosting_probe,
-    glcm_vectors,
-    histograms,
-    small_pixels,
-)
-from glcm_mae.texture import directions, glcm_features, graycomatrix
+from glcm_mae.training import baseline as module
+from glcm_mae.training.baseline import baseline
 
 from ..commands import complaint
 
@@ -253,43 +242,6 @@ def test_slices_are_cut_in_the_plane_that_was_asked_for(tmp_path: Path) -> None:
 # --- features
 
 
-def test_glcm_vectors_are_those_of_a_plain_loop() -> None:
-    images = torch.rand(2, 1, 20, 14, generator=torch.Generator().manual_seed(0))
-    for image, vector in zip(images[:, 0], glcm_vectors(images), strict=True):
-        low, high = image.min().double(), image.max().double()
-        levels = ((image.double() - low) * 32 / (high - low)).floor().clamp(max=31).int()
-        expected = []
-        for distance in (1, 2, 4, 8):
-            matrices = graycomatrix(levels, 32, offsets=directions(2, distance), symmetric=True)
-            expected.append(glcm_features(matrices).mean(dim=0))
-        torch.testing.assert_close(vector, torch.cat(expected))
-
-
-@given(scale=st.sampled_from([0.25, 0.5, 2.0]), shift=st.sampled_from([0.0, 0.125, 0.5]))
-def test_glcm_vectors_do_not_depend_on_the_unit(scale: float, shift: float) -> None:
-    images = torch.randint(0, 256, (1, 1, 16, 16), generator=torch.Generator().manual_seed(1)) / 256
-    torch.testing.assert_close(glcm_vectors(images * scale + shift), glcm_vectors(images))
-
-
-def test_a_constant_image_has_finite_features() -> None:
-    for describe in (glcm_vectors, small_pixels, histograms):
-        assert describe(torch.full((1, 1, 16, 16), 0.5)).isfinite().all()
-
-
-def test_histograms_are_those_of_numpy() -> None:
-    images = torch.rand(3, 2, 9, 7, generator=torch.Generator().manual_seed(2))
-    for image, vector in zip(images.numpy(), histograms(images).numpy(), strict=True):
-        counts = [np.histogram(channel, 64, (0, 1))[0] for channel in image]
-        np.testing.assert_allclose(vector, np.sqrt(np.concatenate(counts) / 63))
-
-
-def test_small_pixels_are_means_of_the_luminance() -> None:
-    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
-    gray = (0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]).double()
-    expected = gray.view(2, 32, 2, 32, 3).mean(dim=(2, 4)).flatten(1)
-    torch.testing.assert_close(small_pixels(images), expected, atol=1e-6, rtol=0)
-
-
 @pytest.mark.parametrize(
     ("kind", "features"),
     [("glcm_logistic", 100), ("pixels", 1024), ("histogram", 192)],
@@ -301,38 +253,6 @@ def test_colour_images_give_their_luminance_or_each_channel(
     rows: Rows = [(noise(rng, 32, 32, 3), "ab"[n % 2], {}) for n in range(24)]
     run = baseline(settings(written(tmp_path / "set", rows), tmp_path / "run", kind))
     assert json.loads((run / "finished.json").read_text())["features"] == features
-
-
-def test_the_number_of_trees_is_the_best_of_the_inner_folds() -> None:
-    rng = np.random.default_rng(7)
-    labels = np.arange(80) // 2 % 2
-    patients = np.arange(80) // 2
-    features = rng.normal(size=(80, 4)) + labels[:, None]
-    train, known, groups = features[:60], labels[:60], patients[:60]
-
-    def boosted(rounds: int) -> HistGradientBoostingClassifier:
-        return HistGradientBoostingClassifier(
-            max_iter=rounds, learning_rate=0.1, max_leaf_nodes=8, min_samples_leaf=10, max_bins=64,
-            early_stopping=False,
-        )  # fmt: skip
-
-    inner = grouped_folds(known, groups, 5, 0)
-
-    def loss(rounds: int) -> float:
-        total = 0.0
-        for fold in range(5):
-            held = inner == fold
-            chances = boosted(rounds).fit(train[~held], known[~held]).predict_proba(train[held])
-            total -= np.log(chances[np.arange(held.sum()), known[held]]).sum()
-        return total
-
-    given_test = features[60:]
-    chances = boosting_probe(train, known, groups, given_test, 0)
-    candidates = range(1, 41)
-    best = min(candidates, key=loss)
-    assert 1 < best < 40
-    expected = boosted(best).fit(train, known).predict_proba(given_test)
-    np.testing.assert_allclose(chances, expected)
 
 
 # --- runs

@@ -1,0 +1,212 @@
+"""A finished probe or baseline, read again: its classifiers, and the features that they take."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from glcm_mae.errors import UserError
+from glcm_mae.models import Encoder, EncoderConfig, fill_weights, load_encoder
+from glcm_mae.settings import BaselineKind, DataSettings, ModelSettings, ProbeSettings
+
+from .baseline import hand_made_features
+from .classifiers import Standardized
+from .encoders import build_encoder, digest, encoder_config
+from .inputs import Images
+from .kept import CLASSIFIER, read_kept
+from .others import Trained, classes_of, reading_of
+from .probe import features_of
+from .run import facts_of, settings_of
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_PROBES = "linear", "knn"
+
+
+@dataclass(frozen=True)
+class Baseline(Trained):
+    """A finished baseline.
+
+    Parameters
+    ----------
+    folder, classes, reading
+        See `Trained`.
+    kind : str
+        Of `BaselineSettings`.
+    classifier : Standardized
+        Of its features.
+    """
+
+    kind: BaselineKind
+    classifier: Standardized
+
+    def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
+        """See `Trained`."""
+        return {".": self.classifier.chances(hand_made_features(self.kind, images))}
+
+
+@dataclass(frozen=True)
+class Probed(Trained):
+    """A finished probe.
+
+    Parameters
+    ----------
+    folder, classes, reading
+        See `Trained`.
+    settings : ProbeSettings
+        Those that say how features are made of what the encoder gives.
+    encoder, config : Encoder, EncoderConfig
+        The one that was probed.
+    classifiers : dict of Standardized
+        ``linear`` and ``knn``.
+    """
+
+    settings: ProbeSettings
+    encoder: Encoder
+    config: EncoderConfig
+    classifiers: dict[str, Standardized]
+
+    def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
+        """See `Trained`."""
+        encoder = self.encoder.to(fabric.device)
+        with fabric.autocast():
+            features = features_of(encoder, self.config, images.pixels, self.settings)
+        return {name: known.chances(features) for name, known in self.classifiers.items()}
+
+
+def is_probe(folder: Path) -> bool:
+    """Whether a folder is that of a probe."""
+    return any((folder / name / "predictions.csv").is_file() for name in _PROBES)
+
+
+def is_baseline(folder: Path) -> bool:
+    """Whether a folder is that of a baseline."""
+    return (folder / "settings.yaml").is_file() and "kind" in settings_of(folder)
+
+
+def read_baseline(folder: Path) -> Baseline:
+    """Read a baseline.
+
+    Parameters
+    ----------
+    folder : Path
+        Of ``glcm-mae baseline``.
+
+    Returns
+    -------
+    Baseline
+
+    Raises
+    ------
+    UserError
+        If it is not finished, or keeps no classifier.
+    """
+    kind = settings_of(folder)["kind"]
+    if kind == "shortcuts":
+        raise UserError(
+            f"{folder} is a baseline of shortcuts, which are measured among the images of one set "
+            "and say nothing of another's: give a baseline of another kind, a probe or a "
+            "fine-tuning."
+        )
+    classes, channels = _told(folder, folder / CLASSIFIER)
+    return Baseline(folder, classes, reading_of(folder, channels), kind, read_kept(folder))
+
+
+def read_probe(folder: Path) -> Probed:
+    """Read a probe, and the encoder that it stands on.
+
+    Parameters
+    ----------
+    folder : Path
+        Of ``glcm-mae probe``.
+
+    Returns
+    -------
+    Probed
+
+    Raises
+    ------
+    UserError
+        If it is not finished, keeps no classifier, or its encoder is gone or another one now.
+    """
+    classes, channels = _told(folder, *(folder / name / CLASSIFIER for name in _PROBES))
+    written = settings_of(folder)
+    reading = reading_of(folder, channels)
+    try:
+        settings = ProbeSettings(
+            DataSettings("", **reading),
+            written["out"],
+            model=ModelSettings(**written["model"]),
+            encoder=written["encoder"],
+            pooling=written["pooling"],
+            beside_glcms=written["beside_glcms"],
+            seed=written["seed"],
+        )
+        told = facts_of(folder)["encoder"]
+        was = told["digest"], told["mean"], told["std"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} does not tell how it made its features: copy settings.yaml and "
+            "finished.json anew."
+        ) from error
+    encoder, config = _encoder(folder, settings, channels, *was)
+    classifiers = {name: read_kept(folder / name) for name in _PROBES}
+    return Probed(folder, classes, reading, settings, encoder, config, classifiers)
+
+
+def _told(folder: Path, *classifiers: Path) -> tuple[tuple[str, ...], int]:
+    """Read the classes, and the number of channels, of a run that keeps these classifiers."""
+    facts = facts_of(folder)
+    if not (folder / "finished.json").is_file():
+        raise UserError(f"{folder} is not finished: run it again with --resume true.")
+    if not all(path.is_file() for path in classifiers):
+        raise UserError(
+            f"{folder} keeps no classifier, for it was made by an earlier version (or its "
+            f"{CLASSIFIER} was not copied): run it again into another folder."
+        )
+    classes, channels = classes_of(facts), facts.get("channels")
+    if not classes or channels not in (1, 3):
+        raise UserError(
+            f"{folder} does not tell its classes and channels: copy finished.json anew."
+        )
+    return classes, channels
+
+
+def _encoder(
+    run: Path, s: ProbeSettings, channels: int, was: str, mean: list[float], std: list[float]
+) -> tuple[Encoder, EncoderConfig]:
+    """Make or read the encoder that was probed, and make sure that it is still the same."""
+    weights = None if s.encoder is None else _found(s.encoder, run, s.out)
+    if weights is not None and weights.is_dir():
+        encoder, config = load_encoder(weights)
+    else:
+        torch.manual_seed(s.seed)
+        config = encoder_config(s.model, s.data, channels, torch.tensor(mean), torch.tensor(std))
+        encoder = build_encoder(config)
+        if weights is not None:
+            fill_weights(encoder, weights)
+    if digest(encoder) != was:
+        now = f"torch {torch.__version__} draws from seed {s.seed}" if weights is None else weights
+        raise UserError(
+            f"{run} was fitted on another encoder than {now} is: restore that one, or probe again "
+            "into another folder."
+        )
+    return encoder, config
+
+
+def _found(encoder: str, run: Path, out: str) -> Path:
+    """Find the encoder where it lay, or where it lies if both have moved together."""
+    beside = run / os.path.relpath(encoder, out)
+    for place in (Path(encoder), beside):
+        if place.exists():
+            return place
+    raise UserError(
+        f"{run} stands on the encoder {encoder}, which is neither there nor at {beside}: copy it "
+        "to one of them."
+    )
