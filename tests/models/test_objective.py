@@ -240,6 +240,7 @@ def test_gradient_norm_balances_the_terms(order):
     torch.testing.assert_close(gradient(loss.total, out.tokens), expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:no value of the first predictions")
 def test_gradient_norm_leaves_a_term_without_gradient_alone():
     own = objective({"mse": 1.0, "glcm": 1.0}, balance="gradient_norm")
     x, mae = torch.zeros(2, CHANNELS, *SIZE), autoencoder()
@@ -254,6 +255,7 @@ def test_gradient_norm_leaves_a_term_without_gradient_alone():
     )
 
 
+@pytest.mark.filterwarnings("ignore:no value of the first predictions")
 def test_gradient_norm_goes_by_the_first_term_that_has_a_gradient():
     own = objective({"glcm": 1.0, "glcm_prediction": 1.0}, balance="gradient_norm")
     x, mae = torch.zeros(2, CHANNELS, *SIZE), autoencoder()

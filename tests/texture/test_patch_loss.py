@@ -102,6 +102,7 @@ def test_nothing_removed_and_empty_batch_cost_nothing(make):
 
 
 @pytest.mark.usefixtures("form")
+@pytest.mark.filterwarnings("ignore:no value of the first predictions")  # a black one
 def test_constant_patches_have_finite_gradients(make):
     black, gray = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
     for pair in ((gray, black), (black, gray), (black, black)):
@@ -159,7 +160,7 @@ def test_the_default_device_changes_nothing(make):
     assert torch.equal(found, make()(p, t))
 
 
-@pytest.mark.filterwarnings("ignore:most of the first target")
+@pytest.mark.filterwarnings("ignore:.* lie beyond value_range", "ignore:no value of the first")
 def test_large_finite_values_are_not_taken_for_infinity(make):
     huge = torch.full((1, 1, 16, 16), 1e38)
     assert make()(huge, huge) < 1e-20
@@ -219,11 +220,60 @@ def test_a_mask_of_pixels_is_told_what_a_mask_is(make):
     images = torch.rand(1, 1, 32, 32)
     with pytest.raises(ValueError, match=r"must be \(1, 4\), .* each patch of 16 pixels squared"):
         make()(images, images, torch.ones(1, 1, 32, 32))
+    with pytest.raises(ValueError, match=r"mask.flatten\(1\) is that; of pixels, patches_within"):
+        make()(images, images, torch.ones(1, 2, 2))
 
 
-def test_another_scale_is_told_once_of_losses_that_have_one(make):
-    loss, images = make(), 255 * torch.rand(2, 1, 16, 16)
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((1, 1, 30, 32), "pad them and leave the patches with padding out by the mask"),
+        ((1, 64, 64, 3), r"if their channels stand last, bring them forward by .movedim\(-1, 1\)"),
+    ],
+)
+def test_images_that_are_no_whole_patches_are_refused_with_a_remedy(make, shape, words):
+    with pytest.raises(ValueError, match=words):
+        make()(torch.rand(shape), torch.rand(shape))
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (lambda images: 255 * images, r"beyond value_range \(0.0, 1.0\)"),
+        (lambda images: 255 * images * torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), "beyond value"),
+        (lambda images: 1.3 * images - 0.2, r"2\d% of the first targets' values lie beyond"),
+        (lambda images: images / 255, r"values differ by 0\.00\d+ at most, of a value_range"),
+    ],
+    ids=["bytes", "one black image", "somewhat wider", "a shorter scale"],
+)
+def test_another_scale_is_told_once_of_losses_that_have_one(make, scale, words):
+    loss, images = make(), scale(torch.rand(2, 1, 16, 16))
     if loss.value_range is not None:
-        with pytest.warns(UserWarning, match=r"beyond value_range \(0.0, 1.0\)"):
+        with pytest.warns(UserWarning, match=words):
             loss(images, images)
     loss(images, images)  # where a warning would be an error
+
+
+def test_predictions_without_a_gradient_are_told_once(make):
+    loss, target = make(), torch.rand(2, 1, 16, 16)
+    stuck = torch.full_like(target, -0.6, requires_grad=True)
+    if loss.value_range is not None:
+        with pytest.warns(UserWarning, match="no value of the first predictions lies within"):
+            loss(stuck, target).backward()
+        assert not stuck.grad.any()
+    loss(stuck, target)
+    make()(stuck.detach(), target)  # as in validation, where none is needed
+
+
+def test_settings_do_not_change_in_part(make):
+    loss, target = make(), torch.rand(1, 1, 16, 16)
+    before = loss(1 - target, target)
+    for name in ("patch_size", "pool", "offsets", "weights", "reduction", "channels"):
+        with pytest.raises(AttributeError, match=f"{name} is part of how {type(loss).__name__}"):
+            setattr(loss, name, getattr(loss, name))
+    of_range = ("bandwidth", "value_range") if loss.value_range is not None else ()
+    for name in of_range:
+        with pytest.raises(AttributeError, match="make a new one, or change its bandwidth by ann"):
+            setattr(loss, name, 0.5)
+    assert torch.equal(loss.eval()(1 - target, target), before)
+    assert torch.equal(copy.deepcopy(loss)(1 - target, target), before)

@@ -1,7 +1,7 @@
 """Gray-level co-occurrence matrices (GLCM) in PyTorch, and the texture losses built on them.
 
-Needs torch only (numba, where it is installed, makes it fast on a CPU) and imports nothing else of
-the package.
+Needs torch and numpy alone (numba, where it is installed, makes it fast on a CPU), and imports
+nothing else of the package.
 """
 
 from .binning import Binning
@@ -18,6 +18,7 @@ from .region_features import image_features, volume_features
 from .soft import soft_glcm
 from .transport import TransportLoss
 from .windows import windows
+from .within import patches_within
 
 __all__ = [
     "FEATURE_NAMES",
@@ -34,6 +35,7 @@ __all__ = [
     "graycoprops",
     "image_features",
     "offsets_at",
+    "patches_within",
     "quantize",
     "soft_glcm",
     "texture_map",

@@ -99,7 +99,7 @@ class Binning:
     is the kernel's cumulative distribution and ``b`` its bandwidth. What a kernel puts beyond an
     end of the range is mirrored back into it, once: the weights of a pixel sum to one if the kernel
     reaches no further than the range is wide. Values outside the range count as its nearest end
-    and receive no gradient.
+    and receive no gradient; at an end, where the kernel and its mirror image are alike, it is 0.
 
     Parameters
     ----------

@@ -45,13 +45,16 @@ class GLCMLoss(PatchLoss):
         (one bin of 32) the gradient has no direction. Not with several numbers of levels.
     value_range : (float, float)
         Ends of the gray scale. Values beyond count as the end and get no gradient: a decoder that
-        starts out there learns nothing by this loss alone.
+        starts out there learns nothing by this loss alone. At an end itself there is none either,
+        for kernels are mirrored there; it grows to its full strength within a bandwidth.
     weights : sequence of float, optional
         How much each offset counts. Default: all alike.
     scaled : bool
         Damp the cells that flat regions fill: G becomes G (S - G) / S, S the sum of G.
     normalized : bool
-        Compare GLCMs that sum to one instead of counts.
+        Compare GLCMs that sum to one instead of counts: the loss becomes smaller by the square of
+        the number of pairs, 57,600 of 16 x 16 pixels, and its gradient hardly depends on the patch
+        size any more.
     pool : "patch", "image" or int
         Over what a GLCM is pooled (averaged) before it is compared: one patch, all removed patches
         of the image, or a block of pool x pool patches.
@@ -117,19 +120,26 @@ class GLCMLoss(PatchLoss):
             raise ValueError(f"levels is {levels!r}: give a number of gray levels, or several.")
         if len(scales) > 1 and bandwidth is not None:
             raise ValueError("bandwidth goes with one number of levels: leave one of them out.")
-        given = offset_weights(weights, len(self.offsets))
+        self.levels = tuple(scales)
+        self.kernel = kernel
+        self.weights = offset_weights(weights, len(self.offsets))
+        self.scaled, self.normalized = scaled, normalized
         self.comparisons = tuple(
             Comparison(
                 Binning(n, kernel, bandwidth, value_range),
                 self.offsets,
                 scaled,
                 normalized,
-                given,
+                self.weights,
             )
             for n in scales
         )
-        self.kernel = kernel
         self.value_range = self.comparisons[0].binning.value_range
+
+    @property
+    def bandwidth(self) -> tuple[float, ...]:
+        """The kernel's at each number of levels, in intensity units; `anneal` changes it."""
+        return tuple(comparison.binning.scale for comparison in self.comparisons)
 
     def anneal(self, bandwidth: float) -> None:
         """Change the bandwidth, as a schedule does between steps.
@@ -155,19 +165,16 @@ class GLCMLoss(PatchLoss):
 
     def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
         """Compare groups of patches; see `PatchLoss.compare`."""
-        most = max(c.binning.levels for c in self.comparisons)
-        worth = [(c.binning.levels / most) ** 2 / len(self.comparisons) for c in self.comparisons]
+        most = max(self.levels)
+        worth = [(levels / most) ** 2 / len(self.levels) for levels in self.levels]
         weighted = list(zip(self.comparisons, worth, strict=True))
         return glcm_distance(prediction, target, patches, weighted)
 
     def extra_repr(self) -> str:
         """Name the settings when the module is printed."""
-        first = self.comparisons[0]
-        levels = [c.binning.levels for c in self.comparisons]
-        bandwidths = [f"{c.binning.scale:.4g}" for c in self.comparisons]
+        bandwidths = ", ".join(f"{bandwidth:.4g}" for bandwidth in self.bandwidth)
         return (
-            f"levels={levels}, offsets={first.offsets}, kernel={self.kernel!r}, "
-            f"bandwidth=[{', '.join(bandwidths)}], value_range={first.binning.value_range}, "
-            f"weights={first.weights}, scaled={first.scaled}, normalized={first.normalized}, "
-            f"{self.shared_repr()}"
+            f"levels={list(self.levels)}, offsets={self.offsets}, kernel={self.kernel!r}, "
+            f"bandwidth=[{bandwidths}], value_range={self.value_range}, weights={self.weights}, "
+            f"scaled={self.scaled}, normalized={self.normalized}, {self.shared_repr()}"
         )

@@ -24,8 +24,9 @@ class PairKernelLoss(PatchLoss):
     the kernel ``exp(-|u - v|^2 / 4 b^2)``: each predicted pair is drawn towards the true ones
     around it and pushed off the predicted ones. It is what `GLCMLoss` with a Gaussian kernel of
     bandwidth ``b`` becomes as the levels become infinitely many, has no bins whose edges could
-    favour a gray level, and reaches as far as ``b``: begin wide, so that far pairs are drawn in,
-    and narrow it, so that details are told apart (`anneal`).
+    favour a gray level, and reaches a few ``b`` far: pairs that lie further from all true ones are
+    not drawn. Begin wide, so that far pairs are drawn in, and narrow it, so that details are told
+    apart (`anneal`).
 
     It lies between 0 and 2 whatever the patch size. Evaluated on a grid (`GaussianGrid`) in a time
     that grows with the number of pairs, not with its square; values up to half the range beyond
@@ -64,6 +65,7 @@ class PairKernelLoss(PatchLoss):
     """
 
     value_range: tuple[float, float]
+    reach_beyond = 0.5
 
     def __init__(
         self,
@@ -97,9 +99,14 @@ class PairKernelLoss(PatchLoss):
         size = self.patch_size
         pairs = [(size - abs(dy)) * (size - abs(dx)) for dy, dx in self.offsets]
         parts = tuple(w / n**2 for w, n in zip(self.weights, pairs, strict=True))
-        self.bandwidth = grid.bandwidth
+        self._bandwidth = grid.bandwidth
         self.comparison = Comparison(grid, self.offsets, weights=parts)
         self._unit = sum(parts) * (grid.levels / grid.mass) ** 2
+
+    @property
+    def bandwidth(self) -> float:
+        """The kernel's, in intensity units; `anneal` changes it."""
+        return self._bandwidth
 
     def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
         """Compare groups of patches; see `PatchLoss.compare`."""

@@ -24,6 +24,9 @@ Reduction = Literal["mean", "sum", "none"]
 # Rec. 601 luma, as Pillow uses for gray. (scikit-image has Rec. 709's: 0.2125, 0.7154, 0.0721.)
 _LUMA = (0.299, 0.587, 0.114)
 
+# Of a loss's attributes, those that may change.
+_CHANGING = ("training", "comparison", "comparisons")
+
 # Pixels that are compared at a time: working memory does not grow with the batch. A GPU wants more
 # at once, and has the room.
 _CHUNK, _CHUNK_OF_GPU = 2**20, 2**24
@@ -61,9 +64,13 @@ class PatchLoss(nn.Module, ABC):
     ------
     ValueError
         If a setting is out of its range, or does not fit the images.
+    AttributeError
+        If one is set anew, which would change a part of the loss at most.
     """
 
     value_range: tuple[float, float] | None = None
+    # How far beyond an end a value still has a gradient, in widths of the range.
+    reach_beyond = 0.0
     _knows_scale = False
 
     def __init__(
@@ -89,6 +96,15 @@ class PatchLoss(nn.Module, ABC):
         self.channels = channels
         self.patch_size = int(patch_size)
         self.reduction = reduction
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_setting = name in self.__dict__ or isinstance(getattr(type(self), name, None), property)
+        if is_setting and not name.startswith("_") and name not in _CHANGING:
+            raise AttributeError(
+                f"{name} is part of how {type(self).__name__} was made: make a new one, or change "
+                "its bandwidth by anneal."
+            )
+        super().__setattr__(name, value)
 
     @abstractmethod
     def compare(self, prediction: Tensor, target: Tensor, patches: Patches) -> Distance:
@@ -120,7 +136,9 @@ class PatchLoss(nn.Module, ABC):
         prediction, target : Tensor of float, (B, C, H, W)
             Images on the scale of ``value_range``.
         mask : Tensor, (B, N), optional
-            1 where a patch is removed, 0 where it is kept; N patches in row order. Default: all.
+            1 where a patch is removed, 0 where it is kept; N patches in row order, as
+            ``flatten(1)`` has those of a grid (B, rows, columns). Default: all. Of pixels that
+            count, `patches_within` makes one.
 
         Returns
         -------
@@ -139,7 +157,9 @@ class PatchLoss(nn.Module, ABC):
         Warns
         -----
         UserWarning
-            At the first call, if most of the first target lies beyond ``value_range``.
+            At the first call, if more than a tenth of the targets' values lie beyond
+            ``value_range``, they take up less than a hundredth of it, or no predicted value has a
+            gradient.
         """
         if is_transforming():
             raise RuntimeError(
@@ -148,7 +168,7 @@ class PatchLoss(nn.Module, ABC):
             )
         grid = self._check_shapes(prediction, target, mask)
         if not self._knows_scale:
-            self._check_scale(target)
+            self._check_scale(prediction, target.detach())
         if mask is None:
             mask = prediction.new_ones(len(prediction), grid[0] * grid[1])
         place, n_groups = place_of_patch(grid, self.pool, mask.device)
@@ -190,10 +210,16 @@ class PatchLoss(nn.Module, ABC):
             raise ValueError(f"images are {tuple(target.shape)}: they have no channel.")
         height, width = target.shape[-2:]
         if not height or not width or height % self.patch_size or width % self.patch_size:
+            if target.shape[-1] in (1, 3) and target.shape[1] > 4:
+                remedy = "if their channels stand last, bring them forward by .movedim(-1, 1)"
+            else:
+                remedy = (
+                    "crop them, choose a patch_size that divides both sides, or pad them and leave "
+                    "the patches with padding out by the mask that patches_within makes"
+                )
             raise ValueError(
                 f"images of {height}x{width} pixels do not divide into patches of "
-                f"{self.patch_size}: crop or pad them, or choose a patch_size that divides both "
-                "sides."
+                f"{self.patch_size}: {remedy}."
             )
         if self.channels == "luminance" and target.shape[1] not in (1, 3):
             raise ValueError(
@@ -205,7 +231,8 @@ class PatchLoss(nn.Module, ABC):
         if mask is not None and mask.shape != expected:
             raise ValueError(
                 f"mask is {tuple(mask.shape)}: it must be {expected}, (B, N), with 1 or 0 for each "
-                f"patch of {self.patch_size} pixels squared, row by row."
+                f"patch of {self.patch_size} pixels squared, row by row. Of a grid of patches, "
+                "mask.flatten(1) is that; of pixels, patches_within makes it."
             )
         if mask is not None and not ((mask == 0) | (mask == 1)).all():
             raise ValueError(
@@ -213,17 +240,34 @@ class PatchLoss(nn.Module, ABC):
             )
         return grid
 
-    def _check_scale(self, target: Tensor) -> None:
+    def _check_scale(self, prediction: Tensor, target: Tensor) -> None:
         """Tell those whose images are on another scale, which no gradient would tell them."""
         if self.value_range is None or not target.numel():
             return
         self._knows_scale = True
         low, high = self.value_range
-        beyond = int(((target[0] < low) | (target[0] > high)).sum())
-        if 2 * beyond > target[0].numel():
+        width = high - low
+        beyond = float(((target < low) | (target > high)).double().mean())
+        spread = float(target.amax() - target.amin())
+        ends = low - self.reach_beyond * width, high + self.reach_beyond * width
+        if beyond > 0.1:
             warnings.warn(
-                f"most of the first target lies beyond value_range {self.value_range}, and counts "
-                "as its end or little more: if that is not meant, give the range of your images.",
+                f"{beyond:.0%} of the first targets' values lie beyond value_range "
+                f"{self.value_range}, and count as its end or little more: if that is not meant, "
+                "give the range of your images.",
+                stacklevel=2,
+            )
+        elif 0 < spread < 0.01 * width:
+            warnings.warn(
+                f"the first targets' values differ by {spread:.3g} at most, of a value_range "
+                f"{self.value_range}: if that is not meant, give the range of your images.",
+                stacklevel=2,
+            )
+        if prediction.requires_grad and not ((prediction > ends[0]) & (prediction < ends[1])).any():
+            warnings.warn(
+                f"no value of the first predictions lies within value_range {self.value_range}, at "
+                "whose ends the gradient ends: end the network in a sigmoid, say, or begin with a "
+                "squared error.",
                 stacklevel=2,
             )
 
