@@ -82,7 +82,7 @@ def test_arms_that_are_named_exist() -> None:
 def test_there_is_something_to_follow() -> None:
     assert len(commands(ROOT / "docs" / "guide.md")) > 15
     assert len(programs(ROOT / "README.md")) == 1
-    assert len(programs(ROOT / "docs" / "python.md")) == 5
+    assert len(programs(ROOT / "docs" / "python.md")) == 6
     assert len(commands(ROOT / "README.md")) > 10
     assert len(links(ROOT / "README.md")) > 5
 

@@ -295,6 +295,7 @@ def test_terms_are_float32_of_a_bfloat16_reconstruction():
     assert {term.dtype for term in (loss.total, *loss.terms.values())} == {torch.float32}
 
 
+@pytest.mark.filterwarnings("ignore:the texture of all patches")
 @pytest.mark.parametrize("name", list(ALL))
 @pytest.mark.parametrize("norm_pix_loss", [False, True])
 @pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])

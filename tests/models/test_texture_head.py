@@ -5,11 +5,14 @@ import math
 import warnings
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import distributed, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from glcm_mae.models import TextureHead
 from glcm_mae.models.descriptors import OF_PIXELS, haralick
@@ -304,6 +307,7 @@ def test_an_entry_that_hardly_ever_changes_gets_no_target_of_hundreds(descriptor
     assert ((described - head.mean) / head.deviation).abs().max() < 480**0.5
 
 
+@pytest.mark.filterwarnings("ignore:the texture of all patches")
 @pytest.mark.parametrize("gray", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kernel", ["gaussian", "linear", "bspline", "sigmoid"])
 @pytest.mark.parametrize(("scope", "descriptor"), EVERY_FORM)
@@ -373,6 +377,7 @@ def test_kept_patches_are_asked_for_only_if_said(scope):
     assert head.loss(tokens, x, removed) != expected
 
 
+@pytest.mark.filterwarnings("ignore:the texture of all patches")
 def test_a_head_fitted_on_a_single_patch_is_finite():
     head = texture_head(grid=(1, 1), whitened=True)
     x = torch.rand(2, CHANNELS, PATCH, PATCH)
@@ -406,11 +411,27 @@ def test_the_default_has_the_weights_that_it_always_had():
         ),
         ({"descriptor": "hog", "patch_size": 9}, "patch_size is 9: for hog choose an even one."),
         ({"offsets": ((0, 8),)}, "offset .0, 8. leaves no pixel pair"),
+        ({"patch_size": 8.0}, r"patch_size is 8\.0: give a whole number, 1 or more\."),
+        ({"in_chans": 0}, "in_chans is 0: give a whole number, 1 or more"),
+        ({"width": "16"}, "width is '16': give a whole number, 1 or more"),
+        ({"grid": 4}, r"grid is 4: give \(rows, columns\) of patches, two whole numbers"),
+        ({"grid": (12,)}, r"grid is \(12,\): give \(rows, columns\)"),
+        ({"grid": (3, 4.0)}, r"grid is \(3, 4\.0\): give \(rows, columns\)"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         texture_head(**changes)
+
+
+def test_what_is_no_binning_is_refused():
+    with pytest.raises(TypeError, match=r"binning is 8: give a Binning, such as Binning\(levels=8"):
+        texture_head(binning=8)
+
+
+def test_numbers_of_other_libraries_and_lists_are_understood():
+    head = texture_head(patch_size=np.int64(PATCH), grid=list(GRID), offsets=[[0, 1], [1, 0]])
+    assert (head.patch_size, head.grid, head.offsets) == (PATCH, GRID, OFFSETS)
 
 
 def test_a_loss_before_the_fit_is_refused():
@@ -424,28 +445,302 @@ def test_a_loss_before_the_fit_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("sample", "complaint"),
+    ("sample", "error", "complaint"),
     [
-        ((255 * images()).to(torch.uint8), "images are torch.uint8: bring them to floating point"),
-        (images().masked_fill(images() < 0.01, math.nan), "images hold NaN or infinity"),
-        (images()[:0], r"images are \(0, 2, 24, 32\): give \(B, C, 24, 32\), one or more"),
-        (images()[..., :8], r"images are \(2, 2, 24, 8\): give"),
-        (images()[0], r"images are \(2, 24, 32\): give"),
+        (
+            (255 * images()).to(torch.uint8),
+            ValueError,
+            r"images are torch\.uint8: bring them to floating point in \[0, 1\]",
+        ),
+        (
+            images().masked_fill(images() < 0.01, math.nan),
+            ValueError,
+            "images hold NaN or infinity",
+        ),
+        (images()[:0], ValueError, r"images are \(0, 2, 24, 32\): give one or more"),
+        (
+            images()[..., :8],
+            ValueError,
+            "images are of 24x8 pixels, but the head is for 24x32, 3x4 patches",
+        ),
+        (images()[0], ValueError, r"images are \(2, 24, 32\): give \(B, 2, 24, 32\)"),
+        (images()[:, :1], ValueError, r"images are \(2, 1, 24, 32\): give \(B, 2, 24, 32\)"),
+        (images().numpy(), TypeError, r"images is a ndarray: give a torch\.Tensor"),
+        (images().tolist(), TypeError, r"images is a list: give a torch\.Tensor"),
+        ([[images(), torch.zeros(2)]], TypeError, "images is a list"),  # batch and labels
+        (None, TypeError, "images is a NoneType"),
+        ([], ValueError, "images hold no batch: give one or more images"),
     ],
 )
-def test_a_sample_of_other_images_is_refused(sample, complaint):
-    with pytest.raises(ValueError, match=complaint):
+def test_a_sample_of_other_images_is_refused(sample, error, complaint):
+    with pytest.raises(error, match=complaint):
         texture_head().fit(sample)
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_batches_are_fitted_to_as_if_they_were_one(whitened):
+    x = images(7)
+    whole, parts = (texture_head(scope=3, descriptor="both", whitened=whitened) for _ in range(2))
+    whole.fit(x)
+    parts.fit(batch for batch in x.split([3, 3, 1]))
+    for name, buffer in whole.named_buffers():
+        assert torch.equal(parts.get_buffer(name), buffer), name
 
 
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_sample_of_another_scale_is_told_of(relative):
-    with pytest.warns(UserWarning, match=r"lie beyond \(0, 1\)"):
+    with pytest.warns(UserWarning, match=r"lie beyond \(0, 1\)") as told:
         texture_head(relative=relative).fit(255 * images())
+    assert [each.filename for each in told] == [__file__]
     head = texture_head(relative=True, binning=Binning(4, value_range=(-0.5, 0.5)))
     with warnings.catch_warnings(action="error"):
         head.fit(images() + 5)  # about its mean each patch lies inside
         texture_head(descriptor="hog").fit(255 * images())
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("call", [TextureHead.__call__, TextureHead.loss])
+def test_a_first_batch_of_another_scale_is_told_of_once(relative, call):
+    head, x, tokens, removed = (
+        texture_head(relative=relative),
+        images(),
+        torch.randn(2, 12, 16),
+        mask(),
+    )
+    head.fit(x)
+    with pytest.warns(UserWarning, match=r"lie beyond \(0, 1\)") as told:
+        call(head, tokens, 255 * x, removed)
+    assert [each.filename for each in told] == [__file__]
+    with warnings.catch_warnings(action="error"):
+        call(head, tokens, 255 * x, removed)
+
+
+def test_a_scale_that_the_fit_told_of_is_not_told_of_again():
+    head, x = texture_head(), 255 * images()
+    with pytest.warns(UserWarning, match="lie beyond"):
+        head.fit(x)
+    with warnings.catch_warnings(action="error"):
+        head.loss(torch.randn(2, 12, WIDTH), x, mask())
+
+
+def test_an_image_far_out_among_others_is_not_told_of():
+    head, x = texture_head(), images()
+    head.fit(x)
+    with warnings.catch_warnings(action="error"):
+        head.loss(torch.randn(2, 12, WIDTH), x + 5 * (x > 0.7), mask())
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("whitened", [True, False])
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+def test_blank_images_are_told_of_and_blow_no_target_up(descriptor, whitened, relative):
+    head = texture_head(descriptor=descriptor, whitened=whitened, relative=relative)
+    noise = 0 if descriptor == "hog" else 1e-6  # which asks nothing of how strong an edge is
+    with pytest.warns(UserWarning, match="texture of all patches of these images is the") as told:
+        head.fit(0.37 + noise * images())
+    assert [each.filename for each in told] == [__file__]
+    assert head.deviation.unique().tolist() == [pytest.approx(0.005)]
+    assert head.loss(torch.randn(2, 12, WIDTH), images(), mask()) < 1e4
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "bspline", "sigmoid"])
+@pytest.mark.parametrize("levels", [4, 9])
+def test_the_rounding_of_blank_images_of_many_grays_is_no_deviation(levels, kernel):
+    head = texture_head(binning=Binning(levels, kernel), relative=True)
+    with pytest.warns(UserWarning, match="texture of all patches"):
+        head.fit(torch.rand(20, CHANNELS, 1, 1).expand(20, CHANNELS, *SIZE))
+
+
+def test_of_a_single_image_its_texture_is_no_sample():
+    head = texture_head(scope="image", whitened=True)
+    with pytest.warns(UserWarning, match="texture of all patches"):
+        head.fit(images(1))
+    assert head.loss(torch.randn(2, 12, WIDTH), images(), mask()) < 1e3
+
+
+@pytest.mark.parametrize("form", ["float", "bool", "int", "rows"])
+def test_a_feature_map_and_a_mask_of_rows_are_taken_row_by_row(form):
+    head, x, tokens, removed = texture_head(scope=3), images(), torch.randn(2, 12, WIDTH), mask()
+    head.fit(x)
+    expected = head.loss(tokens, x, removed)
+    features = tokens.mT.unflatten(2, GRID)
+    given = {
+        "float": removed,
+        "bool": removed.bool(),
+        "int": removed.long(),
+        "rows": removed.unflatten(1, GRID),
+    }[form]
+    assert torch.equal(head.loss(features, x, given), expected)
+    assert torch.equal(head(tokens, x, given), expected)
+    assert torch.equal(head.describe(x, given), head.describe(x, removed.bool()))
+
+
+def test_the_gradient_reaches_a_feature_map():
+    head, x, removed = texture_head(), images(), mask()
+    head.fit(x)
+    network = nn.Conv2d(CHANNELS, WIDTH, PATCH, PATCH)
+    features = network(x)
+    features.retain_grad()
+    head(features, x, removed).backward()
+    asked = features.grad.abs().sum(dim=1).flatten(1) > 0
+    assert torch.equal(asked, removed.bool())
+    assert network.weight.grad.abs().max() > 0
+
+
+WRONG_IMAGES = [
+    (images()[:, :1], ValueError, r"images are \(2, 1, 24, 32\): give \(B, 2, 24, 32\), as in_ch"),
+    (images()[0], ValueError, r"images are \(2, 24, 32\): give \(B, 2, 24, 32\)"),
+    (
+        torch.rand(2, CHANNELS, 16, 48),  # as many patches
+        ValueError,
+        r"are of 16x48 pixels, but the head is for 24x32, 3x4 patches \(rows x columns\) of 8",
+    ),
+    (images().mT, ValueError, "are of 32x24 pixels, but the head is for 24x32"),
+    (
+        (255 * images()).byte(),
+        ValueError,
+        r"torch\.uint8: bring them to floating point in \[0, 1\]",
+    ),
+    (images().numpy(), TypeError, r"images is a ndarray: give a torch\.Tensor"),
+    (images().tolist(), TypeError, r"images is a list: give a torch\.Tensor"),
+]
+
+
+@pytest.mark.parametrize(("x", "error", "complaint"), WRONG_IMAGES)
+def test_images_that_the_head_is_not_for_are_refused(x, error, complaint):
+    head = texture_head()
+    head.fit(images())
+    with pytest.raises(error, match=complaint):
+        head.loss(torch.randn(2, 12, WIDTH), x, mask())
+    with pytest.raises(error, match=complaint):
+        head.describe(x, mask())
+
+
+@pytest.mark.parametrize(
+    ("features", "complaint"),
+    [
+        (
+            torch.randn(2, 12, 64),
+            r"features are \(2, 12, 64\): give tokens \(2, 12, 16\) or a featu",
+        ),
+        (torch.randn(2, 11, WIDTH), r"are \(2, 11, 16\): give tokens \(2, 12, 16\).+width say\.$"),
+        (
+            torch.randn(2, 13, WIDTH),
+            r"than patches is the class token: features\[:, 1:\] leaves it out\.$",
+        ),
+        (torch.randn(3, 12, WIDTH), r"are \(3, 12, 16\): give tokens \(2, 12, 16\)"),
+        (torch.randn(12, WIDTH), r"are \(12, 16\): give tokens \(2, 12, 16\)"),
+        (torch.randn(()), r"are \(\): give tokens \(2, 12, 16\)"),
+        (torch.randn(2, WIDTH, 4, 3), r"or a feature map \(2, 16, 3, 4\), as the images"),
+        (torch.randn(2, *GRID, WIDTH), r"are \(2, 3, 4, 16\): give"),
+        (torch.randn(3, WIDTH, *GRID), r"are \(3, 16, 3, 4\): give"),
+    ],
+)
+def test_features_of_another_shape_are_refused(features, complaint):
+    head = texture_head()
+    head.fit(images())
+    with pytest.raises(ValueError, match=complaint):
+        head.loss(features, images(), mask())
+
+
+def test_features_of_any_number_of_images_are_predicted_of_but_of_no_other_shape():
+    head = texture_head()
+    head.fit(images())
+    assert len(head.predict(torch.randn(5, 12, WIDTH))) == 5
+    with pytest.raises(
+        ValueError, match=r"give tokens \(B, 12, 16\) or a feature map \(B, 16, 3, 4"
+    ):
+        head.predict(torch.randn(2, WIDTH, 4, 3))
+    with pytest.raises(TypeError, match=r"features is a ndarray: give a torch\.Tensor"):
+        head.predict(np.zeros((2, 12, WIDTH)))
+
+
+@pytest.mark.parametrize(
+    ("removed", "error", "complaint"),
+    [
+        (mask() * 0.5, ValueError, r"mask holds more than 0 \(kept\) and 1 \(removed\): mask > 0"),
+        (mask() * 255, ValueError, "mask holds more than 0"),
+        (mask() * math.nan, ValueError, "mask holds more than 0"),
+        (mask()[:1], ValueError, r"mask is \(1, 12\): it must be \(2, 12\) or \(2, 3, 4\), with 1"),
+        (mask()[:, 1:], ValueError, r"mask is \(2, 11\): it must be"),
+        (mask().view(2, 4, 3), ValueError, r"mask is \(2, 4, 3\): it must be"),
+        (
+            torch.ones(2, *SIZE),
+            ValueError,
+            r"F\.max_pool2d\(mask\.float\(\), 8\)\.flatten\(1\) makes",
+        ),
+        (torch.ones(2, 1, *SIZE), ValueError, r"max_pool2d"),
+        (mask().numpy(), TypeError, r"mask is a ndarray: give a torch\.Tensor"),
+        (None, TypeError, r"mask is None: give 1 where a patch was removed, or torch\.ones"),
+    ],
+)
+def test_what_is_no_mask_of_patches_is_refused(removed, error, complaint):
+    head = texture_head()
+    head.fit(images())
+    with pytest.raises(error, match=complaint):
+        head.loss(torch.randn(2, 12, WIDTH), images(), removed)
+
+
+@pytest.mark.parametrize("axes", [(), (1,)])
+def test_a_mask_of_pixels_becomes_one_of_patches_as_the_error_says(axes):
+    removed = mask()
+    pixels = removed.unflatten(1, GRID).repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
+    for axis in axes:
+        pixels = pixels.unsqueeze(axis)
+    assert torch.equal(F.max_pool2d(pixels.bool().float(), PATCH).flatten(1), removed)
+
+
+@pytest.mark.parametrize("descriptor", ["glcm", "both"])
+@pytest.mark.parametrize("whitened", [False, True])
+def test_a_prediction_that_is_right_is_the_glcm(descriptor, whitened):
+    head, x = texture_head(scope=3, descriptor=descriptor, whitened=whitened), images(40)
+    head.fit(x)
+    asked = torch.zeros(40, 12)
+    asked[3, 5] = 1
+    with torch.no_grad():
+        head.linear.weight.zero_()
+        head.linear.bias.copy_(torch.cat(head.targets(x, asked), dim=1)[0])
+    patches = torch.stack([patch_at(x[3], m) for m in block(5, 3)])
+    expected = soft_glcm(patches, Binning(4), OFFSETS).mean(dim=0)  # (C, O, L, L)
+    predicted = head.predict(torch.randn(2, WIDTH, *GRID))
+    assert predicted.shape == (2, 12, CHANNELS, 2, 4, 4)
+    torch.testing.assert_close(predicted, expected.expand_as(predicted), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_predictions_are_never_negative(dtype):
+    head = texture_head(whitened=True)
+    head.fit(images())
+    predicted = head.to(dtype).predict(100 * torch.randn(2, 12, WIDTH, dtype=dtype))
+    assert predicted.dtype == torch.float32
+    assert predicted.min() >= 0
+
+
+@pytest.mark.parametrize("descriptor", ["haralick", "histogram", "hog", "deviation"])
+def test_of_what_holds_no_glcm_none_is_predicted(descriptor):
+    head = texture_head(descriptor=descriptor)
+    head.fit(images())
+    with pytest.raises(ValueError, match=f"the descriptor {descriptor}, which holds no GLCM"):
+        head.predict(torch.randn(2, 12, WIDTH))
+
+
+def test_a_prediction_before_the_fit_is_refused():
+    with pytest.raises(RuntimeError, match=r"call head\.fit\(training_images\) before"):
+        texture_head().predict(torch.randn(2, 12, WIDTH))
+
+
+def test_distributed_training_calls_the_head(tmp_path):
+    head, x, tokens, removed = texture_head(), images(), torch.randn(2, 12, WIDTH), mask()
+    head.fit(x)
+    expected = head.loss(tokens, x, removed)
+    distributed.init_process_group("gloo", f"file://{tmp_path / 'met'}", rank=0, world_size=1)
+    try:
+        loss = DistributedDataParallel(head)(tokens, x, removed)
+        loss.backward()
+    finally:
+        distributed.destroy_process_group()
+    assert torch.equal(loss, expected)
+    assert head.linear.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

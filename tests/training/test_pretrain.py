@@ -84,6 +84,7 @@ def test_a_run_follows_from_its_seed(
     assert not small.same(small.weights(other), small.weights(reference))
 
 
+@pytest.mark.filterwarnings("ignore:the texture of all patches")
 def test_texture_is_standardised_as_it_will_be_shown(tmp_path: Path) -> None:
     halves = torch.zeros(12, 16, 16)  # every image half black, half white: one GLCM for all
     halves[:, :, 8:] = 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,13 +16,18 @@ from glcm_mae.texture import Binning, soft_glcm
 from glcm_mae.texture.offsets import Offset, check_offsets
 
 from .descriptors import OF_PIXELS, Descriptor, n_entries, of_matrices
+from .head_inputs import as_asked, as_grid, as_tokens, as_whole, check_images
 from .patches import patchify
 
 Scope = Literal["patch", "image"] | int
 
+# A deviation that is rounding alone, as of blank images, and what stands in its place: about the
+# least that textures have.
+_ROUNDING, _INSTEAD = 2e-5, 5e-3
+
 
 class TextureHead(nn.Module):
-    """Predicts the texture around each patch from its decoder token.
+    """Predicts the texture around each patch from its token, or its place in a feature map.
 
     The texture is a soft GLCM, and what is asked of it a descriptor: the square root of its
     entries (which evens out the variance of counts), its Haralick features (`haralick`), or both,
@@ -28,10 +35,14 @@ class TextureHead(nn.Module):
     hand-made feature of the hidden patch follows Wei et al. 2022 (MaskFeat), whose histograms of
     oriented gradients can be asked for, too, to tell what is owed to the GLCM and what to asking.
 
+    A call is `loss`. In `DistributedDataParallel` the head belongs inside of the wrapped module, or
+    is wrapped itself: else every process trains a head of its own. `fit` it before, with the same
+    images in each process.
+
     Parameters
     ----------
     width : int
-        Width of the decoder's tokens.
+        Width of the decoder's tokens, or channels of the feature map.
     binning : Binning
         Levels, kernel, bandwidth and range of the GLCM.
     offsets : tuple of (dy, dx)
@@ -41,7 +52,7 @@ class TextureHead(nn.Module):
     patch_size : int
         Side of a patch.
     grid : (int, int)
-        Patches per column and row.
+        Patches per column and row: rows, columns.
     scope : "patch", "image" or int
         Over which patches the GLCM is taken: the patch asked for alone; all of the image; or a
         block of scope x scope patches with that one in its middle, cut off at the image's border
@@ -71,9 +82,9 @@ class TextureHead(nn.Module):
 
     Raises
     ------
-    ValueError
-        If an offset reaches across a patch, there is no such scope or descriptor, or a patch of odd
-        side has no two cells for hog.
+    TypeError, ValueError
+        If the binning is none, a size is no whole number, an offset reaches across a patch, there
+        is no such scope or descriptor, or a patch of odd side has no two cells for hog.
 
     References
     ----------
@@ -89,10 +100,13 @@ class TextureHead(nn.Module):
     >>> mask = torch.ones(2, 16)  # all 16 patches of both were removed
     >>> head.loss(torch.rand(2, 16, 64), images, mask).shape
     torch.Size([])
+    >>> head.loss(torch.rand(2, 64, 4, 4), images, mask.view(2, 4, 4)).shape  # of a ConvNet
+    torch.Size([])
     """
 
     mean: Tensor
     deviation: Tensor
+    _knows_scale = False
 
     def __init__(
         self,
@@ -110,15 +124,19 @@ class TextureHead(nn.Module):
         kept: bool = False,
     ) -> None:
         super().__init__()
-        check_offsets(offsets, patch_size, patch_size)
+        width, in_chans = as_whole("width", width), as_whole("in_chans", in_chans)
+        patch_size, grid = as_whole("patch_size", patch_size), as_grid(grid)
+        if not isinstance(binning, Binning):
+            raise TypeError(f"binning is {binning!r}: give a Binning, such as Binning(levels=8).")
+        offsets = check_offsets(offsets, patch_size, patch_size)
         _check_scope(scope, grid)
         if descriptor not in get_args(Descriptor):
             raise ValueError(
                 f"descriptor is {descriptor!r}: choose one of {', '.join(get_args(Descriptor))}."
             )
-        self.binning, self.offsets, self.patch_size = binning, offsets, patch_size
-        self.grid, self.scope, self.relative, self.whitened = grid, scope, relative, whitened
-        self.kept = kept
+        self.binning, self.offsets, self.in_chans = binning, offsets, in_chans
+        self.patch_size, self.grid, self.scope = patch_size, grid, scope
+        self.relative, self.whitened, self.kept = relative, whitened, kept
         if descriptor == "hog" and patch_size % 2:
             raise ValueError(f"patch_size is {patch_size}: for hog choose an even one.")
         self.descriptors = ("glcm", "haralick") if descriptor == "both" else (descriptor,)
@@ -134,47 +152,75 @@ class TextureHead(nn.Module):
                 self.register_buffer(f"whitening{i}", torch.eye(n))
 
     def describe(self, images: Tensor, asked: Tensor) -> Tensor:
-        """Texture around the patches asked for: (B, C, H, W), (B, N) to (R, entries)."""
+        """Texture around the patches asked for.
+
+        Parameters
+        ----------
+        images : Tensor of float, (B, C, H, W)
+            On the scale of the binning's range.
+        asked : Tensor of bool or 0 and 1, (B, N) or (B, rows, columns)
+            1 where a patch is asked for.
+
+        Returns
+        -------
+        Tensor, (R, entries)
+            A row a patch, image by image and in row order. Its entries lie channel by channel, then
+            offset by offset: of "glcm" the roots of the GLCM row by row, so that ``(C, O, L, L)``
+            is their shape, and of "haralick" the features in his order. (Of "both" the former come
+            first, of all channels, then the latter.) "histogram" has (C, L), "hog" (cells, C,
+            orientations), "deviation" (C,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`.
+        """
+        self._check_images(images)
+        asked = as_asked(asked, len(images), self.patch_size, self.grid)
         if self.descriptors[0] in OF_PIXELS:
             averaged, finished = OF_PIXELS[self.descriptors[0]]
             return finished(self._over_scope(averaged(images, self.patch_size), asked))
         matrices = self._matrices(images, asked)
         return torch.cat([of_matrices(name, matrices) for name in self.descriptors], dim=1)
 
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
+    def fit(self, images: Tensor | Iterable[Tensor]) -> None:
         """Take mean and deviation of the entries from a sample of training images.
 
-        Needed before `loss`, unless a state is loaded that holds them.
+        Needed before `loss`, unless a state is loaded that holds them. Some hundred images suffice,
+        of all parts of the data and augmented as in training: ``glcm-mae pretrain`` takes 256. (The
+        descriptors of all of them are held until the end.)
+
+        An entry that hardly ever changes gets a tenth of the greatest deviation. Where none changes
+        at all, as in blank images, all get 0.005, and nothing is whitened: other images then have
+        targets of some tens, and none of millions.
 
         Parameters
         ----------
-        images : Tensor of float, (B, C, H, W)
-            On the scale of the binning's range, of the size that the grid says.
+        images : Tensor of float, (B, C, H, W), or iterable of such
+            On the scale of the binning's range, of the size that the grid says. Batches count as if
+            they were one: ``(x for x, _ in loader)`` takes those of a loader with labels.
 
         Raises
         ------
-        ValueError
-            If they are none, of another size, whole numbers, or hold NaN or infinity.
+        TypeError, ValueError
+            If they are no tensor, none, of other channels or another size, whole numbers, or hold
+            NaN or infinity.
 
         Warns
         -----
         UserWarning
-            If most of what is binned lies beyond the range.
+            If most of what is binned lies beyond the range, or no entry changes.
         """
-        self._check_sample(images)
-        every = images.new_ones(1, math.prod(self.grid)).bool()
-        texture = torch.cat([self.describe(image, every) for image in images.split(1)])
-        self.mean.copy_(texture.mean(dim=0))
-        deviation = texture.std(dim=0, correction=0)
-        # What hardly ever changes would get a target of hundreds where it once does.
-        floored = [
-            part.clamp_min(0.1 * part.max() + 1e-6) for part in deviation.split(self.entries)
-        ]
-        self.deviation.copy_(torch.cat(floored))
-        if self.whitened:
-            for i, part in enumerate(self._standardised(texture)):
-                self.get_buffer(f"whitening{i}").copy_(_whitening(part))
+        texture, beyond = [], []
+        with torch.no_grad():
+            for image in self._each(images):
+                every = image.new_ones(1, math.prod(self.grid)).bool()
+                texture.append(self.describe(image, every))
+                beyond.append(self._beyond(image))
+        if not texture:
+            raise ValueError("images hold no batch: give one or more images to fit to.")
+        self._take(torch.cat(texture))
+        self._knows_scale = self._warn_of_scale(torch.stack(beyond).mean())  # once is enough
 
     def targets(self, images: Tensor, asked: Tensor) -> list[Tensor]:
         """Standardise what `describe` says, one tensor a descriptor: (R, its entries)."""
@@ -185,19 +231,19 @@ class TextureHead(nn.Module):
         whitenings = [self.get_buffer(f"whitening{i}") for i in range(len(parts))]
         return [part @ own.to(part.dtype) for part, own in zip(parts, whitenings, strict=True)]
 
-    def loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
+    def loss(self, features: Tensor, images: Tensor, mask: Tensor) -> Tensor:
         """Mean squared error of the standardised textures asked for; 0 if there are none.
 
         Of no less precision inside of an autocast.
 
         Parameters
         ----------
-        tokens : Tensor, (B, N, width)
-            The decoder's.
-        images : Tensor, (B, C, H, W)
+        features : Tensor, (B, N, width) or (B, width, rows, columns)
+            The decoder's tokens, without a class token, or a feature map.
+        images : Tensor of float, (B, C, H, W)
             On the scale of the binning's range.
-        mask : Tensor, (B, N)
-            1 where a patch was removed.
+        mask : Tensor of bool or 0 and 1, (B, N) or (B, rows, columns)
+            1 where a patch was removed; N patches in row order.
 
         Returns
         -------
@@ -206,14 +252,79 @@ class TextureHead(nn.Module):
 
         Raises
         ------
+        TypeError, ValueError
+            If these are no tensors, their shapes do not fit each other or the head, the images are
+            whole numbers, or the mask holds more than 0 and 1.
         RuntimeError
             If neither `fit` was called nor a state loaded.
-        """
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self._loss(tokens, images, mask)
 
-    def _loss(self, tokens: Tensor, images: Tensor, mask: Tensor) -> Tensor:
-        asked = torch.ones_like(mask, dtype=torch.bool) if self.kept else mask.bool()
+        Warns
+        -----
+        UserWarning
+            At the first call, if most of what is binned lies beyond the range, and `fit` has not
+            said so.
+        """
+        self._check_images(images)
+        tokens = as_tokens(features, self.linear.in_features, self.grid, len(images))
+        asked = as_asked(mask, len(images), self.patch_size, self.grid)
+        if not self._knows_scale and len(images):
+            self._knows_scale = True
+            self._warn_of_scale(self._beyond(images))
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self._loss(tokens, images, asked)
+
+    def forward(self, features: Tensor, images: Tensor, mask: Tensor) -> Tensor:
+        """Compute `loss`, for what calls modules: hooks, and `DistributedDataParallel`."""
+        return self.loss(features, images, mask)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Soft GLCMs that the head predicts around all patches.
+
+        Parameters
+        ----------
+        features : Tensor, (B, N, width) or (B, width, rows, columns)
+            As `loss` takes them.
+
+        Returns
+        -------
+        Tensor of float32, (B, N, C, O, L, L)
+            None is negative; each sums to about 1. As they are asked for: means over the scope and,
+            if relative, of gray values about each patch's mean.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the features are no tensor or of another shape, or the descriptor holds no GLCM.
+        RuntimeError
+            If neither `fit` was called nor a state loaded.
+
+        Examples
+        --------
+        >>> head = TextureHead(64, Binning(8), ((0, 1), (1, 0)), 1, patch_size=8, grid=(4, 4))
+        >>> head.fit(torch.rand(2, 1, 32, 32))
+        >>> head.predict(torch.rand(2, 16, 64)).shape
+        torch.Size([2, 16, 1, 2, 8, 8])
+        """
+        if self.descriptors[0] != "glcm":
+            raise ValueError(
+                f"the head predicts the descriptor {self.descriptors[0]}, which holds no GLCM: "
+                "predict is for glcm and both."
+            )
+        self._check_fitted()
+        tokens = as_tokens(features, self.linear.in_features, self.grid)
+        n = self.entries[0]
+        with torch.autocast(tokens.device.type, enabled=False):
+            predicted = self.linear(tokens.to(self.linear.weight.dtype))[..., :n].flatten(0, 1)
+            standard = predicted.float()
+            if self.whitened:
+                own = self.get_buffer("whitening0").float()
+                standard = torch.linalg.solve(own, standard, left=False)
+            roots = standard * self.deviation[:n].float() + self.mean[:n].float()
+        shape = self.in_chans, len(self.offsets), self.binning.levels, self.binning.levels
+        return roots.clamp_min(0).square().view(*tokens.shape[:2], *shape)
+
+    def _loss(self, tokens: Tensor, images: Tensor, removed: Tensor) -> Tensor:
+        asked = torch.ones_like(removed) if self.kept else removed
         with torch.no_grad():
             targets = self.targets(images, asked)
         own = tokens[asked].to(self.linear.weight.dtype)
@@ -224,28 +335,59 @@ class TextureHead(nn.Module):
         ]
         return torch.stack(errors).mean()
 
-    def _check_sample(self, images: Tensor) -> None:
-        sides = tuple(n * self.patch_size for n in self.grid)
-        if images.ndim != 4 or not len(images) or images.shape[-2:] != sides:
-            raise ValueError(
-                f"images are {tuple(images.shape)}: give (B, C, {sides[0]}, {sides[1]}), one or "
-                "more, as grid and patch_size say."
+    def _check_images(self, images: Any) -> None:
+        check_images(images, self.in_chans, self.patch_size, self.grid)
+
+    def _each(self, images: Any) -> Iterator[Tensor]:
+        """Images of a sample, as (1, C, H, W): one at a time takes little memory."""
+        is_one = isinstance(images, Tensor) or not isinstance(images, Iterable)
+        for batch in (images,) if is_one else images:
+            self._check_images(batch)
+            if not len(batch):
+                raise ValueError(f"images are {tuple(batch.shape)}: give one or more.")
+            if not batch.isfinite().all():
+                raise ValueError(
+                    "images hold NaN or infinity, which have no texture: leave them out."
+                )
+            yield from batch.split(1)
+
+    def _take(self, texture: Tensor) -> None:
+        """Set mean, deviation and whitening to those of a sample of textures, (M, entries)."""
+        self.mean.copy_(texture.mean(dim=0))
+        spread = texture.std(dim=0, correction=0).split(self.entries)
+        varies = [bool(part.max() > _ROUNDING) for part in spread]
+        # What hardly ever changes would get a target of hundreds where it once does.
+        floored = [
+            part.clamp_min(0.1 * part.max() + 1e-6 if some else _INSTEAD)
+            for part, some in zip(spread, varies, strict=True)
+        ]
+        self.deviation.copy_(torch.cat(floored))
+        if self.whitened:
+            for i, part in enumerate(self._standardised(texture.to(self.mean.device))):
+                own = _whitening(part) if varies[i] else torch.eye(part.shape[1])
+                self.get_buffer(f"whitening{i}").copy_(own)
+        if not all(varies):
+            _warn(
+                "the texture of all patches of these images is the same, so that there is no "
+                "deviation to standardise by: if that is not meant, fit to more of them, or others."
             )
-        if not images.is_floating_point():
-            raise ValueError(f"images are {images.dtype}: bring them to floating point.")
-        if not images.isfinite().all():
-            raise ValueError("images hold NaN or infinity, which have no texture: leave them out.")
-        if self.descriptors[0] in OF_PIXELS:  # which have no range
-            return
+
+    def _beyond(self, images: Tensor) -> Tensor:
+        """Share of what is binned that lies beyond the range."""
         low, high = self.binning.value_range
         pixels = self._pixels(patchify(images, self.patch_size).flatten(0, 1))
-        if 2 * int(((pixels < low) | (pixels > high)).sum()) > pixels.numel():
-            warnings.warn(
-                f"most of the gray values that are binned lie beyond ({low:g}, {high:g}), and "
-                "count as its ends or little more: if that is not meant, give a Binning of your "
-                "images' range.",
-                stacklevel=3,
-            )
+        return ((pixels < low) | (pixels > high)).double().mean()
+
+    def _warn_of_scale(self, beyond: Tensor) -> bool:
+        """Tell those whose images are on another scale; return whether they were told."""
+        if self.descriptors[0] in OF_PIXELS or beyond <= 0.5:  # the former have no range
+            return False
+        low, high = self.binning.value_range
+        _warn(
+            f"most of the gray values that are binned lie beyond ({low:g}, {high:g}), and count as "
+            "its ends or little more: if that is not meant, give a Binning of your images' range."
+        )
+        return True
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -290,6 +432,15 @@ class TextureHead(nn.Module):
         if not self.relative:
             return pixels
         return pixels - pixels.mean(dim=(2, 3), keepdim=True) + self.binning.middle
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called the models, by a method of theirs or through torch."""
+    level, frame = 1, sys._getframe()
+    own = ("torch.", "glcm_mae.models.")
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(own):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 def _whitening(texture: Tensor) -> Tensor:
