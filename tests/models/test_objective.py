@@ -353,6 +353,17 @@ def test_a_term_without_what_it_needs_is_refused(name, part):
         Objective(Weights({name: 1.0}), PATCH, GRID, MEAN, STD)
 
 
+def test_parts_of_another_patch_size_are_refused():
+    other = {
+        "glcm": GLCMLoss(16, OFFSETS, patch_size=2 * PATCH),
+        "head": texture_head(patch_size=4),
+    }
+    for name, part in other.items():
+        named = f"{type(part).__name__} is of patches of {part.patch_size} pixels"
+        with pytest.raises(ValueError, match=named):
+            objective(ALL, **{name: part})
+
+
 def test_unknown_terms_and_balances_are_refused():
     with pytest.raises(ValueError, match="no term 'gclm': choose among mse, ssim, glcm"):
         Weights({"gclm": 1.0})
@@ -374,7 +385,10 @@ def test_gradient_norm_says_what_it_cannot_look_into():
     own = objective(ALL, balance="gradient_norm")
     x, out = images(), reconstruction()
     apart = out._replace(tokens=out.tokens.clone())  # as two outputs of a compiled network are
-    with pytest.raises(RuntimeError, match="balance gradient_norm cannot look into"):
+    with pytest.raises(
+        RuntimeError,
+        match="balance gradient_norm finds no way from a term",
+    ):
         own(x, apart)
     with torch.no_grad():
         assert own(x, out).total.isfinite()

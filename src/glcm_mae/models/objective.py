@@ -92,7 +92,8 @@ class Objective(nn.Module):
     Raises
     ------
     ValueError
-        If a term has weight and what it needs is not given, or a std is not above 0.
+        If a term has weight and what it needs is not given, or is of another patch size, or a std
+        is not above 0.
 
     Examples
     --------
@@ -124,10 +125,17 @@ class Objective(nn.Module):
         head: TextureHead | None = None,
     ) -> None:
         super().__init__()
-        for name, needed in (("glcm", glcm), ("glcm_prediction", head)):
-            if name in weights.active and needed is None:
+        parts: dict[str, PatchLoss | TextureHead | None] = {"glcm": glcm, "glcm_prediction": head}
+        for name in parts.keys() & set(weights.active):
+            part = parts[name]
+            if part is None:
                 given = "a GLCMLoss as glcm" if name == "glcm" else "a TextureHead as head"
                 raise ValueError(f"the term {name} has weight: give {given}.")
+            if part.patch_size != patch_size:
+                raise ValueError(
+                    f"the {type(part).__name__} is of patches of {part.patch_size} pixels and the "
+                    f"objective of {patch_size}: give both the same patch_size."
+                )
         self.weights, self.patch_size, self.grid = weights, patch_size, grid
         self.norm_pix_loss, self.glcm, self.head = norm_pix_loss, glcm, head
         for name, moments in (("mean", mean), ("std", std)):
@@ -173,7 +181,8 @@ class Objective(nn.Module):
         Raises
         ------
         RuntimeError
-            With balance gradient_norm, if the autoencoder was compiled.
+            With balance gradient_norm, if the patches were not made of these tokens, or the
+            autoencoder was compiled.
         """
         with torch.autocast(images.device.type, enabled=False):
             return self._in_float32(images, out, mse_only)
@@ -225,9 +234,10 @@ def _norm_of_gradient(term: Tensor, tokens: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(term, tokens, retain_graph=True, allow_unused=True)
     if gradient is None:  # tokens and patches are two outputs of one piece, and tell no way between
         raise RuntimeError(
-            "balance gradient_norm cannot look into an autoencoder that is compiled, or wrapped "
-            "in DistributedDataParallel by itself: wrap it together with the objective, leave it "
-            "uncompiled, or set balance to fixed."
+            "balance gradient_norm finds no way from a term to out.tokens: give the very tensor "
+            "that the patches were made of, and no view of it; wrap an autoencoder in "
+            "DistributedDataParallel together with the objective, and leave it uncompiled; or set "
+            "balance to fixed."
         )
     return gradient.float().norm()
 
