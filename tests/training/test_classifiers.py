@@ -104,6 +104,17 @@ def test_nearest_neighbours_vote_as_in_a_plain_loop(
         np.testing.assert_allclose(row, np.array(votes) / sum(votes), rtol=1e-9)
 
 
+def test_neighbours_of_many_images_are_those_of_each(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels, patients = small.clusters(rng)
+    vote = neighbours(5)(features, labels, patients, 0)
+    whole = vote.chances(features)
+    monkeypatch.setattr(module, "_AT_ONCE", 7)
+    np.testing.assert_allclose(vote.chances(features), whole, rtol=1e-9)
+    assert vote.chances(features[:0]).shape == (0, 3)
+
+
 def test_an_image_without_features_is_no_error() -> None:
     train, test = np.eye(3), np.zeros((1, 3))
     chances = neighbours(3)(train, np.array([0, 1, 2]), np.arange(3), 0).chances(test)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STRENGTHS = np.logspace(-4, 2, 7)  # inverse ridge penalties to choose from
 _ROUNDS = 200  # of boosting, at most
+_AT_ONCE = 1024  # images whose neighbours are looked for together
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,11 @@ class Neighbours(Rule):
 
     def chances(self, features: np.ndarray) -> np.ndarray:
         """See `Rule`."""
+        # Some at a time: all similarities of 20,000 images to as many would take gigabytes.
+        parts = np.array_split(features, -(-len(features) // _AT_ONCE) or 1)
+        return np.concatenate([self._votes(part) for part in parts])
+
+    def _votes(self, features: np.ndarray) -> np.ndarray:
         similarity = _directions(features) @ self.directions.T  # (m, n)
         k = min(self.n_neighbours, len(self.labels))
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
