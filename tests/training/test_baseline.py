@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import nibabel
 import numpy as np
@@ -25,14 +25,7 @@ from glcm_mae.training.baseline import baseline
 
 from ..commands import complaint
 
-KINDS: tuple[BaselineKind, ...] = (
-    "glcm_logistic",
-    "glcm_boosting",
-    "glcm_local",
-    "pixels",
-    "histogram",
-    "shortcuts",
-)
+KINDS: tuple[BaselineKind, ...] = get_args(BaselineKind)
 GLCM_KINDS = [kind for kind in KINDS if kind.startswith("glcm")]
 Capsys = pytest.CaptureFixture[str]
 Rows = list[tuple[np.ndarray, str, dict[str, Any]]]  # pixels, class, how to save them
