@@ -50,7 +50,8 @@ def soft_glcm(
     patches : Tensor of float, (..., p, q)
         Intensities.
     binning : Binning
-        Levels, kernel, bandwidth and range.
+        Levels, kernel, bandwidth and range, 0 to 1 if none is given: values beyond count as its
+        end, without a gradient.
     offsets : sequence of (dy, dx)
         Pixel offsets.
     mask : Tensor, broadcastable to ``patches``, optional
