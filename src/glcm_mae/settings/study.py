@@ -103,6 +103,10 @@ class CompareSettings(CrossvalSettings):
     baselines : list of str
         Classifiers on hand-made features: glcm_logistic, glcm_boosting, glcm_local, pixels,
         histogram, shortcuts.
+    external : str, optional
+        Labelled images of another source, a folder or a manifest: every model is asked about them,
+        too, and the arms are compared there. Those on which a model was trained, or on copies of
+        which, are left out and counted.
     protocol : str
         leak_free; or published: folds image by image and one pre-training on all images for all
         folds, as in the release of GLCM-MAE, to see what its leaks are worth.
@@ -128,4 +132,5 @@ class CompareSettings(CrossvalSettings):
             "shortcuts",
         ]
     )
+    external: str | None = None
     protocol: Literal["leak_free", "published"] = "leak_free"

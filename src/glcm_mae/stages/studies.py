@@ -56,6 +56,9 @@ def compare(s: settings.CompareSettings, recipe: str) -> tuple[str, int]:
         f"{format_summary(study.comparison)}\n\n"
         f"All tables, by image and by patient, and in which settings the arms differ: {written}."
     )
+    if study.external is not None:
+        draw_comparison(study.external, folder / "external/comparison.png")
+        report += f"\n\n{format_summary(study.external)}\n\nThe tables: {folder / 'external'}."
     return _with_failures(report, study.failures)
 
 
@@ -67,7 +70,8 @@ def demo(s: settings.DemoSettings, recipe: str) -> str:
 
 
 def _check_out(s: settings.CrossvalSettings) -> None:
-    for images in filter(None, (s.images, s.pretrain_on)):
+    external = s.external if isinstance(s, settings.CompareSettings) else None
+    for images in filter(None, (s.images, s.pretrain_on, external)):
         check_apart(s.out, images)
 
 

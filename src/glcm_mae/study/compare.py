@@ -17,6 +17,7 @@ from glcm_mae.training.run import flat
 from glcm_mae.training.seen import tells_what_it_saw
 
 from .arms import Arm, read_arms, recipe_arm
+from .external import ask_models
 from .page import format_page
 from .run import Study, run_study
 from .tables import ArmTables
@@ -50,6 +51,8 @@ def crossval(settings: CrossvalSettings, recipe: Sequence[str]) -> Study:
 def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     """Compare arms, and baselines beside them; write ``comparison.json`` and ``comparison.md``.
 
+    With images of another source, the same of what the models say of these, in ``external``.
+
     Parameters
     ----------
     settings : CompareSettings
@@ -76,6 +79,11 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
         raise UserError(
             f"reference is {settings.reference}, which is neither an arm nor a baseline of this "
             f"comparison: set it to one of {', '.join([*names, *settings.baselines])}."
+        )
+    if settings.external is not None and settings.reference == "shortcuts":
+        raise UserError(
+            "reference is shortcuts, which say nothing of another set, such as external is: take "
+            "another one."
         )
     twice = sorted(set(names) & set(settings.baselines))
     if twice:
@@ -104,10 +112,29 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
             for way, tables in complete.items()
         },
     }
+    out = Path(settings.out)
+    _write(comparison, out)
+    if settings.external is None:
+        return replace(study, comparison=comparison)
+    hardware = next(stage.hardware for stage in (base.probe, base.finetune) if stage is not None)
+    found = ask_models(settings.external, complete, settings.baselines, study.folds, out, hardware)
+    about = (
+        None if found.has_patients else "an image alone counts as one, for patients are not known"
+    )
+    external = comparison | {
+        "external": {"images": settings.external, "left_out": found.left_out},
+        "results": {
+            way: _compared(tables, settings, about) for way, tables in found.tables.items()
+        },
+    }
+    _write(external, out / "external")
+    return replace(study, comparison=comparison, external=external)
+
+
+def _write(comparison: dict[str, Any], folder: Path) -> None:
     text = json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(Path(settings.out) / "comparison.json", text)
-    write_atomically(Path(settings.out) / "comparison.md", format_page(comparison))
-    return replace(study, comparison=comparison)
+    write_atomically(folder / "comparison.json", text)
+    write_atomically(folder / "comparison.md", format_page(comparison))
 
 
 def _compared(

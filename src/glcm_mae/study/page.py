@@ -53,7 +53,10 @@ def format_summary(comparison: dict[str, Any]) -> str:
     str
         Markdown.
     """
-    return "\n\n".join(["# Comparison", *_about(comparison), *_verdicts(comparison)])
+    title = (
+        "# Comparison on images of another source" if "external" in comparison else "# Comparison"
+    )
+    return "\n\n".join([title, *_about(comparison), *_verdicts(comparison)])
 
 
 def _verdicts(comparison: dict[str, Any]) -> Iterator[str]:
@@ -73,6 +76,14 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
         "and, seed by seed, initial weights, but for what stands under Settings. "
         f"glcm-mae {comparison['glcm_mae']}, code {comparison['code'][:_SHOWN]}."
     )
+    if "external" in comparison:
+        external = comparison["external"]
+        left_out = external["left_out"] or "none"
+        yield (
+            f"**Asked about: {external['images']}**, the mean over the folds of each seed, at "
+            "thresholds of the study's validation images. Left out, for a model was trained on "
+            f"them or on copies of them: {left_out}."
+        )
     others = {
         code: n for code, n in comparison["code_of_runs"].items() if code != comparison["code"]
     }

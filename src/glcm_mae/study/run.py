@@ -55,6 +55,8 @@ class Study:
         Which code made how many of its runs.
     comparison : dict, optional
         Of `compare`: the content of ``comparison.json``; None if the reference is not complete.
+    external : dict, optional
+        Of `compare`, with images of another source: that of ``external/comparison.json``.
     """
 
     folds: list[Fold]
@@ -63,6 +65,7 @@ class Study:
     about_patients: str | None
     code_of_runs: dict[str, int]
     comparison: dict[str, Any] | None = None
+    external: dict[str, Any] | None = None
 
 
 def run_study(

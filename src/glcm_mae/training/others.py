@@ -208,17 +208,10 @@ def read_others(
     UserError
         If they cannot be read so, or have a class that the run does not know.
     """
-    manifest = list_others(s, run.reading)
-    others = [name for name in manifest.classes if name not in run.classes]
-    if others:
-        raise UserError(
-            f"{s.images} has the class {others[0]!r}, which {run.folder} does not know: name the "
-            f"classes as there, {', '.join(run.classes)} (glcm-mae data manifest --rename), or "
-            "leave the labels out."
-        )
+    manifest = list_for(run, s)
     wanted = manifest if at_most is None else manifest.spread(at_most)
     images = read_listed(s, run.reading, wanted)
-    known = seen_before(str(run.folder), _of_strangers(images))
+    known = known_to(run.folder, images)
     tell_unknown(str(run.folder), known)
     seen = known.count(True)
     if seen:
@@ -237,9 +230,53 @@ def read_others(
     return images, known, alike
 
 
-def _of_strangers(images: Images) -> Images:
-    """Leave out the patients, whom another hospital may name alike."""
-    return replace(images, manifest=replace(images.manifest, has_patients=False))
+def list_for(run: Trained, s: OthersSettings) -> Manifest:
+    """List the images that a run is asked about, whose classes it must know.
+
+    Parameters
+    ----------
+    run : Trained
+        The run.
+    s : OthersSettings
+        Which images.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    UserError
+        If there are none, the list is wrong, or it has a class that the run does not know.
+    """
+    manifest = list_others(s, run.reading)
+    others = [name for name in manifest.classes if name not in run.classes]
+    if others:
+        raise UserError(
+            f"{s.images} has the class {others[0]!r}, which {run.folder} does not know: name the "
+            f"classes as there, {', '.join(run.classes)} (glcm-mae data manifest --rename), or "
+            "leave the labels out."
+        )
+    return manifest
+
+
+def known_to(run: Path, images: Images) -> list[bool | None]:
+    """Say of each image whether a run, or what it started from, was trained on it or a copy.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    images : Images
+        Of another source, which may name its patients as the run's does.
+
+    Returns
+    -------
+    list of bool or None
+        None where that is unknown.
+    """
+    strangers = replace(images.manifest, has_patients=False)
+    return seen_before(str(run), replace(images, manifest=strangers))
 
 
 def check_hardware(s: OthersSettings) -> None:

@@ -48,7 +48,7 @@ def predict(settings: PredictSettings) -> Path:
         If the run is no finished fine-tuning, probe or baseline, or the images cannot be read as
         its were, or have another class.
     """
-    source, out = _trained(Path(settings.run)), Path(settings.out)
+    source, out = read_trained(Path(settings.run)), Path(settings.out)
     run = new_run(settings)
     fabric = launch(settings.hardware)
     images, known, alike = read_others(source, settings)
@@ -78,7 +78,23 @@ def predict(settings: PredictSettings) -> Path:
     return out
 
 
-def _trained(folder: Path) -> Trained:
+def read_trained(folder: Path) -> Trained:
+    """Read a run that classifies images.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a fine-tuning, a probe or a baseline.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    UserError
+        If it is none, is not finished, or keeps no classifier.
+    """
     if is_probe(folder):
         return read_probe(folder)
     return read_baseline(folder) if is_baseline(folder) else read_finetuned(folder)
@@ -109,14 +125,27 @@ def _validation(run: Path, place: str) -> Predictions | None:
     """Read what the run said of images that its classifier had not seen; None if there is none."""
     beside = run / place / "validation.csv"
     if beside.is_file():
-        return _named_after(run, read_predictions(beside))
+        return named_after(run, read_predictions(beside))
     tested = read_predictions(run / place / "predictions.csv")
     if tested.folds is None or len(set(tested.folds.tolist())) < 2:
         return None
-    return replace(_named_after(run, tested), folds=None)
+    return replace(named_after(run, tested), folds=None)
 
 
-def _named_after(run: Path, table: Predictions) -> Predictions:
+def named_after(run: Path, table: Predictions) -> Predictions:
+    """Put a run's name before paths and patients, which another source may name alike.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    table : Predictions
+        Of its own images.
+
+    Returns
+    -------
+    Predictions
+    """
     paths, patients = (
         tuple(f"{run.name}: {name}" for name in names) for names in (table.paths, table.patients)
     )
