@@ -119,6 +119,26 @@ def test_a_list_of_words_needs_no_brackets() -> None:
     assert parse([*shared, "--baselines", ""])[1].baselines == []
 
 
+@pytest.mark.parametrize("text", ["-1000,400", "[-1000,400]", "-1e3, 400.0", "[-1000, 400]"])
+def test_a_pair_of_numbers_needs_no_brackets(text: str) -> None:
+    shared = ["features", "scans", "-o", "f.csv"]
+    for words in (["--range", text], [f"--range={text}"]):
+        assert parse([*shared, *words])[1].range == (-1000.0, 400.0)
+        assert parse([*shared, *words])[1].window is None
+    assert parse([*shared, "--window", "0,1"])[1].window == (0.0, 1.0)
+    assert parse([*shared, "--window", "lung"])[1].window == "lung"
+    assert parse([*shared, "--range", "-1000,inf"])[1].range == (-1000.0, float("inf"))
+    assert parse([*shared, "--range", "[-inf,.inf]"])[1].range == (-float("inf"), float("inf"))
+    assert parse(["pretrain", *NEEDED, "--data.image_size", "64,32"])[1].data.image_size == (64, 32)
+    assert parse(["pretrain", *NEEDED, "--data.image_size", "64"])[1].data.image_size == 64
+
+
+@pytest.mark.parametrize("text", ["400", "1,2,3", "[1,2", "low,high", "1,"])
+def test_what_is_no_pair_of_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = complaint(capsys, "features", "scans", "-o", "f.csv", "--range", text)
+    assert said == f"--range takes [float, float] | null, not {text!r}."
+
+
 def test_a_list_that_stands_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("compare", "images", "--out", "o", "--set", "seed=1", "--set", "mask_ratio=0.5")
     assert (

@@ -287,8 +287,11 @@ def test_mistakes_with_patients(tmp_path: Path) -> None:
     touch(tmp_path, "p1_a.png", "x.png")
     with pytest.raises(UserError, match=r"x\.png has no patient in its name"):
         read_manifest(tmp_path, patient_regex=r"p\d+")
+    touch(tmp_path, "deep/p1/image.png")
+    with pytest.raises(UserError, match=r"not searched in folders' names.*columns path,patient"):
+        read_manifest(tmp_path / "deep", patient_regex=r"p\d+")
     with pytest.raises(UserError, match="no regular expression"):
-        read_manifest(tmp_path, patient_regex="(")
+        read_manifest(tmp_path / "deep", patient_regex="(")
     with pytest.raises(UserError, match="patient column and patient_regex"):
         read_manifest(write_csv(tmp_path, "path,patient\nx.png,p\n"), patient_regex="x")
     touch(tmp_path, *(f"tree/{s}/c/p{n}_{s}.png" for s in ("train", "test") for n in range(5)))

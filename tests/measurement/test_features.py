@@ -31,6 +31,7 @@ from glcm_mae.texture import (
 )
 
 from ..commands import complaint
+from ..test_docs import programs
 
 Capsys = pytest.CaptureFixture[str]
 RNG = np.random.default_rng(0)
@@ -337,6 +338,62 @@ def test_wrong_masks(marked, tmp_path, capsys):
     assert not (tmp_path / "x.csv").exists()
 
 
+def test_an_open_range_has_no_other_end(tmp_path):
+    save(tmp_path / "a.png", noise(20, 20))
+    words = ("--binning", "fixed_bin_size", "--bin_width", 25, "--range")
+    (closed,) = measured(tmp_path, tmp_path / "a.png", *words, "40,255")
+    for end in ("40,inf", "[40,inf]", "[40, .inf]"):
+        (row,) = measured(tmp_path, tmp_path / "a.png", *words, end)
+        assert numbers(row) == numbers(closed)
+        assert row["range_high"] == "inf"
+    (below,) = measured(tmp_path, tmp_path / "a.png", "--range", "-inf,99")
+    assert numbers(below) == numbers(measured(tmp_path, tmp_path / "a.png", "--range", "-5,99")[0])
+
+
+def test_each_of_a_patients_folders_holds_an_image_and_its_mask(tmp_path):
+    for patient in ("pat01", "pat02"):
+        save(tmp_path / "set" / patient / "image.png", noise(20, 24))
+        save(tmp_path / "set" / patient / "mask.png", np.full((20, 24), 3, np.uint8))
+    rows = measured(tmp_path, tmp_path / "set", "--masks", "{folder}/mask.png")
+    assert [(row["label"], row["region"]) for row in rows] == [("pat01", "3"), ("pat02", "3")]
+    assert {Path(row["path"]).name for row in rows} == {"image.png"}
+    table = tmp_path / "manifest.csv"
+    table.write_text("path,patient\nset/pat01/image.png,p1\nset/pat02/image.png,p2\n")
+    words = ("--masks", "{folder}/mask.png", "--per", "patient")
+    assert [row["patient"] for row in measured(tmp_path, table, *words)] == ["p1", "p2"]
+
+
+def test_a_mask_without_an_image_is_told(tmp_path, capsys):
+    save(tmp_path / "set/pat01/image.png", noise(20, 24))
+    for patient in ("pat01", "pat02"):
+        save(tmp_path / "set" / patient / "mask.png", np.full((20, 24), 3, np.uint8))
+    words = ("features", tmp_path / "set", "-o", tmp_path / "x.csv")
+    said = complaint(capsys, *words, "--masks", "{folder}/mask.png")
+    assert "pat02/mask.png is its own mask" in said
+    assert "and no other image's" in said
+
+
+def test_regions_beyond_the_range_are_told(marked, tmp_path, capsys):
+    images, *_ = marked
+    words = ["features", str(images), "-o", str(tmp_path / "x.csv"), "--range", "300,400"]
+    assert main([*words, "--masks", str(tmp_path / "masks")]) == 2  # nothing is measured
+    assert "3 hold no pixel pair, 2 of them because all their values lie beyond --range" in (
+        capsys.readouterr().out
+    )
+
+
+def test_an_image_given_as_the_mask_is_told(marked, tmp_path, capsys):
+    images, *_ = marked
+    mask, out = tmp_path / "masks" / "a.png", tmp_path / "x.csv"
+    main(["features", str(mask), "-o", str(out), "--masks", str(images / "a.png")])
+    assert "are image and mask swapped?" in capsys.readouterr().err
+    tifffile.imwrite(tmp_path / "hounsfield.tif", noise(20, 24).astype(np.int16) - 100)
+    words = ("features", mask, "-o", out, "--masks", tmp_path / "hounsfield.tif")
+    said = complaint(capsys, *words)
+    assert "hounsfield.tif holds negative numbers" in said
+    assert "swapped" in said
+
+
 def test_images_with_wrong_masks_are_skipped_and_told(marked, tmp_path, capsys):
     images, _, regions = marked
     masks = tmp_path / "masks"
@@ -352,6 +409,49 @@ def test_images_with_wrong_masks_are_skipped_and_told(marked, tmp_path, capsys):
     assert "wrong.png: has 20 x 24 pixels (height x width) and its mask 20 x 23" in told
     assert "unread.png: has a mask that is not a PNG" in told
     assert "without.png: has a mask that cannot be opened" in told
+
+
+def test_what_is_wrong_with_one_file_is_skipped(marked, tmp_path, capsys):
+    images, _, regions = marked
+    masks, gray = tmp_path / "masks", regions.numpy().astype(np.uint8)
+    colour = np.stack([gray, gray, gray + 1], axis=-1)
+    wrong = {
+        "colour": (noise(20, 24, 3), gray, "colour.png: is a colour image"),
+        "painted": (noise(20, 24), colour, "painted.png: has a mask that has colours"),
+    }
+    for name, (pixels, mask, _) in wrong.items():
+        save(images / f"{name}.png", pixels)
+        save(masks / f"{name}.png", mask)
+    for name, mask, said in (
+        ("half", gray / np.float32(2), "half.png: has a mask that holds fractions"),
+        ("below", gray.astype(np.int16) - 9, "below.png: has a mask that holds negative numbers"),
+    ):
+        save(images / f"{name}.png", noise(20, 24))
+        tifffile.imwrite(masks / f"{name}.png", mask)
+        wrong[name] = (gray, gray, said)
+    save(images / "jpeg.png", noise(20, 24))
+    Image.fromarray(gray).save(masks / "jpeg.png", format="jpeg")
+    rows = measured(tmp_path, images, "--masks", masks, "--on_error", "skip")
+    assert {Path(row["path"]).name for row in rows} == {"a.png", "b.png"}
+    out, told = capsys.readouterr()
+    assert "5 skipped, named above." in out
+    for _, _, said in wrong.values():
+        assert f"skipped {images}/{said}" in told
+    assert "jpeg.png: has a mask that is a JPEG" in told
+
+
+def test_a_series_of_volumes_is_skipped(tmp_path, capsys):
+    for name, shape in (("one", (6, 6, 3)), ("series", (6, 6, 3, 2))):
+        place = tmp_path / f"set/{name}.nii.gz"
+        place.parent.mkdir(exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(noise(*shape), np.eye(4)), place)
+    words = ("--aggregation", "3d_merged", "--on_error", "skip")
+    assert len(measured(tmp_path, tmp_path / "set", *words)) == 1
+    out, told = capsys.readouterr()
+    assert "series.nii.gz: holds a series of volumes" in told
+    assert "1 skipped" in out
+    words = ("features", tmp_path / "set", "-o", tmp_path / "x.csv", *words)
+    assert "bin_width" in complaint(capsys, *words, "--bin_width", "5")  # a setting: for all
 
 
 # --- patients
@@ -417,7 +517,51 @@ def test_voxels_that_are_no_cubes_are_told(tmp_path, capsys, thickness, way, war
     nibabel.save(nibabel.Nifti1Image(noise(6, 6, 4), np.diag([1, 1, thickness, 1])), place)
     assert len(measured(tmp_path, place, "--aggregation", way)) == 1
     told = capsys.readouterr().err
-    assert ("has voxels of 1 x 1 x 5 mm, which 3D directions take for cubes" in told) is warned
+    said = f"1 file has voxels that are no cubes ({place}: 1 x 1 x 5 mm)"
+    assert (said in told) is warned
+    assert ("or give --aggregation 2.5d_merged --plane axial" in told) is warned
+
+
+def test_pixels_that_are_no_squares_are_told_once(tmp_path, capsys):
+    for name in ("a", "b"):  # acquired in sagittal slices, 3 mm apart
+        place = tmp_path / f"set/{name}.nii.gz"
+        place.parent.mkdir(exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(noise(4, 6, 6), np.diag([3, 0.7, 0.7, 1])), place)
+    for way in ("averaged", "2.5d_merged", "2d_averaged"):
+        measured(tmp_path, tmp_path / "set", "--aggregation", way)
+        told = capsys.readouterr().err
+        assert told.count("pixels that are no squares") == 1
+        assert f"2 files have pixels that are no squares ({tmp_path}/set/a.nii.gz: 0.7 x 3" in told
+        assert "or give --plane sagittal, whose pixels are squares" in told
+        measured(tmp_path, tmp_path / "set", "--aggregation", way, "--plane", "sagittal")
+        assert "squares" not in capsys.readouterr().err
+    measured(tmp_path, tmp_path / "set", "--aggregation", "3d_merged")
+    assert "2.5d_merged --plane sagittal" in capsys.readouterr().err
+
+
+def test_without_a_plane_of_squares_there_is_resampling(tmp_path, capsys):
+    place = tmp_path / "ct.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(noise(6, 6, 4), np.diag([1, 2, 3, 1])), place)
+    for way in ("merged", "3d_merged"):
+        measured(tmp_path, place, "--aggregation", way)
+        assert capsys.readouterr().err.strip().endswith("counts as one: resample them")
+
+
+def test_the_program_of_the_docs_finds_what_the_command_writes(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "texture.md"
+    (program,) = (text for text in programs(page) if "lesions" in text)
+    found: dict = {}
+    exec(program, found)
+    affine = np.diag([-0.7, -0.7, 3, 1])  # as scanners have it: x runs to the left, y to the back
+    for name in ("ct", "lesions"):
+        voxels = found[name].astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{name}.nii.gz")
+    words = ("--masks", tmp_path / "lesions.nii.gz", "--aggregation", "2.5d_merged")
+    words = (*words, "--binning", "fixed_bin_size", "--bin_width", 25, "--range", "-1000,400")
+    rows = measured(tmp_path, tmp_path / "ct.nii.gz", *words)
+    assert [row["region"] for row in rows] == ["1", "2"] == [str(n) for n in found["table"]]
+    for row, features in zip(rows, found["table"].values(), strict=True):
+        assert numbers(row) == pytest.approx(list(features.values()), rel=1e-12)
 
 
 @pytest.mark.parametrize("way", ["2d_averaged", "2.5d_merged", "3d_averaged", "3d_merged"])
@@ -430,13 +574,14 @@ def test_volumes_as_a_whole(way, volume, tmp_path):
     assert row["aggregation"] == way
 
 
-def test_a_volume_that_is_packed_otherwise_than_named(tmp_path, capsys):
+def test_a_volume_is_read_by_its_content_however_it_is_packed(tmp_path):
     image = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "ct.nii.gz")
+    words = ("--aggregation", "3d_merged")
+    (named,) = measured(tmp_path, tmp_path / "ct.nii.gz", *words)
     (tmp_path / "ct.nii.gz").rename(tmp_path / "ct.nii")
-    words = ("features", tmp_path / "ct.nii", "-o", tmp_path / "x.csv")
-    said = complaint(capsys, *words, "--aggregation", "3d_merged", "--on_error", "stop")
-    assert "ct.nii is not packed as its ending says" in said
+    (misnamed,) = measured(tmp_path, tmp_path / "ct.nii", *words)
+    assert numbers(misnamed) == numbers(named)
 
 
 def test_a_single_slice_is_no_volume(tmp_path, capsys):
@@ -445,25 +590,6 @@ def test_a_single_slice_is_no_volume(tmp_path, capsys):
     assert "is one slice and no volume" in complaint(
         capsys, "features", tmp_path / "slices", *words
     )
-
-
-def test_a_mask_of_another_grid_is_refused(tmp_path, capsys):
-    image, mask = noise(8, 9, 5), (noise(8, 9, 5) > 99).astype(np.uint8)
-    elsewhere, coarser = np.eye(4), np.diag([3.0, 3.0, 5.0, 1.0])
-    elsewhere[:3, 3] = 500
-    nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), tmp_path / "ct.nii.gz")
-    grids = {"same": (mask, np.eye(4)), "elsewhere": (mask, elsewhere), "coarser": (mask, coarser),
-             "longer": (np.concatenate([mask, mask], axis=2), np.eye(4))}  # fmt: skip
-    for name, (numbers_of, affine) in grids.items():
-        nibabel.save(nibabel.Nifti1Image(numbers_of, affine), tmp_path / f"{name}.nii.gz")
-    words = ("features", tmp_path / "ct.nii.gz", "-o", tmp_path / "x.csv", "--masks")
-    for name in ("elsewhere", "coarser"):
-        assert "lies elsewhere in space" in complaint(capsys, *words, tmp_path / f"{name}.nii.gz")
-    said = complaint(capsys, *words, tmp_path / "longer.nii.gz")
-    assert "has 8 x 9 x 5 voxels and its mask 8 x 9 x 10" in said
-    said = complaint(capsys, *words, tmp_path / "longer.nii.gz", "--on_error", "skip")
-    assert said.startswith("None of the 5 images can be read; the first: ")
-    assert measured(tmp_path, tmp_path / "ct.nii.gz", "--masks", tmp_path / "same.nii.gz")
 
 
 def test_a_mask_of_white_for_0_is_refused(marked, tmp_path, capsys):
@@ -578,7 +704,13 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         ("a.png -o x.csv --binning fixed_bin_size --bin_width 1e-9", "more than 65,536 bins"),
         ("signed.tif -o x.csv --binning fixed_bin_size --bin_width 5", "holds values below 0"),
         ("a.png -o x.csv --binning range", "binning range needs the range"),
-        ("a.png -o x.csv --range [9,3]", "range is [9.0, 3.0]: give two finite numbers"),
+        ("a.png -o x.csv --range [9,3]", "range is [9.0, 3.0]: give two numbers, the lower"),
+        ("a.png -o x.csv --range 9,9", "range is [9.0, 9.0]: give two numbers, the lower"),
+        ("a.png -o x.csv --binning range --range 0,inf", "range is [0.0, inf], which binning"),
+        (
+            "a.png -o x.csv --binning fixed_bin_size --bin_width 5 --range=-inf,9",
+            "range is [-inf, 9.0], at whose lower end the first bin starts: give a finite one.",
+        ),
         ("a.png -o x.csv --window [3,3]", "window is [3.0, 3.0]: give two finite numbers"),
         ("a.png -o x.csv --window lung", "a.png is no CT in Hounsfield units"),
         ("a.png -o x.csv --levels 0", "levels is 0: set it from 1 to 65,536."),

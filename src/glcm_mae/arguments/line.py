@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import types
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from glcm_mae.arguments.commands import COMMANDS, leaves
 from glcm_mae.arguments.complaints import did_you_mean, unknown_setting, wrong_value
@@ -19,6 +20,8 @@ from glcm_mae.errors import UserError
 
 # Settings that one wants to say without naming their group, or with a letter.
 _SHORT = {"on_error": "data.on_error", "o": "out"}
+_NUMBER = r"\s*[-+]?(?:\.?\d[\w.+-]*|\.?inf)\s*"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+")
 
 
 def parse(words: Sequence[str]) -> tuple[str, Any, str]:
@@ -136,12 +139,28 @@ def _given(
 
 def _value(text: str, annotation: Any) -> str:
     """Read a list without the outer brackets, which a shell takes for a pattern of file names."""
+    if any(get_origin(kind) is tuple for kind in _kinds(annotation)):
+        return _pair(text)
     if get_origin(annotation) is not list or text.startswith("["):
         return text
     if not _is_words(get_args(annotation)[0]):
         return f"[{text}]"
     parts = re.split(r",(?![^\[]*\])", text) if text else []  # not in data.window=[0,200]
     return json.dumps([part.strip() for part in parts])
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Give the types of which a value may be one."""
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(annotation) if is_union else (annotation,)
+
+
+def _pair(text: str) -> str:
+    """Bring A,B to [A,B], and an infinite end to the spelling of YAML."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not _NUMBERS.fullmatch(bare):
+        return text
+    return "[" + re.sub(r"(?<!\.)inf", ".inf", bare) + "]"
 
 
 def _is_words(annotation: Any) -> bool:

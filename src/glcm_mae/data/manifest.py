@@ -369,8 +369,9 @@ def _patient(path: Path, pattern: re.Pattern[str]) -> str:
     patient = match.group(1 if pattern.groups else 0) if match else None
     if not patient:
         raise UserError(
-            f"{one_line(path)} has no patient in its name by patient_regex "
-            f"'{pattern.pattern}': mend the expression, or give a CSV with a patient column."
+            f"{one_line(path)} has no patient in its name by patient_regex '{pattern.pattern}', "
+            "which is not searched in folders' names: mend the expression, or give a CSV with the "
+            "columns path,patient."
         )
     return patient
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 
 from glcm_mae.errors import UserError
@@ -36,11 +37,10 @@ def check_settings(settings: MeasurementSettings) -> None:
         raise UserError(f"levels is {s.levels}: set it from 1 to {MAX_LEVELS:,}.")
     if s.distance < 1:
         raise UserError(f"distance is {s.distance}: set it to 1 pixel or more.")
-    for setting, ends in (("window", s.window), ("range", s.range)):
-        if ends is not None and not isinstance(ends, str) and not _ascend(*ends):
-            raise UserError(
-                f"{setting} is {list(ends)}: give two finite numbers, the lower one first."
-            )
+    if isinstance(s.window, Sequence) and not isinstance(s.window, str):
+        _check_window(s.window)
+    if s.range is not None:
+        _check_range(s.range, s.binning)
     if s.binning == "fixed_bin_size":
         if s.bin_width is None:
             raise UserError(
@@ -66,5 +66,21 @@ def check_settings(settings: MeasurementSettings) -> None:
         )
 
 
-def _ascend(low: float, high: float) -> bool:
-    return isfinite(low) and isfinite(high) and low < high
+def _check_window(ends: Sequence[float]) -> None:
+    if not (_are_finite(ends) and ends[0] < ends[1]):
+        raise UserError(f"window is {list(ends)}: give two finite numbers, the lower one first.")
+
+
+def _check_range(ends: Sequence[float], binning: str) -> None:
+    """Refuse what is no range, or open where values are counted from its end or scaled by it."""
+    given = f"range is {list(ends)}"
+    if not ends[0] < ends[1]:
+        raise UserError(f"{given}: give two numbers, the lower one first.")
+    if binning == "range" and not _are_finite(ends):
+        raise UserError(f"{given}, which binning range cuts into bins: give two finite numbers.")
+    if binning == "fixed_bin_size" and not isfinite(ends[0]):
+        raise UserError(f"{given}, at whose lower end the first bin starts: give a finite one.")
+
+
+def _are_finite(ends: Sequence[float]) -> bool:
+    return all(map(isfinite, ends))

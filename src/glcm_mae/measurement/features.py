@@ -19,6 +19,7 @@ from glcm_mae.measurement.gray_levels import gray_levels
 from glcm_mae.measurement.listing import list_images
 from glcm_mae.measurement.masks import without_masks
 from glcm_mae.measurement.samples import Sample, Unreadable, read_samples
+from glcm_mae.measurement.spacing import Stretch
 from glcm_mae.measurement.table import Measured, write_table
 from glcm_mae.settings import FeaturesSettings
 from glcm_mae.texture import directions, image_features, volume_features
@@ -39,12 +40,16 @@ class Outcome:
         Images, volumes or regions that were measured.
     empty : int
         How many of them hold no pixel pair.
+    beyond : int
+        How many of these have values, but all of them beyond the range.
     skipped : list of (str, str)
         The images or volumes that could not be read, and why.
     depths : set of int
         Bits of the images whose values have no unit.
     most_regions : (int, str)
         The most regions that an image has, and its name.
+    stretched : dict of Path to Stretch
+        The files whose pixels are no squares, or whose voxels are no cubes.
 
     Examples
     --------
@@ -54,9 +59,11 @@ class Outcome:
 
     measured: int = 0
     empty: int = 0
+    beyond: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     depths: set[int] = field(default_factory=set)
     most_regions: tuple[int, str] = (0, "")
+    stretched: dict[Path, Stretch] = field(default_factory=dict)
 
 
 def images_to_measure(settings: FeaturesSettings) -> Manifest:
@@ -83,7 +90,7 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
     manifest = list_images(settings.images, settings.patient_regex, settings.plane, may_lack)
     if settings.per == "patient" and not manifest.has_patients:
         raise UserError(
-            f"{settings.images} does not tell patients: give a manifest with the column patient, "
+            f"{settings.images} does not tell patients: give a CSV with the columns path,patient, "
             "or find them in the files' names with --patient_regex."
         )
     if settings.masks is None:
@@ -204,10 +211,13 @@ def _rows(
             outcome.skipped.append((one_line(found.record.name), found.reason))
         else:
             outcome.depths |= found.depths
+            if found.stretch is not None:
+                outcome.stretched.setdefault(found.record.path, found.stretch)
         outcome.most_regions = max(outcome.most_regions, (len(rows), one_line(found.record.name)))
         for row in rows:
             outcome.measured += 1
             outcome.empty += row.is_empty
+            outcome.beyond += row.left_out > 0 and row.pixels == 0
             yield row
         if progress is not None:
             progress(found.images)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from glcm_mae.data import Facts
+from glcm_mae.data import Facts, UnreadableImage
 from glcm_mae.data.windows import Unscalable, rescaled, unit_range
-from glcm_mae.errors import UserError
 from glcm_mae.settings import MeasurementSettings
 
 __all__ = ["intensities"]
@@ -15,7 +16,7 @@ _LUMINANCE = (299, 587, 114)  # thousandths, ITU-R BT.601
 
 
 def intensities(
-    stored: np.ndarray, facts: Facts, settings: MeasurementSettings, name: str
+    stored: np.ndarray, facts: Facts, settings: MeasurementSettings, path: Path
 ) -> np.ndarray:
     """Bring an image to the values whose texture is measured.
 
@@ -30,8 +31,8 @@ def intensities(
         What their file says.
     settings : MeasurementSettings
         Window, colour and polarity.
-    name : str
-        What errors call the image.
+    path : Path
+        Its file, for the error.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def intensities(
 
     Raises
     ------
-    UserError
+    UnreadableImage
         The image has colour or stores white as 0 and the settings do not say what to do, or the
         window does not fit it.
 
@@ -48,38 +49,43 @@ def intensities(
     --------
     >>> facts = Facts("png", "uint8", 8, "RGB", (0, 255))
     >>> red = np.array([[[250]], [[0]], [[0]]], np.uint8)
-    >>> intensities(red, facts, MeasurementSettings(color="gray"), "a.png").tolist()
+    >>> intensities(red, facts, MeasurementSettings(color="gray"), Path("a.png")).tolist()
     [[74.75]]
     """
     if len(stored) == 3 and settings.color != "gray":
-        raise UserError(
-            f"{name} is a colour image: give --color gray to measure its luminance (ITU-R BT.601), "
-            "or leave it out."
+        raise UnreadableImage(
+            path,
+            "is a colour image: give --color gray to measure its luminance (ITU-R BT.601), or "
+            "leave it out.",
         )
     if facts.white_is_zero and not settings.invert_monochrome1:
-        raise UserError(
-            f"{name} stores white as 0 ({facts.photometric}): give --invert_monochrome1 true to "
-            "have such images inverted, so that a higher value is brighter in all of them."
+        raise UnreadableImage(
+            path,
+            f"stores white as 0 ({facts.photometric}): give --invert_monochrome1 true to have such "
+            "images inverted, so that a higher value is brighter in all of them.",
         )
-    values = _scaled(stored, facts, settings, name)
+    values = _scaled(stored, facts, settings, path)
     return _luminance(values) if len(values) == 3 else values[0]
 
 
 def _scaled(
-    stored: np.ndarray, facts: Facts, settings: MeasurementSettings, name: str
+    stored: np.ndarray, facts: Facts, settings: MeasurementSettings, path: Path
 ) -> np.ndarray:
     if settings.window is not None:
         try:
             return unit_range(stored, facts, settings.window)
         except Unscalable as reason:
-            raise UserError(f"{name} {reason}: give two numbers as --window [LOW,HIGH].") from None
+            raise UnreadableImage(
+                path, f"{reason}: give two numbers as --window [LOW,HIGH]."
+            ) from None
     values = rescaled(stored, facts)
     if not facts.white_is_zero:
         return values
     if facts.value_range is None:
-        raise UserError(
-            f"{name} stores white as 0 in floating-point values, which have no range to invert "
-            "them in: give one as --window [LOW,HIGH]."
+        raise UnreadableImage(
+            path,
+            "stores white as 0 in floating-point values, which have no range to invert them in: "
+            "give one as --window [LOW,HIGH].",
         )
     ends = rescaled(np.array(facts.value_range), facts)
     return (ends.sum() - values).astype(values.dtype)

@@ -88,7 +88,7 @@ def feature_map(settings: TextureMapSettings) -> FeatureMap:
     path = _one_image(s)
     name = one_line(path)
     stored, facts = read_image(path, s.frame, s.plane)
-    image = intensities(stored, facts, s, name)
+    image = intensities(stored, facts, s, path)
     if s.window_size > max(image.shape):
         raise UserError(
             f"window_size is {s.window_size} and {name} has {image.shape[0]} x {image.shape[1]} "

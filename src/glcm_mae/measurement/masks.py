@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from glcm_mae.data import Manifest, Plane, one_line, read_image, without_ending
+from glcm_mae.data import (
+    Manifest,
+    Plane,
+    UnreadableImage,
+    one_line,
+    read_image,
+    without_ending,
+)
 from glcm_mae.data.windows import rescaled
 from glcm_mae.errors import UserError
 
@@ -84,16 +91,19 @@ def without_masks(
             "such as '{folder}/{name}_mask.png'."
         )
     paths = [mask_path(record.path, masks, source) for record in manifest.records]
-    known = {os.path.abspath(path) for path in paths}
+    places = [os.path.abspath(record.path) for record in manifest.records]
+    owners: dict[str, set[str]] = {}  # of each mask
+    for place, path in zip(places, paths, strict=True):
+        owners.setdefault(os.path.abspath(path), set()).add(place)
     kept = []
-    for record, path in zip(manifest.records, paths, strict=True):
-        place = os.path.abspath(record.path)
-        if os.path.abspath(path) == place:
+    for record, place, path in zip(manifest.records, places, paths, strict=True):
+        if owners.get(place) == {place}:
             raise UserError(
-                f"{one_line(record.path)} is its own mask by --masks {masks}: give the folder of "
-                "the masks, or a pattern such as '{folder}/{name}_mask.png'."
+                f"{one_line(record.path)} is its own mask by --masks {masks}, and no other "
+                "image's: give the folder of the masks, or a pattern such as "
+                "'{folder}/{name}_mask.png'."
             )
-        if place not in known:
+        if place not in owners:
             kept.append((record, path))
     for record, path in kept:
         if on_error == "stop" and not path.is_file():
@@ -123,7 +133,7 @@ def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> n
 
     Raises
     ------
-    UserError
+    UnreadableImage
         The file cannot be read, or is no mask.
 
     Examples
@@ -137,22 +147,29 @@ def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> n
     [[255, 255]]
     """
     stored, facts = read_image(path, frame, plane)
-    name = one_line(path)
     if facts.format == "jpeg":
-        raise UserError(
-            f"{name} is a JPEG, which blurs the edges of a mask into other numbers: save it as PNG."
+        raise UnreadableImage(
+            path, "is a JPEG, which blurs the edges of a mask into other numbers: save it as PNG."
         )
     if facts.white_is_zero:
-        raise UserError(
-            f"{name} says that white is 0 ({facts.photometric}), so that its regions and its "
-            "background may be swapped: save the mask with black as 0."
+        raise UnreadableImage(
+            path,
+            f"says that white is 0 ({facts.photometric}), so that its regions and its background "
+            "may be swapped: save the mask with black as 0.",
         )
     if (stored != stored[:1]).any():
-        raise UserError(
-            f"{name} has colours: save the mask in gray, a number for each region (of a "
-            "palette, the indices themselves)."
+        raise UnreadableImage(
+            path,
+            "has colours: save the mask in gray, a number for each region (of a palette, the "
+            "indices themselves).",
         )
     numbers = rescaled(stored[0], facts).astype(np.float64)
-    if (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
-        raise UserError(f"{name} holds fractions: give each region of the mask a whole number.")
+    if numbers.min() < 0:
+        raise UnreadableImage(
+            path,
+            "holds negative numbers, and a mask whole numbers from 0 (outside): mend it, or look "
+            "whether image and mask are swapped.",
+        )
+    if (numbers != np.rint(numbers)).any() or numbers.max() >= 2**31:
+        raise UnreadableImage(path, "holds fractions: give each region of the mask a whole number.")
     return numbers.astype(np.int32)

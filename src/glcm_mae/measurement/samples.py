@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Record, UnreadableImage, is_volume, one_line, read_image
-from glcm_mae.errors import UserError
+from glcm_mae.data import Grid, Record, UnreadableImage, read_grid, read_image
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.measurement.masks import mask_path, read_mask
+from glcm_mae.measurement.pairs import check_pair
+from glcm_mae.measurement.spacing import Stretch, stretch_of
 from glcm_mae.settings import FeaturesSettings
-
-# How far a mask may lie from its image, in voxels: what rounding in a header comes to.
-_SHIFT = 1e-3
-_CUBE = 1.1  # ratio of the sides up to which a voxel passes for a cube
 
 __all__ = ["Sample", "Unreadable", "read_samples"]
 
@@ -44,6 +39,8 @@ class Sample:
     depths : frozenset of int
         Bits of its images where their values have no unit: how bright one is, is then a matter of
         them.
+    stretch : Stretch or None
+        Its pixels or voxels, where they are longer in one direction than in another.
 
     Examples
     --------
@@ -56,6 +53,7 @@ class Sample:
     values: Tensor
     regions: Tensor | None
     depths: frozenset[int] = frozenset()
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True)
@@ -102,73 +100,77 @@ def read_samples(
     Raises
     ------
     UnreadableImage
-        A mask cannot be read, or an image, and ``on_error`` is "stop".
-    UserError
-        An image or a mask does not fit the settings.
+        An image or its mask cannot be read, or does not fit the settings, and ``on_error`` is
+        "stop".
     """
-    for _, found in groupby(records, key=lambda record: record.path):
+    for path, found in groupby(records, key=lambda record: record.path):
         frames = list(found)
+        whole = replace(frames[0], frame=None)
         # All masks of a file before its images: of two packed files each is unpacked once.
         try:
-            masks = [_read_mask(record, settings) for record in frames]
+            grid = read_grid(path)
+            masks = _read_masks(frames, grid, settings)
         except UnreadableImage as error:
             if settings.on_error == "stop":
                 raise
-            whole = replace(frames[0], frame=None)
-            yield Unreadable(whole, len(frames), f"has a mask that {error.reason}")
+            of_mask = "" if error.path == path else "has a mask that "
+            yield Unreadable(whole, len(frames), f"{of_mask}{error.reason}")
             continue
         if settings.is_volumetric:
-            whole = replace(frames[0], frame=None)
-            yield from _sample(whole, frames, masks, settings)
+            yield from _sample(whole, frames, masks, grid, settings)
         else:
             for record, mask in zip(frames, masks, strict=True):
-                yield from _sample(record, [record], [mask], settings)
+                yield from _sample(record, [record], [mask], grid, settings)
 
 
 def _sample(
     record: Record,
     frames: list[Record],
     masks: list[np.ndarray | None],
+    grid: Grid | None,
     settings: FeaturesSettings,
 ) -> Iterator[Sample | Unreadable]:
     """Read a slice, or the frames of a volume, as one sample."""
     try:
         read = [
-            _read_values(frame, mask, settings) for frame, mask in zip(frames, masks, strict=True)
+            _read_slice(frame, mask, settings) for frame, mask in zip(frames, masks, strict=True)
         ]
-        _check_grid(record, settings)  # of files that have just been read
+        if settings.is_volumetric:
+            _check_volume(frames, read, grid)
     except UnreadableImage as error:
         if settings.on_error == "stop":
             raise
         yield Unreadable(record, len(frames), error.reason)
         return
-    slices = [values for values, _ in read]
-    depths = frozenset(bits for _, bits in read if bits is not None)
+    values = np.stack([found.values for found in read])
     marked = [mask for mask in masks if mask is not None]
+    regions = np.stack(marked) if marked else None
     if not settings.is_volumetric:
-        regions = torch.from_numpy(marked[0]) if marked else None
-        yield Sample(record, 1, torch.from_numpy(slices[0]), regions, depths)
-        return
-    _check_volume(frames, slices)
-    if settings.aggregation.startswith("3d"):
-        _warn_of_flat_voxels(record.path)
-    regions = torch.from_numpy(np.stack(marked)) if marked else None
-    yield Sample(record, len(frames), torch.from_numpy(np.stack(slices)), regions, depths)
+        values, regions = values[0], None if regions is None else regions[0]
+    yield Sample(
+        record,
+        len(frames),
+        torch.from_numpy(values),
+        None if regions is None else torch.from_numpy(regions),
+        frozenset(found.bits for found in read if found.bits is not None),
+        stretch_of(grid, read[0].spacing, settings),
+    )
 
 
-def _read_values(
-    record: Record, mask: np.ndarray | None, settings: FeaturesSettings
-) -> tuple[np.ndarray, int | None]:
-    """Read an image, and its bits where its values have no unit.
+class _Slice(NamedTuple):
+    values: np.ndarray
+    bits: int | None  # where the values have no unit
+    spacing: tuple[float, float] | None
 
-    What is NaN or infinite outside of its mask, which nothing looks at, is 0.
-    """
+
+def _read_slice(record: Record, mask: np.ndarray | None, settings: FeaturesSettings) -> _Slice:
+    """Read an image. What is NaN or infinite outside of its mask, which nothing looks at, is 0."""
     stored, facts = read_image(record.path, record.frame, settings.plane, finite=mask is None)
-    values = intensities(stored, facts, settings, one_line(record.name))
+    values = intensities(stored, facts, settings, Path(record.name))
     has_bits = facts.value_range is not None and facts.unit is None and not facts.is_rescaled
     bits = facts.bits if has_bits else None
     if mask is None:
-        return values, bits
+        return _Slice(values, bits, facts.spacing)
     if mask.shape != values.shape:
         raise UnreadableImage(
             record.path,
@@ -180,106 +182,47 @@ def _read_values(
         raise UnreadableImage(
             record.path, "holds NaN or infinite values inside its mask: leave them out of the mask."
         )
-    return np.where(known, values, values.dtype.type(0)), bits
+    return _Slice(np.where(known, values, values.dtype.type(0)), bits, facts.spacing)
 
 
-def _read_mask(record: Record, settings: FeaturesSettings) -> np.ndarray | None:
+def _read_masks(
+    frames: list[Record], grid: Grid | None, settings: FeaturesSettings
+) -> list[np.ndarray | None]:
+    """Read the masks of a file's images, after a look at whether they fit."""
     if settings.masks is None:
-        return None
-    path = mask_path(record.path, settings.masks, settings.images)
-    return read_mask(path, record.frame, settings.plane)
+        return [None] * len(frames)
+    path = mask_path(frames[0].path, settings.masks, settings.images)
+    check_pair(frames[0].path, grid, path)
+    return [read_mask(path, record.frame, settings.plane) for record in frames]
 
 
-def _check_grid(record: Record, settings: FeaturesSettings) -> None:
-    if settings.masks is not None:
-        mask = mask_path(record.path, settings.masks, settings.images)
-        _check_volumes(record.path, mask)
-
-
-@lru_cache(maxsize=1)  # the slices of a volume come one after another
-def _check_volumes(image: Path, mask: Path) -> None:
-    """Refuse a volume's mask that lies elsewhere in space, or has other voxels."""
-    if not (is_volume(image) and is_volume(mask)):
-        return
-    one, other = _volume(image), _volume(mask)
-    if one.shape[:3] != other.shape[:3]:
-        raise UnreadableImage(
-            image,
-            f"has {_voxels(one)} voxels and its mask {_voxels(other)}: a mask must be of its "
-            "image's grid.",
-        )
-    spacing = np.linalg.norm(one.affine[:3, :3], axis=0)
-    if np.abs(one.affine - other.affine)[:3].max() > _SHIFT * spacing.min():
-        raise UnreadableImage(
-            image,
-            f"lies elsewhere in space than its mask {one_line(mask)} (their affines differ): "
-            "resample the mask to the image's grid.",
-        )
-
-
-def _volume(path: Path) -> Any:
-    """Open a NIfTI file for its shape and place; nibabel goes by its ending, where we do not."""
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        return nibabel.load(path)
-    except ImageFileError as error:
-        raise UnreadableImage(
-            path, "is not packed as its ending says (.nii is plain, .nii.gz gzipped): rename it."
-        ) from error
-
-
-def _voxels(volume: Any) -> str:
-    return " x ".join(map(str, volume.shape))
-
-
-def _check_volume(frames: list[Record], slices: list[np.ndarray]) -> None:
-    name = one_line(frames[0].path)
+def _check_volume(frames: list[Record], read: list[_Slice], grid: Grid | None) -> None:
+    path = frames[0].path
     if len(frames) == 1:
-        raise UserError(
-            f"{name} is one slice and no volume: give volumes (NIfTI, or files of several frames), "
-            "or --aggregation averaged or merged."
+        raise UnreadableImage(
+            path,
+            "is one slice and no volume: give volumes (NIfTI, as dcm2niix makes of DICOM series, "
+            "or files of several frames), or --aggregation averaged or merged.",
         )
-    if len({values.shape for values in slices}) > 1:
-        raise UserError(
-            f"{name} holds images of different sizes, which make no volume: give --aggregation "
-            "averaged or merged."
+    if len({found.values.shape for found in read}) > 1:
+        raise UnreadableImage(
+            path,
+            "holds images of different sizes, which make no volume: give --aggregation averaged or "
+            "merged.",
         )
-    if _is_series(frames[0].path):
-        raise UserError(
-            f"{name} holds a series of volumes: save each as a file of its own, or give "
-            "--aggregation averaged or merged."
+    if grid is not None and grid.volumes > 1:
+        raise UnreadableImage(
+            path,
+            "holds a series of volumes: save each as a file of its own, or give --aggregation "
+            "averaged or merged.",
         )
     numbers = [frame.frame or 0 for frame in frames]
     if any(after != before + 1 for before, after in pairwise(numbers)):
-        raise UserError(
-            f"{name} is listed with frames that do not follow each other, which make no volume: "
-            "list them in order, or give --aggregation averaged or merged."
+        raise UnreadableImage(
+            path,
+            "is listed with frames that do not follow each other, which make no volume: list them "
+            "in order, or give --aggregation averaged or merged.",
         )
-
-
-def _warn_of_flat_voxels(path: Path) -> None:
-    """Say where the directions in space are of different lengths."""
-    if not is_volume(path):
-        return
-    volume = _volume(path)
-    sides = np.linalg.norm(volume.affine[:3, :3], axis=0)
-    if sides.max() > _CUBE * sides.min():
-        shown = " x ".join(f"{side:.3g}" for side in sides)
-        print(
-            f"{one_line(path)} has voxels of {shown} mm, which 3D directions take for cubes: "
-            "resample it, or give --aggregation 2.5d_merged",
-            file=sys.stderr,
-        )
-
-
-def _is_series(path: Path) -> bool:
-    """Tell a NIfTI file of several volumes: the last slice of one comes before the next's first."""
-    if not is_volume(path):
-        return False
-    volume = _volume(path)
-    return len(volume.shape) > 3 and volume.shape[3] > 1
 
 
 def _size(values: np.ndarray) -> str:

@@ -127,7 +127,9 @@ def draw_map(found: FeatureMap, settings: TextureMapSettings) -> bytes:
         figure, 111, (rows, columns), axes_pad=(0.2, 0.35), cbar_mode="single", cbar_pad=0.1,
         cbar_size=0.12,
     )  # fmt: skip
-    low, high = settings.range or (float(found.image.min()), float(found.image.max()))
+    own = float(found.image.min()), float(found.image.max())
+    # An open end lies where the image ends.
+    low, high = (np.clip(end, *own) if np.isinf(end) else end for end in settings.range or own)
     grid[0].imshow(found.image, cmap="gray", vmin=low, vmax=high)
     viridis = colormaps["viridis"].with_extremes(bad="0.6")
     ends = np.nanpercentile(found.values, (2, 98)) if np.isfinite(found.values).any() else (0, 1)

@@ -30,10 +30,10 @@ class MeasurementSettings:
     bin_width : float, optional
         Width of a bin of a fixed size, in the unit of the values.
     range : (float, float), optional
-        Values that are measured; pixels beyond are left out of the region. With a window, which
-        runs from 0 to 1, that is the default of binning range.
+        Values that are measured; pixels beyond are left out of the region. An end may be open:
+        -1000,inf. With a window, which runs from 0 to 1, that is the default of binning range.
     distance : int
-        Chebyshev distance of the two pixels of a pair.
+        Steps between the two pixels of a pair, along each of the 4 directions (13 in the 3-D ways).
     """
 
     color: Literal["auto", "gray"] = "auto"
@@ -60,18 +60,19 @@ class FeaturesSettings(MeasurementSettings):
     masks : str, optional
         Where each image's mask lies: a folder with files of the images' names; or a file, with
         {folder} and {name} for the image's folder and its name without the ending. 0 is outside,
-        each other number a region of its own.
+        each other number a region of its own. Masks of others are left out of the images.
     per : str
-        image, or patient: the mean over each patient's images, of masks with several numbers one
-        row for each.
+        image, or patient: the unweighted mean over each patient's images, of masks with several
+        numbers one row for each.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     aggregation : str
         averaged (over the 4 directions) or merged (the pairs of all), slice by slice; or IBSI's
-        name of a way over the volume that the images of a file make, whose voxels should be cubes.
+        name of a way over the volume that the images of a file make. The 3-D ways take voxels for
+        cubes, the others pixels for squares.
     on_error : str
-        stop at the first image that cannot be read, has no mask or one of another size, or skip
-        and report it.
+        stop at the first image that cannot be read, or whose mask is missing or does not fit, or
+        skip and report it.
     """
 
     images: str
@@ -95,6 +96,11 @@ class FeaturesSettings(MeasurementSettings):
     def is_volumetric(self) -> bool:
         """Whether the images of a file are measured as one volume."""
         return self.aggregation not in ("averaged", "merged")
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether pairs reach from slice to slice."""
+        return self.aggregation in ("3d_averaged", "3d_merged")
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ from glcm_mae.files import check_out, keep_inputs
 if TYPE_CHECKING:
     from glcm_mae.data import Manifest
     from glcm_mae.measurement import Outcome
+    from glcm_mae.measurement.spacing import Stretch
 
 # More are seldom marked by hand; smoothed edges of a mask have dozens of numbers.
 _MANY_REGIONS = 16
@@ -27,9 +28,15 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
     with Meter("measuring texture", len(manifest)) as meter:
         done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
     _tell(s, manifest, done)
-    empty = f" {done.empty} hold no pixel pair: theirs are NaN." * (done.empty > 0)
     measured = done.measured - done.empty
-    return f"{measured} measured.{empty} The features lie in {s.out}.", 0 if measured else 2
+    told = [f"{measured} measured."]
+    if done.empty:
+        beyond = f", {done.beyond} of them because all their values lie beyond --range"
+        told.append(f"{done.empty} hold no pixel pair{beyond * (done.beyond > 0)}: theirs are NaN.")
+    if done.skipped:
+        told.append(f"{len(done.skipped)} skipped, named above.")
+    told.append(f"The features lie in {s.out}.")
+    return " ".join(told), 0 if measured else 2
 
 
 def _tell(s: settings.FeaturesSettings, manifest: Manifest, done: Outcome) -> None:
@@ -46,13 +53,33 @@ def _tell(s: settings.FeaturesSettings, manifest: Manifest, done: Outcome) -> No
     most, name = done.most_regions
     if most > _MANY_REGIONS:
         print(
-            f"the mask of {name} has {most} regions, each number one: if its edges are smoothed, "
-            "cut it at half of its greatest number first",
+            f"the mask of {name} has {most} regions, each number one: are image and mask swapped? "
+            "If its edges are smoothed, cut it at half of its greatest number first",
             file=sys.stderr,
         )
+    if done.stretched:
+        print(_of_stretch(done.stretched, s), file=sys.stderr)
     files = len({record.path for record in manifest.records})
     if s.masks is not None and Path(s.masks).is_file() and files > 1:
         print(f"the mask {s.masks} is used for all {files} files", file=sys.stderr)
+
+
+def _of_stretch(stretched: dict[Path, Stretch], s: settings.FeaturesSettings) -> str:
+    """Say which files' pixels are no squares, or voxels no cubes, and what to do."""
+    from glcm_mae.data import one_line
+
+    path, first = next(iter(stretched.items()))
+    have = "1 file has" if len(stretched) == 1 else f"{len(stretched)} files have"
+    kind = "voxels that are no cubes" if s.is_3d else "pixels that are no squares"
+    advice = "resample them"
+    if first.planes:
+        plane = s.plane if s.plane in first.planes else first.planes[0]
+        way = "--aggregation 2.5d_merged " if s.is_3d else ""
+        advice += f", or give {way}--plane {plane}, whose pixels are squares"
+    return (
+        f"{have} {kind} ({one_line(path)}: {first}), though a step along each side counts as one: "
+        f"{advice}"
+    )
 
 
 def texture_map(s: settings.TextureMapSettings, recipe: str) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from glcm_mae.data import UnreadableImage, count_frames, read_image
+from glcm_mae.data import UnreadableImage, count_frames, read_grid, read_image
 from glcm_mae.data.readers import unpacked
 
 from .samples import nifti
@@ -52,6 +53,32 @@ def test_up_is_up_and_right_is_left(tmp_path: Path, axes: tuple[int, int, int]) 
                 pixels, facts = read_image(path, frame, plane)
                 np.testing.assert_array_equal(pixels[0], wanted(frame))
             assert facts.spacing == pytest.approx(spacing)
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
+def test_a_grid_is_the_same_whatever_the_order_of_the_axes(tmp_path, axes) -> None:
+    for flips in itertools.product([False, True], repeat=3):
+        voxels, affine = stored(axes, flips)
+        grid = read_grid(write(tmp_path, gzip.compress(nifti(voxels, affine))))
+        assert grid is not None
+        assert (grid.shape, grid.volumes, grid.sides) == (SHAPE, 1, (1.0, 2.0, 3.0))
+        assert (grid.pixel("coronal"), grid.square_planes) == ((3.0, 1.0), [])
+        np.testing.assert_array_equal(grid.affine[:3, :3], np.diag([1, 2, 3]))
+        # Where the first voxel to the right, front and head lies, by the file's own affine.
+        first = [SHAPE[axis] - 1 if flip else 0 for axis, flip in zip(axes, flips, strict=True)]
+        np.testing.assert_array_equal(grid.affine[:3, 3], (affine @ [*first, 1])[:3])
+
+
+def test_a_grid_is_read_from_the_header_alone(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 99, (50, 50, 50), dtype=np.int16)
+    path = write(tmp_path, gzip.compress(nifti(noise))[:9000])
+    grid = read_grid(path)
+    assert grid is not None
+    assert grid.shape == (50, 50, 50)
+    with pytest.raises(UnreadableImage, match="truncated or damaged"):
+        read_image(path, 0)
+    tifffile.imwrite(tmp_path / "scan", noise[0])
+    assert read_grid(path) is None
 
 
 def test_the_corners_of_an_axial_slice(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import arrays, dicom, hdf5, nifti, raster, tiff
 from .facts import Facts, Lookup, Window
-from .nifti import Plane
+from .grid import Grid, Plane, are_alike
 from .quiet import quieten
 from .refusal import Refusal, UnreadableImage, one_line
 
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES",
     "Facts",
+    "Grid",
     "Lookup",
     "Plane",
     "UnreadableImage",
     "Window",
+    "are_alike",
     "count_frames",
     "is_image",
     "is_medmnist",
     "is_volume",
     "one_line",
     "read_dicom_header",
+    "read_grid",
     "read_image",
     "read_medmnist_labels",
     "without_ending",
@@ -164,6 +167,39 @@ def count_frames(path: str | Path, plane: Plane = "axial") -> int:
     """
     _check_plane(plane)
     return _with_reader(Path(path), lambda file, form: form.frames(file, **_options(form, plane)))
+
+
+def read_grid(path: str | Path) -> Grid | None:
+    """Read where the voxels of a NIfTI file lie.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    Grid or None
+        None for a file of another format.
+
+    Raises
+    ------
+    UnreadableImage
+        The file cannot be opened, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import nibabel
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     volume = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.eye(4))
+    ...     nibabel.save(volume, f"{folder}/ct.nii.gz")
+    ...     read_grid(f"{folder}/ct.nii.gz").shape
+    (4, 5, 6)
+    """
+    return _with_reader(
+        Path(path), lambda file, form: nifti.grid(file) if form.has_planes else None
+    )
 
 
 def is_volume(path: Path) -> bool:

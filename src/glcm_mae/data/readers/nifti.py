@@ -23,25 +23,21 @@ import io
 import math
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from .capped import CappedFile
 from .facts import Facts, full_range
+from .grid import Grid, Plane, normal_of
 from .limits import MAX_BYTES, MAX_FRAMES, check_size, chosen_frame
 from .refusal import Refusal
 from .shown import opaque
 from .unpacked import unpacked
 
-__all__ = ["Plane"]
-
-Plane = Literal["axial", "coronal", "sagittal"]
-
-_NORMALS = {"sagittal": 0, "coronal": 1, "axial": 2}  # of x to the right, y forward, z up
 _GZIP = b"\x1f\x8b"
 _MAGICS = (b"n+1\0", b"ni1\0")
 _HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}
+_LONGEST = max(_HEADERS)
 _MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
@@ -78,6 +74,18 @@ def frames(file: BinaryIO, plane: Plane = "axial") -> int:
     return _Layout.of(_Volume.of(file), plane).frames
 
 
+def grid(file: BinaryIO) -> Grid:
+    """Tell where the voxels lie, by the header: of a packed file nothing more is unpacked."""
+    from nibabel.orientations import inv_ornt_aff
+
+    header = _header_of(_head(file))
+    shape = _shape_of(header)
+    found = _orientation(header)
+    right, forward, up = (shape[axis] for axis in np.argsort(found[:, 0]))
+    affine = header.get_best_affine() @ inv_ornt_aff(found, shape[:3])
+    return Grid((right, forward, up), shape[3], affine)
+
+
 @dataclass(frozen=True)
 class _Volume:
     """A header and the bytes behind it."""
@@ -91,24 +99,10 @@ class _Volume:
     @classmethod
     def of(cls, file: BinaryIO) -> _Volume:
         """Read the header, and check that what it describes is there and not too large."""
-        import nibabel
-
         source = _source(file)
-        head = source.read(352)
-        size = min((int.from_bytes(head[:4], order) for order in ("little", "big")), default=0)
-        if size not in _HEADERS or not is_nifti(head):
-            raise Refusal("is no NIfTI file, or one whose voxels lie in another: save it as .nii.")
-        if head[344:348] == b"ni1\0":
-            raise Refusal("is half of a pair of .hdr and .img: save it as .nii.")
-        source.seek(0)
-        # Unchecked, because nibabel writes what it mends to the terminal; checked below.
-        header = getattr(nibabel, _HEADERS[size]).from_fileobj(CappedFile(source), check=False)
-        shape = tuple(int(length) for length in header.get_data_shape())
-        if not 2 <= len(shape) <= 7 or math.prod(shape[4:]) != 1 or min(shape) < 1:
-            raise Refusal("is no volume, nor a series of volumes: save it as one.")
-        x, y, z, t = (*shape[:4], 1, 1)[:4]
+        header = _header_of(source.read(_LONGEST))
         offset = int(header["vox_offset"])
-        volume = cls(header, source, (x, y, z, t), header.get_data_dtype(), offset)
+        volume = cls(header, source, _shape_of(header), header.get_data_dtype(), offset)
         volume._check()
         return volume
 
@@ -117,11 +111,6 @@ class _Volume:
         needed = math.prod(self.shape) * self.dtype.itemsize
         if self.offset < 348 or self.offset + needed > available:
             raise Refusal("is truncated or damaged: export or copy it again.")
-        if self.header["qform_code"] == 0 and self.header["sform_code"] == 0:
-            raise Refusal(
-                "does not say how the patient lies (its qform and sform codes are 0): set one with "
-                "your NIfTI tools."
-            )
 
     @property
     def stored(self) -> np.ndarray:
@@ -156,22 +145,16 @@ class _Layout:
     @classmethod
     def of(cls, volume: _Volume, plane: Plane) -> _Layout:
         """Find the voxel axes that lie nearest to the patient's."""
-        from nibabel.orientations import io_orientation
-
-        affine = volume.header.get_best_affine()
-        found = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
-        if np.isnan(found).any():
-            raise Refusal("has an orientation that is none (its affine is singular): mend it.")
+        found = _orientation(volume.header)
         axes = tuple(int(axis) for axis in np.argsort(found[:, 0]))
         lengths = [volume.shape[axis] for axis in axes]
-        flat = [axis for axis in range(3) if lengths[axis] == 1]
-        # A file of one slice has but one plane.
-        normal = flat[0] if len(flat) == 1 else _NORMALS[plane]
+        normal = normal_of(lengths, plane)
         across, down = (axis for axis in range(3) if axis != normal)
         check_size((lengths[down], lengths[across]), volume.dtype)
         frames = lengths[normal] * volume.shape[3]
         if frames > MAX_FRAMES:
             raise Refusal(f"claims more than {MAX_FRAMES:,} slices: export it again.")
+        affine = volume.header.get_best_affine()
         zooms = np.linalg.norm(affine[:3, :3], axis=0)[list(axes)].tolist()
         scale = _MM.get(volume.header.get_xyzt_units()[0])
         return cls(
@@ -195,6 +178,53 @@ class _Layout:
         if plane.dtype.names:  # colour: a record of bytes
             return opaque(plane.view(np.uint8).reshape(*plane.shape, -1))
         return plane[..., None]
+
+
+def _head(file: BinaryIO) -> bytes:
+    start = file.read(2)
+    file.seek(0)
+    if start != _GZIP:
+        return file.read(_LONGEST)
+    with gzip.GzipFile(fileobj=file) as packed:
+        return packed.read(_LONGEST)
+
+
+def _header_of(head: bytes) -> Any:
+    """Read the first bytes of a file, unpacked."""
+    import nibabel
+
+    size = min((int.from_bytes(head[:4], order) for order in ("little", "big")), default=0)
+    if size not in _HEADERS or not is_nifti(head):
+        raise Refusal("is no NIfTI file, or one whose voxels lie in another: save it as .nii.")
+    if head[344:348] == b"ni1\0":
+        raise Refusal("is half of a pair of .hdr and .img: save it as .nii.")
+    # Unchecked, because nibabel writes what it mends to the terminal; checked where it is used.
+    header = getattr(nibabel, _HEADERS[size])(head[:size], check=False)
+    if header["qform_code"] == 0 and header["sform_code"] == 0:
+        raise Refusal(
+            "does not say how the patient lies (its qform and sform codes are 0): set one with "
+            "your NIfTI tools."
+        )
+    return header
+
+
+def _shape_of(header: Any) -> tuple[int, int, int, int]:
+    shape = tuple(int(length) for length in header.get_data_shape())
+    if not 2 <= len(shape) <= 7 or math.prod(shape[4:]) != 1 or min(shape) < 1:
+        raise Refusal("is no volume, nor a series of volumes: save it as one.")
+    x, y, z, t = (*shape[:4], 1, 1)[:4]
+    return x, y, z, t
+
+
+def _orientation(header: Any) -> np.ndarray:
+    """Find the patient's axis that lies nearest to each voxel axis, and its direction (3, 2)."""
+    from nibabel.orientations import io_orientation
+
+    affine = header.get_best_affine()
+    found = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
+    if np.isnan(found).any():
+        raise Refusal("has an orientation that is none (its affine is singular): mend it.")
+    return np.asarray(found)
 
 
 def _source(file: BinaryIO) -> BinaryIO:
