@@ -325,6 +325,16 @@ def test_files_of_several_images_stand_for_all(tmp_path: Path) -> None:
         assert files.count("b.tif") in (0, 3)
 
 
+def test_a_csv_can_name_masks(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    touch(tmp_path, "b.png")
+    manifest = read_manifest(write_csv(tmp_path, "path,mask\na.png,masks/1.png\nb.png,\n"))
+    assert [record.mask for record in manifest.records] == [tmp_path / "masks/1.png", None]
+    manifest.write(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text().startswith("path,label,patient,split,mask\na.png,,")
+    assert read_manifest(tmp_path / "again.csv") == manifest
+
+
 def test_a_csv_can_name_frames(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 4, 4), np.uint8), photometric="minisblack")
     touch(tmp_path, "b.png")

@@ -301,6 +301,27 @@ def test_one_mask_file_for_one_image(marked, tmp_path):
     assert [row["region"] for row in rows] == ["7", "255"]
 
 
+def test_a_manifest_may_name_the_masks(marked, tmp_path, capsys):
+    images, *_ = marked
+    expected = [numbers(row) for row in measured(tmp_path, images, "--masks", tmp_path / "masks")]
+    for name in ("a", "b"):
+        (tmp_path / "masks" / f"{name}.png").rename(tmp_path / "masks" / f"drawn on {name}.png")
+    source = tmp_path / "set.csv"
+    rows = [f"set/{name}.png,masks/drawn on {name}.png" for name in ("a", "b")]
+    source.write_text("\n".join(["path,mask", *rows]))
+    found = measured(tmp_path, source)
+    assert [row["region"] for row in found] == ["7", "255", ""]
+    np.testing.assert_array_equal([numbers(row) for row in found], expected)
+    say = "features", source, "-o", tmp_path / "again.csv"
+    said = complaint(capsys, *say, "--masks", tmp_path / "masks")
+    assert said.startswith(f"{source} has a column mask and masks is {tmp_path / 'masks'}: remove")
+    (tmp_path / "masks/drawn on b.png").unlink()
+    assert f"b.png has no mask {tmp_path / 'masks/drawn on b.png'}: " in complaint(capsys, *say)
+    assert len(measured(tmp_path, source, "--on_error", "skip")) == 2
+    source.write_text("\n".join(["path,mask", rows[0], "set/b.png,"]))
+    assert "names no mask of 1 of 2 images (column mask)" in complaint(capsys, *say)
+
+
 def test_mask_folders_mirror_class_folders(tmp_path):
     for name in ("x/1.png", "y/1.png"):
         save(tmp_path / "set" / name, noise(8, 8))

@@ -118,9 +118,9 @@ class Manifest:
         """Write the manifest as CSV, which `read_manifest` reads back.
 
         Images below the CSV's folder are named relative to it, others by their absolute path.
-        The patient column is empty where no patient is known; there is a column frame if an image
-        has one, and a column plane if it is a slice of a NIfTI volume. The file appears whole or
-        not at all.
+        The patient column is empty where no patient is known; there is a column frame or mask if an
+        image has one, and a column plane if it is a slice of a NIfTI volume. The file appears whole
+        or not at all.
 
         Parameters
         ----------
@@ -141,6 +141,7 @@ class Manifest:
                 "label": record.label or "",
                 "patient": record.patient if self.has_patients else "",
                 "split": record.split or "",
+                "mask": "" if record.mask is None else _relative(record.mask, folder),
                 "plane": self.plane if record.frame is not None and is_volume(record.path) else "",
             }
             for record in self.records
@@ -155,7 +156,7 @@ class Manifest:
         columns = [
             name
             for name in COLUMNS
-            if name not in ("frame", "plane") or any(row[name] for row in rows)
+            if name not in ("frame", "mask", "plane") or any(row[name] for row in rows)
         ]
         table = csv_text(columns, ([row[name] for name in columns] for row in rows))
         write_atomically(path, table)
@@ -174,10 +175,11 @@ def read_manifest(
     A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
-    ``path,frame,label,patient,split,plane``, of which only ``path`` is required; it is relative to
-    the CSV's folder. Commas, semicolons or tabs separate the columns. An empty label means
-    unlabelled; a column that is empty throughout counts as absent. The plane is that in which the
-    frames of a NIfTI volume are counted, and must be the one asked for.
+    ``path,frame,label,patient,split,mask,plane``, of which only ``path`` is required; it is
+    relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
+    semicolons or tabs separate the columns. An empty label means unlabelled; a column that is empty
+    throughout counts as absent. The plane is that in which the frames of a NIfTI volume are
+    counted, and must be the one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
     of a CSV names one by its frame, counted from 0. Where no patient is known, the images of one

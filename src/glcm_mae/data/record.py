@@ -25,6 +25,8 @@ class Record:
         "train", "val" or "test" where the data set fixes it; else None.
     frame : int or None
         Which image of a file that holds several, counted from 0; None for a file of one.
+    mask : Path or None
+        The file of its mask, if it has one: of texture features, the regions.
 
     Examples
     --------
@@ -39,6 +41,7 @@ class Record:
     patient: str
     split: str | None
     frame: int | None = None
+    mask: Path | None = None
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from glcm_mae.errors import UserError
 
 __all__ = ["COLUMNS", "first_few", "manifest_rows", "table_records", "translated_rows"]
 
-_OF_RECORD = ("path", "frame", "label", "patient", "split")
+_OF_RECORD = ("path", "frame", "label", "patient", "split", "mask")
 COLUMNS = (*_OF_RECORD, "plane")
 
 
@@ -23,7 +23,7 @@ def manifest_rows(source: Path) -> list[dict[str, str]]:
     Parameters
     ----------
     source : Path
-        A CSV with the columns path, frame, label, patient, split, plane, at least the first.
+        A CSV with the columns path, frame, label, patient, split, mask, plane, at least the first.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def translated_rows(source: Path, columns: Mapping[str, str]) -> list[dict[str, 
     source : Path
         A CSV with columns of any names.
     columns : dict
-        What path, frame, label, patient and split are: the name of a column, or a text with
+        What path, frame, label, patient, split and mask are: the name of a column, or a text with
         names of columns in braces.
 
     Returns
@@ -82,7 +82,7 @@ def translated_rows(source: Path, columns: Mapping[str, str]) -> list[dict[str, 
     if unknown or "path" not in columns:
         raise UserError(
             f"columns names {first_few(unknown) if unknown else 'no path'}: say of path and, where "
-            "there are such, of label, patient, split and frame which column they are."
+            "there are such, of label, patient, split, frame and mask which column they are."
         )
     asked = {name: _names_in(name, text) for name, text in columns.items()}
     wanted = {name for names in asked.values() for name in names}
@@ -138,8 +138,9 @@ def table_records(
             patient if has_patients else str(path),
             split or None,
             int(frame) if frame else None,
+            source.parent / mask if mask else None,
         )
-        for path, frame, label, patient, split in zip(
+        for path, frame, label, patient, split, mask in zip(
             paths, *(columns[name] for name in _OF_RECORD[1:]), strict=True
         )
     ]
@@ -253,7 +254,7 @@ def _check_cells(source: Path, columns: Mapping[str, list[str]]) -> None:
         raise UserError(
             f"{source} has unknown split names ({first_few(unknown)}): use {', '.join(SPLITS)}."
         )
-    torn = next((cell for cell in columns["path"] if "\0" in cell), None)
+    torn = next((cell for cell in columns["path"] + columns["mask"] if "\0" in cell), None)
     if torn is not None:
         raise UserError(f"{source} names {one_line(torn)}, which no file can be called: mend it.")
     wrong = sorted({cell for cell in columns["frame"] if cell and not _is_count(cell)})

@@ -17,7 +17,7 @@ from glcm_mae.files import check_out
 from glcm_mae.measurement.checks import check_settings
 from glcm_mae.measurement.gray_levels import gray_levels
 from glcm_mae.measurement.listing import list_images
-from glcm_mae.measurement.masks import without_masks
+from glcm_mae.measurement.masks import with_masks
 from glcm_mae.measurement.samples import Sample, Unreadable, read_samples
 from glcm_mae.measurement.spacing import Stretch
 from glcm_mae.measurement.table import Measured, write_table
@@ -77,7 +77,7 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
     Returns
     -------
     Manifest
-        Without the images that are masks of others.
+        Each with its mask, if there are masks; without the images that are masks of others.
 
     Raises
     ------
@@ -93,9 +93,7 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
             f"{settings.images} does not tell patients: give a CSV with the columns path,patient, "
             "or find them in the files' names with --patient_regex."
         )
-    if settings.masks is None:
-        return manifest
-    return without_masks(manifest, settings.masks, settings.images, settings.on_error)
+    return with_masks(manifest, settings.masks, settings.images, settings.on_error)
 
 
 def write_features(

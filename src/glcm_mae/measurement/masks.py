@@ -16,10 +16,11 @@ from glcm_mae.data import (
     read_image,
     without_ending,
 )
+from glcm_mae.data.record import Record
 from glcm_mae.data.windows import rescaled
 from glcm_mae.errors import UserError
 
-__all__ = ["mask_path", "read_mask", "without_masks"]
+__all__ = ["mask_path", "read_mask", "with_masks"]
 
 
 def mask_path(image: Path, masks: str, source: str | Path) -> Path:
@@ -54,37 +55,64 @@ def mask_path(image: Path, masks: str, source: str | Path) -> Path:
     return Path(masks, below)
 
 
-def without_masks(
-    manifest: Manifest, masks: str, source: str | Path, on_error: str = "stop"
+def with_masks(
+    manifest: Manifest, masks: str | None, source: str | Path, on_error: str = "stop"
 ) -> Manifest:
-    """Leave out the images that are masks of others, and check that each other one has its mask.
+    """Tell each image its mask, and leave out the images that are masks of others.
 
     Parameters
     ----------
     manifest : Manifest
-        All images.
-    masks : str
-        As for `mask_path`.
+        All images, which may know their masks.
+    masks : str, optional
+        As for `mask_path`, where they do not.
     source : str or Path
         As for `mask_path`.
     on_error : {"stop", "skip"}
-        Whether an image without a mask is refused, or left for the reading to report.
+        Whether an image whose mask is missing is refused, or left for the reading to report.
 
     Returns
     -------
     Manifest
+        All images have a mask, or none has.
 
     Raises
     ------
     UserError
-        There are no such masks, or an image has none, or is its own.
+        There are no such masks, or an image has none, or is its own; or masks are told twice.
 
     Examples
     --------
     >>> nothing = Manifest((), (), has_patients=False)
-    >>> len(without_masks(nothing, "{folder}/{name}_mask.png", "images"))
+    >>> len(with_masks(nothing, "{folder}/{name}_mask.png", "images"))
     0
     """
+    lacking = sum(record.mask is None for record in manifest.records)
+    if masks is None and lacking == len(manifest):
+        return manifest
+    if masks is None:
+        if lacking:
+            raise UserError(
+                f"{source} names no mask of {lacking} of {len(manifest)} images (column mask): "
+                "fill them in, or list these images apart."
+            )
+        kept = list(manifest.records)
+    elif lacking < len(manifest):
+        raise UserError(f"{source} has a column mask and masks is {masks}: remove one of them.")
+    else:
+        kept = _named_by(masks, manifest, source)
+    for record in kept:
+        assert record.mask is not None
+        if on_error == "stop" and not record.mask.is_file():
+            raise UserError(
+                f"{one_line(record.path)} has no mask {one_line(record.mask)}: add it, or say how "
+                "masks are named by a pattern such as --masks '{folder}/{name}_mask.png'."
+            )
+    return replace(manifest, records=tuple(kept))
+
+
+def _named_by(masks: str, manifest: Manifest, source: str | Path) -> list[Record]:
+    """Find each image's mask by the setting; those of others are no images."""
     if "{" not in masks and not Path(masks).exists():
         raise UserError(
             f"masks is {masks}, which is no folder: give the folder of the masks, or a pattern "
@@ -95,7 +123,7 @@ def without_masks(
     owners: dict[str, set[str]] = {}  # of each mask
     for place, path in zip(places, paths, strict=True):
         owners.setdefault(os.path.abspath(path), set()).add(place)
-    kept = []
+    kept: list[Record] = []
     for record, place, path in zip(manifest.records, places, paths, strict=True):
         if owners.get(place) == {place}:
             raise UserError(
@@ -104,14 +132,8 @@ def without_masks(
                 "'{folder}/{name}_mask.png'."
             )
         if place not in owners:
-            kept.append((record, path))
-    for record, path in kept:
-        if on_error == "stop" and not path.is_file():
-            raise UserError(
-                f"{one_line(record.path)} has no mask {one_line(path)}: add it, or say how masks "
-                "are named by a pattern such as --masks '{folder}/{name}_mask.png'."
-            )
-    return replace(manifest, records=tuple(record for record, _ in kept))
+            kept.append(replace(record, mask=path))
+    return kept
 
 
 def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> np.ndarray:

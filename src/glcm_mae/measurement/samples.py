@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glcm_mae.data import Grid, Record, UnreadableImage, read_grid, read_image
 from glcm_mae.measurement.intensities import intensities
-from glcm_mae.measurement.masks import mask_path, read_mask
+from glcm_mae.measurement.masks import read_mask
 from glcm_mae.measurement.pairs import check_pair
 from glcm_mae.measurement.spacing import Stretch, stretch_of
 from glcm_mae.settings import FeaturesSettings
@@ -103,7 +103,7 @@ def read_samples(
         An image or its mask cannot be read, or does not fit the settings, and ``on_error`` is
         "stop".
     """
-    for path, found in groupby(records, key=lambda record: record.path):
+    for (path, _), found in groupby(records, key=lambda record: (record.path, record.mask)):
         frames = list(found)
         whole = replace(frames[0], frame=None)
         # All masks of a file before its images: of two packed files each is unpacked once.
@@ -189,11 +189,11 @@ def _read_masks(
     frames: list[Record], grid: Grid | None, settings: FeaturesSettings
 ) -> list[np.ndarray | None]:
     """Read the masks of a file's images, after a look at whether they fit."""
-    if settings.masks is None:
+    first = frames[0]
+    if first.mask is None:
         return [None] * len(frames)
-    path = mask_path(frames[0].path, settings.masks, settings.images)
-    check_pair(frames[0].path, grid, path)
-    return [read_mask(path, record.frame, settings.plane) for record in frames]
+    check_pair(first.path, grid, first.mask)
+    return [read_mask(first.mask, record.frame, settings.plane) for record in frames]
 
 
 def _check_volume(frames: list[Record], read: list[_Slice], grid: Grid | None) -> None:

@@ -117,7 +117,7 @@ def _columns(manifest: Manifest, settings: FeaturesSettings) -> list[str]:
         "frame": not by_patient and not settings.is_volumetric and frames,
         "label": len(manifest.classes) > 0,
         "patient": manifest.has_patients,
-        "region": settings.masks is not None,
+        "region": any(record.mask is not None for record in manifest.records),
         "images": by_patient,
         "pixels": True,
         "left_out": settings.range is not None,

@@ -60,7 +60,8 @@ class FeaturesSettings(MeasurementSettings):
     masks : str, optional
         Where each image's mask lies: a folder with files of the images' names; or a file, with
         {folder} and {name} for the image's folder and its name without the ending. 0 is outside,
-        each other number a region of its own. Masks of others are left out of the images.
+        each other number a region of its own. Masks of others are left out of the images. Default:
+        as the column mask of a manifest says, if it has one.
     per : str
         image, or patient: the unweighted mean over each patient's images, of masks with several
         numbers one row for each.
