@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from glcm_mae.training.fabric import launch
 from glcm_mae.training.inputs import Images
 from glcm_mae.training.others import Trained, known_to, list_for, read_listed
 from glcm_mae.training.predict import named_after, read_trained
-from glcm_mae.training.progress import Meter
 from glcm_mae.training.seen import SEEN
 
 from .cells import baseline_folder, cell_folder
@@ -93,11 +93,11 @@ def ask_models(
     models = [*_arms(tables, baselines, folds, out), *_baselines(tables, baselines, folds, out)]
     asked = _Asked(OthersSettings(run=str(out), images=external, hardware=hardware))
     said: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-    with Meter("asking models", len(models)) as meter:
-        for model in models:
-            for way, chances in asked.mean_over_folds(model).items():
-                said.setdefault((way, model.name), {})[model.seed] = chances
-            meter.advance(images=len(asked.known) * len(folds))
+    for number, model in enumerate(models, start=1):
+        told = f"[{number}/{len(models)}] {model.name}, seed {model.seed}, asked about {external}"
+        print(told, file=sys.stderr, flush=True)
+        for way, chances in asked.mean_over_folds(model).items():
+            said.setdefault((way, model.name), {})[model.seed] = chances
     found: Tables = {way: {} for way in tables}
     for (way, name), by_seed in said.items():
         test = stack_predictions([asked.table(seed, by_seed[seed]) for seed in sorted(by_seed)])
