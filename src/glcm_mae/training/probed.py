@@ -168,7 +168,8 @@ def _told(folder: Path, *classifiers: Path) -> tuple[tuple[str, ...], int]:
     if not all(path.is_file() for path in classifiers):
         raise UserError(
             f"{folder} keeps no classifier, for it was made by an earlier version (or its "
-            f"{CLASSIFIER} was not copied): run it again into another folder."
+            f"{CLASSIFIER} was not copied): remove the folder and run it again (of a study, by the "
+            "same command)."
         )
     classes, channels = classes_of(facts), facts.get("channels")
     if not classes or channels not in (1, 3):
@@ -194,8 +195,8 @@ def _encoder(
     if digest(encoder) != was:
         now = f"torch {torch.__version__} draws from seed {s.seed}" if weights is None else weights
         raise UserError(
-            f"{run} was fitted on another encoder than {now} is: restore that one, or probe again "
-            "into another folder."
+            f"{run} was fitted on another encoder than {now} is: restore that one, or remove the "
+            "folder and probe again."
         )
     return encoder, config
 
