@@ -33,7 +33,7 @@ def words(images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("study")
     (folder / "recipe.yaml").write_text(RECIPE)
     shared = ["--config", str(folder / "recipe.yaml"), "--folds", "3", "--n_resamples", "50"]
-    of_arms = ["--arms", ",".join(ARMS), "--baselines", "histogram,shortcuts", "--seeds", "2"]
+    of_arms = ["--arms", ",".join(ARMS), "--baselines", "pixels,shortcuts", "--seeds", "2"]
     of_arms += ["--positive", "sparse"]
     ways = ["--by", ",".join(STAGES), "--out", str(folder / "out")]
     return ["compare", str(images), *shared, *of_arms, *ways]
@@ -46,41 +46,63 @@ def done(words: list[str], others: Path) -> Path:
 
 
 @pytest.mark.parametrize("way", STAGES)
-def test_each_seed_is_the_mean_of_what_predict_says_of_its_folds(
-    done: Path, others: Path, tmp_path: Path, way: str
+@pytest.mark.parametrize("arm", ARMS)
+def test_each_model_says_what_predict_makes_it_say(
+    done: Path, others: Path, tmp_path: Path, arm: str, way: str
 ) -> None:
-    found = read_predictions(done / "external/arms/mse" / way / "predictions.csv")
-    assert found.seeds is not None
+    found = read_predictions(done / "external/arms" / arm / way / "predictions.csv")
+    validation = read_predictions(done / "external/arms" / arm / way / "validation.csv")
     names = [record.name for record in read_manifest(others).records]
-    for seed in (0, 1):
-        said = []
-        for fold in range(3):
-            run = done / f"arms/mse/seed{seed}-fold{fold}" / Path(STAGES[way]).parts[0]
-            out = str(tmp_path / f"{seed}-{fold}")
-            asked = PredictSettings(
-                run=str(run), images=str(others), out=out, hardware=HardwareSettings("cpu")
-            )
-            place = way if way != "finetune" else "."
-            said.append(read_predictions(predict(asked) / place / "predictions.csv"))
-        rows = np.flatnonzero(found.seeds == seed)
+    assert found.seeds is not None
+    assert validation.seeds is not None
+    for number, (seed, fold) in enumerate((seed, fold) for seed in (0, 1) for fold in range(3)):
+        run = done / f"arms/{arm}/seed{seed}-fold{fold}" / Path(STAGES[way]).parts[0]
+        asked = PredictSettings(
+            run=str(run),
+            images=str(others),
+            out=str(tmp_path / f"{seed}-{fold}"),
+            hardware=HardwareSettings("cpu"),
+        )
+        place = way if way != "finetune" else "."
+        expected = predict(asked) / place
+        said = read_predictions(expected / "predictions.csv")
+        rows = np.flatnonzero(found.seeds == number)
         assert [found.paths[i] for i in rows] == names
-        expected = np.mean([one.probabilities for one in said], axis=0)
-        np.testing.assert_allclose(found.probabilities[rows], expected, atol=1e-6)
-        np.testing.assert_array_equal(found.labels[rows], said[0].labels)
+        np.testing.assert_allclose(found.probabilities[rows], said.probabilities, atol=1e-9)
+        np.testing.assert_array_equal(found.labels[rows], said.labels)
+        # Thresholds are by the images on which that very model was not trained.
+        own = read_predictions(run / place / "validation.csv")
+        rows = np.flatnonzero(validation.seeds == number)
+        np.testing.assert_array_equal(validation.probabilities[rows], own.probabilities)
+        assert [validation.paths[i] for i in rows] == [f"{done.name}: {path}" for path in own.paths]
+
+
+def test_baselines_stand_beside_each_seed(done: Path) -> None:
+    found = read_predictions(done / "external/baselines/pixels/predictions.csv")
+    assert found.seeds is not None
+    by_model = [found.probabilities[found.seeds == number] for number in range(6)]
+    for fold in range(3):
+        np.testing.assert_array_equal(by_model[fold], by_model[3 + fold])
+    assert np.abs(by_model[0] - by_model[1]).max() > 0
 
 
 def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: Path) -> None:
     comparison = json.loads((done / "external/comparison.json").read_text())
-    assert comparison["external"] == {"images": str(others), "left_out": 0}
+    assert comparison["external"] == {
+        "images": str(others),
+        "left_out": 0,
+        "of_patients_named_alike": 24,  # as another phantom's are
+        "lacking": [],
+    }
     for way in STAGES:
         first = comparison["results"][way]["comparisons"][0]
-        assert set(first["arms"]) == {*ARMS, "histogram"}  # shortcuts say nothing of another set
-        of_sparse = comparison["results"][way]["comparisons"][-1]
-        sensitivity = of_sparse["arms"]["mse"]["metrics"]["sensitivity_at_threshold"]
-        assert sensitivity["value"] is not None
+        assert set(first["arms"]) == {*ARMS, "pixels"}  # shortcuts say nothing of another set
+        of_sparse = comparison["results"][way]["comparisons"][-1]["arms"]["mse"]["metrics"]
+        assert of_sparse["sensitivity_at_threshold"]["value"] is not None
     page = (done / "external/comparison.md").read_text()
     assert page.startswith("# Comparison on images of another source")
-    assert f"**Asked about: {others}**" in page
+    assert f"**Asked about: {others}.**" in page
+    assert "24 images are of patients that are named as some of the study's" in page
     assert (done / "external/comparison.png").exists()
     assert "another source" not in (done / "comparison.md").read_text()
 
@@ -89,30 +111,43 @@ def test_images_of_the_study_are_left_out(
     done: Path, words: list[str], images: Path, others: Path, tmp_path: Path
 ) -> None:
     own, strange = read_manifest(images).records[:5], read_manifest(others).records
-    rows = [f"{record.path},{record.label},{record.patient}" for record in [*own, *strange]]
+    rows = [f"{record.path},{record.label},s{record.patient}" for record in [*own, *strange]]
     Image.open(own[0].path).save(tmp_path / "copy.bmp")
     rows.append(f"{tmp_path / 'copy.bmp'},{own[0].label},x")
     (tmp_path / "mixed.csv").write_text("\n".join(["path,label,patient", *rows]))
     again = tmp_path / "again"
     shutil.copytree(done, again)
+    (again / "external/arms/other").mkdir()  # of an earlier comparison
     assert main([*words[:-1], str(again), "--external", str(tmp_path / "mixed.csv")]) == 0
     comparison = json.loads((again / "external/comparison.json").read_text())
     assert comparison["external"]["left_out"] == 6
+    assert comparison["external"]["of_patients_named_alike"] == 0
+    assert not (again / "external/arms/other").exists()
     for arm in ARMS:
         place = f"external/arms/{arm}/linear/predictions.csv"
         before, table = (read_predictions(folder / place) for folder in (done, again))
         assert sorted(table.paths) == sorted(before.paths)
 
 
-def test_mistakes(
-    done: Path,
-    words: list[str],
-    images: Path,
-    others: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+def test_arms_may_read_images_in_ways_of_their_own(
+    images: Path, others: Path, tmp_path: Path
 ) -> None:
-    whole = (done / "comparison.json").read_bytes()
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    words = ["compare", str(images), "--config", str(tmp_path / "recipe.yaml"), "--folds", "3"]
+    words += ["--arms", "random", "--reference", "random", "--baselines", "", "--seeds", "1"]
+    words += ["--by", "linear,finetune", "--n_resamples", "50", "--out", str(tmp_path / "out")]
+    words += ["--set", "finetune.data.image_size=24,finetune.data.resize=stretch"]
+    assert main([*words, "--external", str(others)]) == 0
+    for way in ("linear", "finetune"):
+        table = tmp_path / f"out/external/arms/random/{way}/predictions.csv"
+        assert read_predictions(table).n_images == 24
+
+
+def test_what_is_wrong_with_external_is_told_before_anything_is_run(
+    words: list[str], images: Path, others: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    new = [*words[:-1], str(out), "--external"]
     records = read_manifest(others).records
     for label, sentence in (
         ("", "has 1 of 24 images without a label: leave them out"),
@@ -120,19 +155,58 @@ def test_mistakes(
     ):
         rows = [f"{r.path},{label if r is records[0] else r.label}" for r in records]
         (tmp_path / "others.csv").write_text("\n".join(["path,label", *rows]))
-        assert sentence in complaint(capsys, *words, "--external", tmp_path / "others.csv")
-    said = complaint(capsys, *words, "--external", images)
-    assert f"all 36 images of {images}, or copies of them, are in the study" in said
-    said = complaint(capsys, *words, "--external", others, "--reference", "shortcuts")
+        assert sentence in complaint(capsys, *new, tmp_path / "others.csv")
+    rows = [f"{record.path},{record.label}" for record in records if record.label == "dense"]
+    (tmp_path / "others.csv").write_text("\n".join(["path,label", *rows]))
+    said = complaint(capsys, *new, tmp_path / "others.csv")
+    assert "has images of 'dense' alone: give two classes" in said
+    Image.new("L", (20, 20)).save(tmp_path / "large.png")
+    rows.append(f"{tmp_path / 'large.png'},sparse")
+    (tmp_path / "others.csv").write_text("\n".join(["path,label", *rows]))
+    assert "20 x 20 pixels" in complaint(capsys, *new, tmp_path / "others.csv")
+    assert "nowhere does not exist" in complaint(capsys, *new, "nowhere")
+    assert "the study's own images: give another" in complaint(capsys, *new, images)
+    said = complaint(capsys, *new, others, "--reference", "shortcuts")
     assert said.startswith("reference is shortcuts, which say nothing of another set")
-    kept = done / "arms/random/seed0-fold0/probe/linear/classifier.safetensors"
-    moved = kept.rename(tmp_path / "classifier")
-    said = complaint(capsys, *words, "--external", others)
-    assert "keeps no classifier, for it was made by an earlier version" in said
-    moved.rename(kept)
-    before, after = (json.loads(text)["results"] for text in (whole, _text(done)))
-    assert before == after
+    said = complaint(capsys, *new, others, "--protocol", "published")
+    assert said.startswith("protocol published is not for images of another source")
+    assert not out.exists()
 
 
-def _text(out: Path) -> bytes:
-    return (out / "comparison.json").read_bytes()
+def test_an_external_without_a_class_is_told(
+    done: Path, words: list[str], others: Path, tmp_path: Path
+) -> None:
+    records = [record for record in read_manifest(others).records if record.label != "dense"]
+    rows = [f"{record.path},{record.label},s{record.patient}" for record in records]
+    (tmp_path / "others.csv").write_text("\n".join(["path,label,patient", *rows]))
+    again = tmp_path / "again"
+    shutil.copytree(done, again)
+    assert main([*words[:-1], str(again), "--external", str(tmp_path / "others.csv")]) == 0
+    page = (again / "external/comparison.md").read_text()
+    assert "There is no image of dense: figures over all classes are not defined." in page
+
+
+def test_what_is_wrong_later_leaves_the_study_its_report(
+    done: Path,
+    words: list[str],
+    images: Path,
+    others: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(done, again)
+    ask = [*words[:-1], str(again), "--external"]
+    copies = [f"{record.path},{record.label}" for record in read_manifest(images).records]
+    (tmp_path / "copies.csv").write_text("\n".join(["path,label", *copies]))
+    (again / "comparison.png").unlink()
+    assert main([*ask, str(tmp_path / "copies.csv")]) == 2
+    said = capsys.readouterr().out
+    assert "# Comparison\n" in said
+    assert f"external: all 36 images of {tmp_path / 'copies.csv'}, or copies of them, are" in said
+    assert (again / "comparison.png").exists()
+    (again / "arms/random/seed0-fold0/probe/linear/classifier.safetensors").unlink()
+    assert main([*ask, str(others)]) == 2
+    said = capsys.readouterr().out
+    assert "1 runs, such as " in said
+    assert f"remove {again}/arms/*/*/probe* and {again}/baselines, and the same command" in said

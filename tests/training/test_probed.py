@@ -9,7 +9,9 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from glcm_mae.cli import main
@@ -18,9 +20,17 @@ from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder, save_encoder
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.settings import BaselineKind, BaselineSettings, PredictSettings
-from glcm_mae.training import encoders
+from glcm_mae.training import classifiers, encoders
 from glcm_mae.training.baseline import baseline
-from glcm_mae.training.classifiers import fitted, linear
+from glcm_mae.training.classifiers import (
+    Linear,
+    Neighbours,
+    Standardized,
+    boosting,
+    fitted,
+    linear,
+    neighbours,
+)
 from glcm_mae.training.hand_made import local_glcms
 from glcm_mae.training.inputs import read_images
 from glcm_mae.training.kept import CLASSIFIER, keep, read_kept
@@ -92,7 +102,7 @@ def test_glcms_stand_beside_the_features_of_others_too(
     ask: PredictSettings, encoder: Path, manifest: Path, tmp_path: Path
 ) -> None:
     run = _probe(manifest, tmp_path / "probe", encoder, beside_glcms=True)
-    assert len(read_kept(run / "linear").centre) == 16 + 384
+    assert len(read_kept(run / "linear", 3).centre) == 16 + 384
     out = predict(replace(ask, run=str(run)))
     own, said = (read_predictions(f / "linear" / "predictions.csv") for f in (run, out))
     np.testing.assert_allclose(*_same_images(own, said), atol=1e-6)
@@ -263,9 +273,64 @@ def test_runs_without_a_classifier_are_refused(
             predict(asked)
         (run / "finished.json").write_text(json.dumps(facts))
     told = {name: value for name, value in small.facts(of_probe).items() if name != "encoder"}
+    whole_facts = (of_probe / "finished.json").read_text()
     (of_probe / "finished.json").write_text(json.dumps(told))
     with pytest.raises(UserError, match="does not tell how it made its features"):
         predict(replace(ask, run=str(of_probe)))
+    (of_probe / "finished.json").write_text(whole_facts)
+    written = yaml.safe_load((of_probe / "settings.yaml").read_text())
+    for changes in ({"pooling": "foo"}, {"model": {"what": 1}}):
+        (of_probe / "settings.yaml").write_text(yaml.safe_dump(written | changes))
+        with pytest.raises(UserError, match="does not tell how it made its features"):
+            predict(replace(ask, run=str(of_probe)))
+    written = yaml.safe_load((of_baseline / "settings.yaml").read_text())
+    (of_baseline / "settings.yaml").write_text(yaml.safe_dump(written | {"kind": "foo"}))
+    with pytest.raises(UserError, match="is of no known kind, 'foo'"):
+        predict(replace(ask, run=str(of_baseline)))
+
+
+def _of_labels(labels: np.ndarray) -> Standardized:
+    features, _, patients = small.clusters(np.random.default_rng(0))
+    return fitted(neighbours(3), features, labels, patients, 0)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        Standardized(np.zeros(5), np.ones(5), Linear(np.zeros((2, 5)), np.zeros(2))),
+        Standardized(np.zeros(5), np.ones(5), Linear(np.zeros((3, 4)), np.zeros(3))),
+        Standardized(np.zeros(5), np.ones(4), Linear(np.zeros((3, 5)), np.zeros(3))),
+        Standardized(np.zeros(5), np.zeros(5), Linear(np.zeros((3, 5)), np.zeros(3))),
+        Standardized(np.zeros(5), np.ones(5), Linear(np.full((3, 5), np.nan), np.zeros(3))),
+        Standardized(np.zeros((1, 5)), np.ones(5), Linear(np.zeros((3, 5)), np.zeros(3))),
+        _of_labels(np.zeros(60, dtype=np.int64)),
+        _of_labels(np.linspace(0, 2, 60)),
+    ],
+)
+def test_what_cannot_tell_these_classes_is_refused(classifier: Any, tmp_path: Path) -> None:
+    keep(classifier, tmp_path)
+    with pytest.raises(UserError, match="is not a whole classifier"):
+        read_kept(tmp_path, 3)
+
+
+def test_a_classifier_is_of_the_rule_that_is_asked_for(tmp_path: Path) -> None:
+    features, labels, patients = small.clusters(np.random.default_rng(0))
+    keep(fitted(linear, features, labels, patients, 0), tmp_path)
+    assert isinstance(read_kept(tmp_path, 3, Linear).rule, Linear)
+    with pytest.raises(UserError, match="is not a whole classifier"):
+        read_kept(tmp_path, 3, Neighbours)
+
+
+def test_trees_that_grow_otherwise_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels, patients = small.clusters(np.random.default_rng(0))
+    keep(fitted(boosting, features, labels, patients, 0), tmp_path)
+    read_kept(tmp_path, 3)
+    plain = HistGradientBoostingClassifier(max_iter=2)
+    monkeypatch.setattr(classifiers, "_boosted", lambda *_: plain)
+    with pytest.raises(UserError, match="grows other trees by the scikit-learn that is installed"):
+        read_kept(tmp_path, 3)
 
 
 def test_two_classes_are_those_of_scikit_learn(tmp_path: Path) -> None:
@@ -273,7 +338,7 @@ def test_two_classes_are_those_of_scikit_learn(tmp_path: Path) -> None:
     labels = labels.clip(max=1)
     classifier = fitted(linear, features, labels, patients, 0)
     keep(classifier, tmp_path)
-    again = read_kept(tmp_path)
+    again = read_kept(tmp_path, 2)
     np.testing.assert_array_equal(again.chances(features), classifier.chances(features))
     scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
     strengths = np.logspace(-4, 2, 7)

@@ -8,18 +8,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import compare_arms
 from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
 from glcm_mae.settings import CompareSettings, CrossvalSettings, height_and_width
+from glcm_mae.training.inputs import labelled
 from glcm_mae.training.run import flat
 from glcm_mae.training.seen import tells_what_it_saw
 
+from .alone import alone_in
 from .arms import Arm, read_arms, recipe_arm
-from .external import ask_models
+from .external import ask_models, list_external
+from .in_turn import Failure
 from .page import format_page
-from .run import Study, run_study
+from .run import Study, reading_of_arms, run_study
 from .tables import ArmTables
 
 _SHAPE = ("embed_dim", "depth", "num_heads")  # of an encoder, where not that of its name
@@ -89,6 +93,11 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     if twice:
         raise UserError(f"{twice[0]} is an arm and a baseline: give the arm's file another name.")
     published = settings.protocol == "published"
+    manifest = None
+    if settings.external is not None:
+        reading = reading_of_arms(settings, arms)
+        classes = labelled(reading, may_cross=published).classes
+        manifest = list_external(settings, reading, classes)
     study = run_study(settings, arms, settings.baselines, published=published)
     complete = {way: tables for way, tables in study.tables.items() if settings.reference in tables}
     if not complete:
@@ -112,23 +121,46 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
             for way, tables in complete.items()
         },
     }
+    _write(comparison, Path(settings.out))
+    study = replace(study, comparison=comparison)
+    if manifest is None:
+        return study
+    try:
+        return _asked_outside(study, complete, settings, manifest, base)
+    except UserError as error:  # what the study has come to is told all the same
+        return replace(study, failures=[*study.failures, Failure("external", str(error))])
+
+
+def _asked_outside(
+    study: Study,
+    complete: dict[str, dict[str, ArmTables]],
+    settings: CompareSettings,
+    manifest: Manifest,
+    base: Arm,
+) -> Study:
+    """Compare the arms on images of another source; write the same files as for the study's."""
+    assert study.comparison is not None
+    assert settings.external is not None
     out = Path(settings.out)
-    _write(comparison, out)
-    if settings.external is None:
-        return replace(study, comparison=comparison)
     hardware = next(stage.hardware for stage in (base.probe, base.finetune) if stage is not None)
-    found = ask_models(settings.external, complete, settings.baselines, study.folds, out, hardware)
-    about = (
-        None if found.has_patients else "an image alone counts as one, for patients are not known"
-    )
-    external = comparison | {
-        "external": {"images": settings.external, "left_out": found.left_out},
-        "results": {
-            way: _compared(tables, settings, about) for way, tables in found.tables.items()
-        },
-    }
-    _write(external, out / "external")
-    return replace(study, comparison=comparison, external=external)
+    with alone_in(out):
+        found = ask_models(
+            settings.external, manifest, complete, settings.baselines, study.folds, out, hardware
+        )
+        about = None if found.has_patients else "each image counts as one, for none are known"
+        external = study.comparison | {
+            "external": {
+                "images": settings.external,
+                "left_out": found.left_out,
+                "of_patients_named_alike": found.named_alike,
+                "lacking": found.lacking,
+            },
+            "results": {
+                way: _compared(tables, settings, about) for way, tables in found.tables.items()
+            },
+        }
+        _write(external, out / "external")
+    return replace(study, external=external)
 
 
 def _write(comparison: dict[str, Any], folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import Predictions
-from glcm_mae.settings import HardwareSettings, OthersSettings
+from glcm_mae.settings import CompareSettings, DataSettings, HardwareSettings, OthersSettings
 from glcm_mae.training.fabric import launch
-from glcm_mae.training.inputs import Images
-from glcm_mae.training.others import Trained, known_to, list_for, read_listed
+from glcm_mae.training.inputs import Images, check_readable, manifest_of
+from glcm_mae.training.others import as_strangers, read_listed
 from glcm_mae.training.predict import named_after, read_trained
-from glcm_mae.training.seen import SEEN
+from glcm_mae.training.probed import keeps_classifier
+from glcm_mae.training.seen import seen_by_any
 
 from .cells import baseline_folder, cell_folder
 from .folds import Fold
@@ -33,30 +37,92 @@ class External:
     Parameters
     ----------
     tables : dict
-        For each way of judging an encoder, and each arm and baseline, its tables: of each seed the
-        mean over its folds, and the study's validation images, by which thresholds are chosen.
+        For each way of judging an encoder, and each arm and baseline, its tables. Each model, of a
+        seed and a fold, stands in the place of a seed: it is asked by itself, and has thresholds
+        by the validation images of its own fold.
     left_out : int
         How many others there were, on which, or on copies of which, a model was trained.
+    named_alike : int
+        How many there are of patients that are named as some of the study.
+    lacking : tuple of str
+        Classes of the study of which there is no image.
     has_patients : bool
         Whether it is known which images are of one patient.
     """
 
     tables: Tables
     left_out: int
+    named_alike: int
+    lacking: tuple[str, ...]
     has_patients: bool
 
 
+def list_external(
+    settings: CompareSettings, reading: DataSettings, classes: Sequence[str]
+) -> Manifest:
+    """List the images of another source, before a study is run, and see that they can be read.
+
+    Parameters
+    ----------
+    settings : CompareSettings
+        With ``external``.
+    reading : DataSettings
+        How the study's images are read.
+    classes : sequence of str
+        Theirs.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    UserError
+        If they are the study's own, cannot be read so, lack a label, or are not of two of its
+        classes.
+    """
+    source = str(settings.external)
+    own = {os.path.realpath(path) for path in (settings.images, settings.pretrain_on) if path}
+    if os.path.realpath(source) in own:
+        raise UserError(f"external is {source}, the study's own images: give another source's.")
+    if settings.protocol == "published":
+        raise UserError(
+            "protocol published is not for images of another source: leave external out."
+        )
+    data = replace(reading, images=source, patient_regex=None, fold=None)
+    manifest = manifest_of(data, may_cross=True)
+    lacking = sum(record.label is None for record in manifest.records)
+    if lacking:
+        raise UserError(
+            f"{source} has {lacking} of {len(manifest)} images without a label: leave them out, "
+            "for here arms are compared."
+        )
+    others = [name for name in manifest.classes if name not in classes]
+    if others:
+        raise UserError(
+            f"{source} has the class {others[0]!r}, which {settings.images} does not have: name "
+            f"the classes as there, {', '.join(classes)} (glcm-mae data manifest --rename)."
+        )
+    if len(manifest.classes) < 2:
+        raise UserError(f"{source} has images of {manifest.classes[0]!r} alone: give two classes.")
+    check_readable(data, manifest)
+    return manifest
+
+
 class _Model(NamedTuple):
-    """An arm's runs of one seed, one a fold, and where each way's table lies in them."""
+    """A run, which of the study's models it is, and where each way's table lies in it."""
 
     name: str
+    number: int
     seed: int
-    runs: list[Path]
+    fold: int
+    run: Path
     places: dict[str, str]
 
 
 def ask_models(
     external: str,
+    manifest: Manifest,
     tables: Mapping[str, Mapping[str, ArmTables]],
     baselines: Sequence[str],
     folds: Sequence[Fold],
@@ -68,7 +134,9 @@ def ask_models(
     Parameters
     ----------
     external : str
-        A folder or a manifest, with labels.
+        Where the images lie.
+    manifest : Manifest
+        From `list_external`.
     tables : mapping
         What the study has come to: for each way, its complete arms and baselines.
     baselines : sequence of str
@@ -87,27 +155,86 @@ def ask_models(
     Raises
     ------
     UserError
-        If the images cannot be read as the study's, lack a label or have another class, if none is
-        left, or if a run of an earlier version keeps no classifier.
+        If no image is left, or a run keeps no classifier.
     """
     models = [*_arms(tables, baselines, folds, out), *_baselines(tables, baselines, folds, out)]
-    asked = _Asked(OthersSettings(run=str(out), images=external, hardware=hardware))
-    said: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-    for number, model in enumerate(models, start=1):
-        told = f"[{number}/{len(models)}] {model.name}, seed {model.seed}, asked about {external}"
-        print(told, file=sys.stderr, flush=True)
-        for way, chances in asked.mean_over_folds(model).items():
-            said.setdefault((way, model.name), {})[model.seed] = chances
+    settings = OthersSettings(run=str(out), images=external, hardware=hardware)
+    _check_kept([model.run for model in models], out)
+    images, said = _ask([model.run for model in models], settings, manifest)
+    runs = sorted(map(str, said))
+    known = np.array(seen_by_any(runs, as_strangers(images)), dtype=bool)
+    alike = np.zeros_like(known)
+    if manifest.has_patients:
+        alike = np.array(seen_by_any(runs, images), dtype=bool) & ~known
+    if known.all():
+        raise UserError(
+            f"all {len(manifest)} images of {external}, or copies of them, are in the study: give "
+            "images of another source."
+        )
+    left = manifest.subset(np.flatnonzero(~known))
     found: Tables = {way: {} for way in tables}
-    for (way, name), by_seed in said.items():
-        test = stack_predictions([asked.table(seed, by_seed[seed]) for seed in sorted(by_seed)])
-        validation = named_after(out, tables[way][name].validation)
-        whole = replace(validation, folds=np.zeros_like(validation.labels))
-        found[way][name] = ArmTables(test, whole)
-        place = f"baselines/{name}" if name in baselines else f"arms/{name}/{way}"
-        test.write(out / "external" / place / "predictions.csv")
-        whole.write(out / "external" / place / "validation.csv")
-    return External(found, int(asked.known.sum()), asked.has_patients)
+    shutil.rmtree(out / "external", ignore_errors=True)  # of other images, or of other arms
+    for way, of_arms in tables.items():
+        for name in {model.name: None for model in models if way in model.places}:
+            own = [model for model in models if model.name == name and way in model.places]
+            found[way][name] = _joined(own, way, of_arms[name], left, ~known, said, out)
+            place = f"baselines/{name}" if name in baselines else f"arms/{name}/{way}"
+            found[way][name].test.write(out / "external" / place / "predictions.csv")
+            found[way][name].validation.write(out / "external" / place / "validation.csv")
+    [classes, *_] = [
+        table.test.classes for of_arms in tables.values() for table in of_arms.values()
+    ]
+    there = {record.label for record in left.records}
+    lacking = tuple(name for name in classes if name not in there)
+    return External(found, int(known.sum()), int(alike.sum()), lacking, manifest.has_patients)
+
+
+def _check_kept(runs: Sequence[Path], out: Path) -> None:
+    """Refuse a study whose classifiers were not kept, before the first is asked."""
+    mute = [run for run in runs if not keeps_classifier(run)]
+    if mute:
+        raise UserError(
+            f"{len(set(mute))} runs, such as {mute[0]}, were made by an earlier version and keep "
+            f"no classifier: remove {out}/arms/*/*/probe* and {out}/baselines, and the same "
+            "command makes them again, without another pre-training."
+        )
+
+
+def _ask(
+    runs: Sequence[Path], settings: OthersSettings, manifest: Manifest
+) -> tuple[Images, dict[Path, dict[str, np.ndarray]]]:
+    """Ask each run; return the images, as the first reads them, and what each said."""
+    fabric = launch(settings.hardware)
+    read: dict[str, Images] = {}  # arms may differ in how they read
+    said: dict[Path, dict[str, np.ndarray]] = {}
+    different = list(dict.fromkeys(runs))
+    for number, run in enumerate(different, start=1):
+        told = f"[{number}/{len(different)}] {run}, asked about {settings.images}"
+        print(told, file=sys.stderr, flush=True)
+        trained = read_trained(run)
+        way = repr(trained.reading)
+        if way not in read:
+            read[way] = read_listed(settings, trained.reading, manifest)
+        said[run] = trained.chances(read[way], fabric)
+    return next(iter(read.values())), said
+
+
+def _joined(
+    models: Sequence[_Model],
+    way: str,
+    of_study: ArmTables,
+    left: Manifest,
+    is_left: np.ndarray,
+    said: Mapping[Path, Mapping[str, np.ndarray]],
+    out: Path,
+) -> ArmTables:
+    """Join what an arm's models said of the images that are left, judged in one way."""
+    test = [
+        _named(left, of_study.test.classes, model, said[model.run][model.places[way]][is_left])
+        for model in models
+    ]
+    validation = [_of_fold(out, of_study.validation, model) for model in models]
+    return ArmTables(stack_predictions(test), stack_predictions(validation))
 
 
 def _arms(
@@ -116,18 +243,17 @@ def _arms(
     folds: Sequence[Fold],
     out: Path,
 ) -> Iterator[_Model]:
-    """List the models of complete arms: those of one stage together, which reads features once."""
+    """List the models of complete arms: those of one stage once, however it is judged."""
     places: dict[tuple[str, str], dict[str, str]] = {}
     for way, of_arms in tables.items():
         stage, *below = Path(WAYS[way]).parts
         for name in of_arms.keys() - set(baselines):
             places.setdefault((name, stage), {})[way] = below[0] if below else "."
     for (name, stage), by_way in sorted(places.items()):
-        [of_way, *_] = [tables[way][name].test for way in by_way]
-        assert of_way.seeds is not None  # as `collect_arm` has written them
-        for seed in np.unique(of_way.seeds).tolist():
-            runs = [cell_folder(out, name, seed, fold.number) / stage for fold in folds]
-            yield _Model(name, seed, runs, by_way)
+        seeds = _seeds([tables[way][name] for way in by_way])
+        for number, seed, fold in _numbered(seeds, folds):
+            run = cell_folder(out, name, seed, fold) / stage
+            yield _Model(name, number, seed, fold, run, by_way)
 
 
 def _baselines(
@@ -136,77 +262,56 @@ def _baselines(
     folds: Sequence[Fold],
     out: Path,
 ) -> Iterator[_Model]:
+    """List the baselines' models: beside each seed of the arms the same ones, of its folds."""
+    seeds = _seeds([found for of_arms in tables.values() for found in of_arms.values()])
     for name in baselines:
         ways = [way for way, of_arms in tables.items() if name in of_arms]
         if ways and name != "shortcuts":
-            runs = [baseline_folder(out, name, fold.number) for fold in folds]
-            yield _Model(name, 0, runs, dict.fromkeys(ways, "."))
+            for number, seed, fold in _numbered(seeds, folds):
+                run = baseline_folder(out, name, fold)
+                yield _Model(name, number, seed, fold, run, dict.fromkeys(ways, "."))
 
 
-class _Asked:
-    """The images, read as each model's own were, and which of them a model was trained on."""
+def _seeds(tables: Sequence[ArmTables]) -> list[int]:
+    seeds = [found.test.seeds for found in tables if found.test.seeds is not None]
+    return sorted(set(np.concatenate(seeds).tolist()))
 
-    def __init__(self, settings: OthersSettings) -> None:
-        self._settings = settings
-        self._fabric = launch(settings.hardware)
-        self._read: dict[str, Images] = {}
-        self._told: set[bytes] = set()
-        self._classes: tuple[str, ...] = ()
-        self.known = np.zeros(0, dtype=bool)
 
-    @property
-    def has_patients(self) -> bool:
-        """Whether it is known which images are of one patient."""
-        return next(iter(self._read.values())).manifest.has_patients
+def _numbered(seeds: Sequence[int], folds: Sequence[Fold]) -> Iterator[tuple[int, int, int]]:
+    """Count the models of an arm, and say of which seed and fold each is."""
+    pairs = [(seed, fold.number) for seed in seeds for fold in folds]
+    return ((number, *pair) for number, pair in enumerate(pairs))
 
-    def mean_over_folds(self, model: _Model) -> dict[str, np.ndarray]:
-        """Class probabilities (N, K) of all images, for each way."""
-        said = [self._say(run) for run in model.runs]
-        return {
-            way: np.mean([of_fold[place] for of_fold in said], axis=0)
-            for way, place in model.places.items()
-        }
 
-    def _say(self, run: Path) -> dict[str, np.ndarray]:
-        trained = read_trained(run)
-        images = self._images(trained)
-        told = (run / SEEN).read_bytes()
-        if told not in self._told:  # most arms and all seeds of a fold have seen the same
-            self._told.add(told)
-            self.known |= np.array([seen is True for seen in known_to(run, images)])
-        return trained.chances(images, self._fabric)
+def _named(
+    manifest: Manifest, classes: tuple[str, ...], model: _Model, chances: np.ndarray
+) -> Predictions:
+    """Name what a model said of images."""
+    return Predictions(
+        paths=tuple(record.name for record in manifest.records),
+        patients=tuple(record.patient for record in manifest.records),
+        labels=np.array([classes.index(str(record.label)) for record in manifest.records]),
+        classes=classes,
+        probabilities=chances,
+        folds=np.zeros(len(chances), dtype=np.int64),
+        seeds=np.full(len(chances), model.number),
+    )
 
-    def _images(self, trained: Trained) -> Images:
-        way = repr(trained.reading)
-        if way not in self._read:
-            manifest = list_for(trained, self._settings)
-            lacking = sum(record.label is None for record in manifest.records)
-            if lacking:
-                raise UserError(
-                    f"{self._settings.images} has {lacking} of {len(manifest)} images without a "
-                    "label: leave them out, for here arms are compared."
-                )
-            self._read[way] = read_listed(self._settings, trained.reading, manifest)
-            self._classes = trained.classes
-            self.known = np.zeros(len(manifest), dtype=bool) if not len(self.known) else self.known
-        return self._read[way]
 
-    def table(self, seed: int, chances: np.ndarray) -> Predictions:
-        """Name what was said of the images that no model was trained on."""
-        manifest = next(iter(self._read.values())).manifest
-        strange = np.flatnonzero(~self.known)
-        if not len(strange):
-            raise UserError(
-                f"all {len(manifest)} images of {self._settings.images}, or copies of them, are "
-                "in the study: give images of another source."
-            )
-        records = [manifest.records[i] for i in strange]
-        return Predictions(
-            paths=tuple(record.name for record in records),
-            patients=tuple(record.patient for record in records),
-            labels=np.array([self._classes.index(str(record.label)) for record in records]),
-            classes=self._classes,
-            probabilities=chances[strange],
-            folds=np.zeros(len(records), dtype=np.int64),
-            seeds=np.full(len(records), seed),
-        )
+def _of_fold(out: Path, validation: Predictions, model: _Model) -> Predictions:
+    """Take the validation images of a model's own fold, by which its thresholds are chosen."""
+    assert validation.folds is not None  # as `collect_arm` has written them
+    assert validation.seeds is not None
+    seeds = set(validation.seeds.tolist())
+    seed = model.seed if model.seed in seeds else min(seeds)  # a baseline has but one
+    rows = np.flatnonzero((validation.folds == model.fold) & (validation.seeds == seed))
+    own = Predictions(
+        paths=tuple(validation.paths[i] for i in rows),
+        patients=tuple(validation.patients[i] for i in rows),
+        labels=validation.labels[rows],
+        classes=validation.classes,
+        probabilities=validation.probabilities[rows],
+        folds=np.zeros(len(rows), dtype=np.int64),
+        seeds=np.full(len(rows), model.number),
+    )
+    return named_after(out, own)

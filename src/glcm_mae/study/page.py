@@ -77,13 +77,7 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
         f"glcm-mae {comparison['glcm_mae']}, code {comparison['code'][:_SHOWN]}."
     )
     if "external" in comparison:
-        external = comparison["external"]
-        left_out = external["left_out"] or "none"
-        yield (
-            f"**Asked about: {external['images']}**, the mean over the folds of each seed, at "
-            "thresholds of the study's validation images. Left out, for a model was trained on "
-            f"them or on copies of them: {left_out}."
-        )
+        yield _about_external(comparison["external"])
     others = {
         code: n for code, n in comparison["code_of_runs"].items() if code != comparison["code"]
     }
@@ -110,6 +104,27 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
     if comparison["left_out"]:
         ways = ", ".join(TITLES[way] for way in comparison["left_out"])
         yield f"Left out, for {settings['reference']} is not complete in it: {ways}."
+
+
+def _about_external(external: dict[str, Any]) -> str:
+    told = [
+        f"**Asked about: {external['images']}.** The model of each fold and seed is asked by "
+        "itself, stands in the place of a seed, and has its thresholds by its own validation "
+        "images. Left out, for a model was trained on them or on copies: "
+        f"{external['left_out'] or 'none'}."
+    ]
+    if external["of_patients_named_alike"]:
+        told.append(
+            f"**{external['of_patients_named_alike']} images are of patients that are named as "
+            "some of the study's: if they are the same people, these are no images of another "
+            "source.**"
+        )
+    if external["lacking"]:
+        told.append(
+            f"There is no image of {', '.join(external['lacking'])}: figures over all classes are "
+            "not defined."
+        )
+    return " ".join(told)
 
 
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:

@@ -99,7 +99,7 @@ def run_study(
     """
     _check(settings, arms)
     out = Path(settings.out)
-    reading = _reading(settings, arms)
+    reading = reading_of_arms(settings, arms)
     manifest = labelled(reading, may_cross=published)
     if settings.positive not in (None, *manifest.classes):
         raise UserError(
@@ -140,8 +140,25 @@ def _about_patients(manifest: Manifest, published: bool) -> str | None:
     )
 
 
-def _reading(settings: CrossvalSettings, arms: Sequence[Arm]) -> DataSettings:
-    """Say how the labelled images are read: as the first arm reads what it is tested on."""
+def reading_of_arms(settings: CrossvalSettings, arms: Sequence[Arm]) -> DataSettings:
+    """Say how the labelled images are read: as the first arm reads what it is tested on.
+
+    Parameters
+    ----------
+    settings : CrossvalSettings
+        The study's.
+    arms : sequence of Arm
+        One at least.
+
+    Returns
+    -------
+    DataSettings
+
+    Raises
+    ------
+    UserError
+        If the arms' recipes find patients in different ways.
+    """
     [tested, *_] = [stage.data for stage in (arms[0].probe, arms[0].finetune) if stage is not None]
     # Any section may name the patients. To overlook one would let them cross the folds.
     named = {stage.data.patient_regex for arm in arms for stage in _stages_of(arm)} - {None}

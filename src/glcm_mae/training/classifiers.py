@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -219,12 +219,15 @@ class Boosting(Rule):
         can hold code.
     rounds, seed : int
         How many trees, and of which seed.
+    told : ndarray, (at most 16, K)
+        What they said of the first training images.
     """
 
     train: np.ndarray
     labels: np.ndarray
     rounds: int
     seed: int
+    told: np.ndarray
 
     def chances(self, features: np.ndarray) -> np.ndarray:
         """See `Rule`."""
@@ -233,6 +236,10 @@ class Boosting(Rule):
         with threadpool_limits(1):
             found: np.ndarray = self._trees.predict_proba(features)
         return found
+
+    def grows_as_before(self) -> bool:
+        """Whether trees that are grown now say what those that were fitted said."""
+        return np.allclose(self.chances(self.train[: len(self.told)]), self.told, atol=1e-6)
 
     @cached_property
     def _trees(self) -> HistGradientBoostingClassifier:
@@ -266,7 +273,8 @@ def boosting(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: in
             model = _boosted(_ROUNDS, seed).fit(train[learnt], labels[learnt])
             for i, chances in enumerate(model.staged_predict_proba(train[held])):
                 losses[i] += _log_loss(chances, labels[held])
-    return Boosting(train, labels, int(losses.argmin()) + 1, seed)
+    fitted_now = Boosting(train, labels, int(losses.argmin()) + 1, seed, np.empty(0))
+    return replace(fitted_now, told=fitted_now.chances(train[:16]))
 
 
 def _boosted(rounds: int, seed: int) -> HistGradientBoostingClassifier:

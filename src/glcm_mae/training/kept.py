@@ -53,13 +53,17 @@ def keep(classifier: Standardized, folder: Path) -> None:
     write_atomically(folder / CLASSIFIER, save(plain, told))
 
 
-def read_kept(folder: Path) -> Standardized:
+def read_kept(folder: Path, n_classes: int, rule: type[Rule] | None = None) -> Standardized:
     """Read a classifier again.
 
     Parameters
     ----------
     folder : Path
         Where `keep` has written it.
+    n_classes : int
+        How many it tells apart.
+    rule : type of Rule, optional
+        What it must be. Default: any.
 
     Returns
     -------
@@ -68,18 +72,35 @@ def read_kept(folder: Path) -> Standardized:
     Raises
     ------
     UserError
-        If it is broken, or not one of ours.
+        If it is broken, another one, or not one of ours; or if it predicts other than it did.
     """
     path = folder / CLASSIFIER
     try:
         with safe_open(path, framework="np") as file:
-            rule = _RULES[(file.metadata() or {})["rule"]]
+            found = _RULES[(file.metadata() or {})["rule"]]
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         learnt = {
             field.name: array.item() if array.ndim == 0 else array
-            for field in fields(rule)
+            for field in fields(found)
             for array in [arrays[field.name]]
         }
-        return Standardized(arrays["centre"], arrays["spread"], rule(**learnt))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise UserError(f"{path} is not a whole classifier: copy the run anew.") from error
+        classifier = Standardized(arrays["centre"], arrays["spread"], found(**learnt))
+        is_whole = rule in (None, found) and _predicts(classifier, n_classes)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):
+        is_whole = False
+    if not is_whole:
+        raise UserError(f"{path} is not a whole classifier: copy the run anew.")
+    if isinstance(classifier.rule, Boosting) and not classifier.rule.grows_as_before():
+        raise UserError(
+            f"{path} grows other trees by the scikit-learn that is installed than it did: run the "
+            "baseline again, or install the one that made it."
+        )
+    return classifier
+
+
+def _predicts(classifier: Standardized, n_classes: int) -> bool:
+    """Whether it says of its own mean image how probable each class is."""
+    if classifier.centre.ndim != 1 or not (classifier.spread > 0).all():
+        return False
+    chances = classifier.chances(classifier.centre[None])
+    return chances.shape == (1, n_classes) and bool(np.isfinite(chances).all())

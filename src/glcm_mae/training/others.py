@@ -211,7 +211,7 @@ def read_others(
     manifest = list_for(run, s)
     wanted = manifest if at_most is None else manifest.spread(at_most)
     images = read_listed(s, run.reading, wanted)
-    known = known_to(run.folder, images)
+    known = seen_before(str(run.folder), as_strangers(images))
     tell_unknown(str(run.folder), known)
     seen = known.count(True)
     if seen:
@@ -260,23 +260,9 @@ def list_for(run: Trained, s: OthersSettings) -> Manifest:
     return manifest
 
 
-def known_to(run: Path, images: Images) -> list[bool | None]:
-    """Say of each image whether a run, or what it started from, was trained on it or a copy.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    images : Images
-        Of another source, which may name its patients as the run's does.
-
-    Returns
-    -------
-    list of bool or None
-        None where that is unknown.
-    """
-    strangers = replace(images.manifest, has_patients=False)
-    return seen_before(str(run), replace(images, manifest=strangers))
+def as_strangers(images: Images) -> Images:
+    """Leave out the patients of images, whom another source may name as a run's own are."""
+    return replace(images, manifest=replace(images.manifest, has_patients=False))
 
 
 def check_hardware(s: OthersSettings) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, fill_weights, load_encoder
+from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import BaselineKind, DataSettings, ModelSettings, ProbeSettings
 
 from .baseline import hand_made_features
-from .classifiers import Standardized
+from .classifiers import Linear, Neighbours, Rule, Standardized
 from .encoders import build_encoder, digest, encoder_config
 from .inputs import Images
 from .kept import CLASSIFIER, read_kept
@@ -26,7 +27,7 @@ from .run import facts_of, settings_of
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_PROBES = "linear", "knn"
+_PROBES: dict[str, type[Rule]] = {"linear": Linear, "knn": Neighbours}
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,28 @@ class Probed(Trained):
 
 
 def is_probe(folder: Path) -> bool:
-    """Whether a folder is that of a probe."""
-    return any((folder / name / "predictions.csv").is_file() for name in _PROBES)
+    """Whether a folder is that of a probe, finished or not."""
+    return "neighbours" in _settings(folder)
 
 
 def is_baseline(folder: Path) -> bool:
-    """Whether a folder is that of a baseline."""
-    return (folder / "settings.yaml").is_file() and "kind" in settings_of(folder)
+    """Whether a folder is that of a baseline, finished or not."""
+    return "kind" in _settings(folder)
+
+
+def keeps_classifier(folder: Path) -> bool:
+    """Whether a probe or baseline keeps what it has fitted; True of all other folders."""
+    return all(path.is_file() for path in _classifiers(folder))
+
+
+def _classifiers(folder: Path) -> list[Path]:
+    if is_probe(folder):
+        return [folder / name / CLASSIFIER for name in _PROBES]
+    return [folder / CLASSIFIER] if is_baseline(folder) else []
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return settings_of(folder) if (folder / "settings.yaml").is_file() else {}
 
 
 def read_baseline(folder: Path) -> Baseline:
@@ -108,14 +124,17 @@ def read_baseline(folder: Path) -> Baseline:
         If it is not finished, or keeps no classifier.
     """
     kind = settings_of(folder)["kind"]
+    if kind not in get_args(BaselineKind):
+        raise UserError(f"{folder} is of no known kind, {kind!r}: copy settings.yaml anew.")
     if kind == "shortcuts":
         raise UserError(
             f"{folder} is a baseline of shortcuts, which are measured among the images of one set "
             "and say nothing of another's: give a baseline of another kind, a probe or a "
             "fine-tuning."
         )
-    classes, channels = _told(folder, folder / CLASSIFIER)
-    return Baseline(folder, classes, reading_of(folder, channels), kind, read_kept(folder))
+    classes, channels = _told(folder)
+    classifier = read_kept(folder, len(classes))
+    return Baseline(folder, classes, reading_of(folder, channels), kind, classifier)
 
 
 def read_probe(folder: Path) -> Probed:
@@ -135,7 +154,7 @@ def read_probe(folder: Path) -> Probed:
     UserError
         If it is not finished, keeps no classifier, or its encoder is gone or another one now.
     """
-    classes, channels = _told(folder, *(folder / name / CLASSIFIER for name in _PROBES))
+    classes, channels = _told(folder)
     written = settings_of(folder)
     reading = reading_of(folder, channels)
     try:
@@ -150,22 +169,26 @@ def read_probe(folder: Path) -> Probed:
         )
         told = facts_of(folder)["encoder"]
         was = told["digest"], told["mean"], told["std"]
-    except (KeyError, TypeError) as error:
+        if settings.pooling not in get_args(Pooling):
+            raise ValueError(settings.pooling)
+        encoder, config = _encoder(folder, settings, channels, *was)
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder} does not tell how it made its features: copy settings.yaml and "
             "finished.json anew."
         ) from error
-    encoder, config = _encoder(folder, settings, channels, *was)
-    classifiers = {name: read_kept(folder / name) for name in _PROBES}
+    classifiers = {
+        name: read_kept(folder / name, len(classes), rule) for name, rule in _PROBES.items()
+    }
     return Probed(folder, classes, reading, settings, encoder, config, classifiers)
 
 
-def _told(folder: Path, *classifiers: Path) -> tuple[tuple[str, ...], int]:
-    """Read the classes, and the number of channels, of a run that keeps these classifiers."""
+def _told(folder: Path) -> tuple[tuple[str, ...], int]:
+    """Read the classes, and the number of channels, of a run that keeps what it has fitted."""
     facts = facts_of(folder)
     if not (folder / "finished.json").is_file():
         raise UserError(f"{folder} is not finished: run it again with --resume true.")
-    if not all(path.is_file() for path in classifiers):
+    if not keeps_classifier(folder):
         raise UserError(
             f"{folder} keeps no classifier, for it was made by an earlier version (or its "
             f"{CLASSIFIER} was not copied): remove the folder and run it again (of a study, by the "

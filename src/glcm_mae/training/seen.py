@@ -71,8 +71,9 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     if before is not None:
         known = _read(before)
         rows += [_UNKNOWN] if known is None else known
+    rows = list(dict.fromkeys(rows))
     path = folder / SEEN
-    if path.exists() and [row[:2] for row in _read(str(folder)) or ()] != [row[:2] for row in rows]:
+    if path.exists() and {row[:2] for row in _read(str(folder)) or ()} != {row[:2] for row in rows}:
         raise UserError(
             f"{folder} was begun on other images than those that the settings name now ({path} "
             "tells): restore them, or choose another folder with --out."
@@ -207,8 +208,30 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
         None where nothing of the image was found and not all that they were trained on is known.
     """
     rows = _read(weights)
-    if rows is None:
-        rows = [_UNKNOWN]
+    return _among([_UNKNOWN] if rows is None else rows, images, same_patients)
+
+
+def seen_by_any(runs: Sequence[str], images: Images) -> list[bool]:
+    """Say of each image whether one of several runs was trained on it, a copy, or its patient.
+
+    Parameters
+    ----------
+    runs : sequence of str
+        Their folders.
+    images : Images
+        The images.
+
+    Returns
+    -------
+    list of bool
+        False, too, where not all that they were trained on is known.
+    """
+    rows = {row: None for run in runs for row in _read(run) or ()}
+    return [seen is True for seen in _among(list(rows), images, same_patients=False)]
+
+
+def _among(rows: list[Fingerprint], images: Images, same_patients: bool) -> list[bool | None]:
+    """Look for images among fingerprints; see `seen_before`."""
     pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
     # Black slices are alike in all volumes: they tell of nobody.
     values = images.pixels.flatten(2)  # (N, C, H * W)
