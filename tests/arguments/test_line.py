@@ -127,7 +127,7 @@ def test_a_pair_of_numbers_needs_no_brackets(text: str) -> None:
         assert parse([*shared, *words])[1].window is None
     assert parse([*shared, "--window", "0,1"])[1].window == (0.0, 1.0)
     assert parse([*shared, "--window", "lung"])[1].window == "lung"
-    assert parse([*shared, "--range", "-1000,inf"])[1].range == (-1000.0, float("inf"))
+    assert parse([*shared, "--range", "-1000,Inf"])[1].range == (-1000.0, float("inf"))
     assert parse([*shared, "--range", "[-inf,.inf]"])[1].range == (-float("inf"), float("inf"))
     assert parse(["pretrain", *NEEDED, "--data.image_size", "64,32"])[1].data.image_size == (64, 32)
     assert parse(["pretrain", *NEEDED, "--data.image_size", "64"])[1].data.image_size == 64

@@ -428,8 +428,8 @@ def test_images_with_wrong_masks_are_skipped_and_told(marked, tmp_path, capsys):
     assert {Path(row["path"]).name for row in rows} == {"a.png", "b.png", "zz.png"}
     told = capsys.readouterr().err
     assert "wrong.png: has 20 x 24 pixels (height x width) and its mask 20 x 23" in told
-    assert "unread.png: has a mask that is not a PNG" in told
-    assert "without.png: has a mask that cannot be opened" in told
+    assert f"unread.png: has a mask {masks}/unread.png that is not a PNG" in told
+    assert f"without.png: has a mask {masks}/without.png that cannot be opened" in told
 
 
 def test_what_is_wrong_with_one_file_is_skipped(marked, tmp_path, capsys):
@@ -438,14 +438,26 @@ def test_what_is_wrong_with_one_file_is_skipped(marked, tmp_path, capsys):
     colour = np.stack([gray, gray, gray + 1], axis=-1)
     wrong = {
         "colour": (noise(20, 24, 3), gray, "colour.png: is a colour image"),
-        "painted": (noise(20, 24), colour, "painted.png: has a mask that has colours"),
+        "painted": (
+            noise(20, 24),
+            colour,
+            f"painted.png: has a mask {masks}/painted.png that has colours",
+        ),
     }
     for name, (pixels, mask, _) in wrong.items():
         save(images / f"{name}.png", pixels)
         save(masks / f"{name}.png", mask)
     for name, mask, said in (
-        ("half", gray / np.float32(2), "half.png: has a mask that holds fractions"),
-        ("below", gray.astype(np.int16) - 9, "below.png: has a mask that holds negative numbers"),
+        (
+            "half",
+            gray / np.float32(2),
+            f"half.png: has a mask {masks}/half.png that holds fractions",
+        ),
+        (
+            "below",
+            gray.astype(np.int16) - 9,
+            f"below.png: has a mask {masks}/below.png that holds neg",
+        ),
     ):
         save(images / f"{name}.png", noise(20, 24))
         tifffile.imwrite(masks / f"{name}.png", mask)
@@ -458,7 +470,7 @@ def test_what_is_wrong_with_one_file_is_skipped(marked, tmp_path, capsys):
     assert "5 skipped, named above." in out
     for _, _, said in wrong.values():
         assert f"skipped {images}/{said}" in told
-    assert "jpeg.png: has a mask that is a JPEG" in told
+    assert f"jpeg.png: has a mask {masks}/jpeg.png that is a JPEG" in told
 
 
 def test_a_series_of_volumes_is_skipped(tmp_path, capsys):

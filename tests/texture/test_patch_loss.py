@@ -249,8 +249,9 @@ def test_images_that_are_no_whole_patches_are_refused_with_a_remedy(make, shape,
 def test_another_scale_is_told_once_of_losses_that_have_one(make, scale, words):
     loss, images = make(), scale(torch.rand(2, 1, 16, 16))
     if loss.value_range is not None:
-        with pytest.warns(UserWarning, match=words):
+        with pytest.warns(UserWarning, match=words) as told:
             loss(images, images)
+        assert [each.filename for each in told] == [__file__]
     loss(images, images)  # where a warning would be an error
 
 
@@ -273,7 +274,9 @@ def test_settings_do_not_change_in_part(make):
             setattr(loss, name, getattr(loss, name))
     of_range = ("bandwidth", "value_range") if loss.value_range is not None else ()
     for name in of_range:
-        with pytest.raises(AttributeError, match="make a new one, or change its bandwidth by ann"):
+        with pytest.raises(AttributeError, match=r"new one \(a bandwidth changes by anneal\)"):
             setattr(loss, name, 0.5)
+    loss.note = "mine"
+    loss.note = "mine, too"
     assert torch.equal(loss.eval()(1 - target, target), before)
     assert torch.equal(copy.deepcopy(loss)(1 - target, target), before)

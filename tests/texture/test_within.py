@@ -44,3 +44,9 @@ def test_mistakes(valid, words):
         patches_within(valid, 4)
     with pytest.raises(TypeError, match="valid is a list"):
         patches_within(valid.tolist(), 4)
+
+
+@pytest.mark.parametrize("side", [0, -2, 2.0, None])
+def test_a_side_that_is_none_is_refused(side):
+    with pytest.raises(ValueError, match=r"patch_size is .*: give the side of a square patch"):
+        patches_within(torch.ones(1, 8, 8), side)

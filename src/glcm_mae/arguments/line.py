@@ -21,7 +21,7 @@ from glcm_mae.errors import UserError
 # Settings that one wants to say without naming their group, or with a letter.
 _SHORT = {"on_error": "data.on_error", "o": "out"}
 _NUMBER = r"\s*[-+]?(?:\.?\d[\w.+-]*|\.?inf)\s*"
-_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+")
+_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
 
 
 def parse(words: Sequence[str]) -> tuple[str, Any, str]:
@@ -160,7 +160,7 @@ def _pair(text: str) -> str:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if not _NUMBERS.fullmatch(bare):
         return text
-    return "[" + re.sub(r"(?<!\.)inf", ".inf", bare) + "]"
+    return "[" + re.sub(r"\.?inf", ".inf", bare, flags=re.IGNORECASE) + "]"
 
 
 def _is_words(annotation: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Grid, Record, UnreadableImage, read_grid, read_image
+from glcm_mae.data import Grid, Record, UnreadableImage, one_line, read_grid, read_image
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.measurement.masks import read_mask
 from glcm_mae.measurement.pairs import check_pair
@@ -113,7 +113,7 @@ def read_samples(
         except UnreadableImage as error:
             if settings.on_error == "stop":
                 raise
-            of_mask = "" if error.path == path else "has a mask that "
+            of_mask = "" if error.path == path else f"has a mask {one_line(error.path)} that "
             yield Unreadable(whole, len(frames), f"{of_mask}{error.reason}")
             continue
         if settings.is_volumetric:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args
 
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glcm_mae.texture import Binning, soft_glcm
+from glcm_mae.texture.inputs import warn_caller
 from glcm_mae.texture.offsets import Offset, check_offsets
 
 from .descriptors import OF_PIXELS, Descriptor, n_entries, of_matrices
@@ -367,7 +366,7 @@ class TextureHead(nn.Module):
                 own = _whitening(part) if varies[i] else torch.eye(part.shape[1])
                 self.get_buffer(f"whitening{i}").copy_(own)
         if not all(varies):
-            _warn(
+            warn_caller(
                 "the texture of all patches of these images is the same, so that there is no "
                 "deviation to standardise by: if that is not meant, fit to more of them, or others."
             )
@@ -383,7 +382,7 @@ class TextureHead(nn.Module):
         if self.descriptors[0] in OF_PIXELS or beyond <= 0.5:  # the former have no range
             return False
         low, high = self.binning.value_range
-        _warn(
+        warn_caller(
             f"most of the gray values that are binned lie beyond ({low:g}, {high:g}), and count as "
             "its ends or little more: if that is not meant, give a Binning of your images' range."
         )
@@ -432,15 +431,6 @@ class TextureHead(nn.Module):
         if not self.relative:
             return pixels
         return pixels - pixels.mean(dim=(2, 3), keepdim=True) + self.binning.middle
-
-
-def _warn(message: str) -> None:
-    """Warn at the line that called the models, by a method of theirs or through torch."""
-    level, frame = 1, sys._getframe()
-    own = ("torch.", "glcm_mae.models.")
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(own):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
 
 
 def _whitening(texture: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 import warnings
 from typing import Any
 
@@ -101,6 +102,62 @@ def warn_of_channels_last(images: Tensor) -> None:
             "these are channels, bring them before height and width by .movedim(-1, 0).",
             stacklevel=3,
         )
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line that called the losses or the head, be it by way of torch.
+
+    Parameters
+    ----------
+    message : str
+        What to tell.
+
+    Warns
+    -----
+    UserWarning
+        Always.
+    """
+    level, frame = 1, sys._getframe()
+    own = ("torch.", "glcm_mae.texture.", "glcm_mae.models.")
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(own):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+def check_side(patch_size: Any) -> int:
+    """Refuse what is no side of a patch, and make an int of what is one.
+
+    Parameters
+    ----------
+    patch_size : int
+        To be checked.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number, or below 1.
+
+    Examples
+    --------
+    >>> check_side(8.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: patch_size is 8.0: give the side of a square patch, a whole number of pixels.
+    """
+    try:
+        side = operator.index(patch_size)
+    except TypeError:
+        side = 0
+    if side < 1:
+        raise ValueError(
+            f"patch_size is {patch_size!r}: give the side of a square patch, a whole number of "
+            "pixels."
+        )
+    return side
 
 
 def check_levels(levels: Any) -> int:

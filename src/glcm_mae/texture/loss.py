@@ -138,7 +138,7 @@ class GLCMLoss(PatchLoss):
 
     @property
     def bandwidth(self) -> tuple[float, ...]:
-        """The kernel's at each number of levels, in intensity units; `anneal` changes it."""
+        """The kernel's at each of `levels`, in intensity units; `anneal` changes that of one."""
         return tuple(comparison.binning.scale for comparison in self.comparisons)
 
     def anneal(self, bandwidth: float) -> None:

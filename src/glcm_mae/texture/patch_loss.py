@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Integral
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .inputs import check_tensors
+from .inputs import check_side, check_tensors, warn_caller
 from .offsets import Offset, check_offsets
 from .patches import Distance, Patches
 from .pooling import Pool, group_patches, place_of_patch
@@ -24,8 +23,11 @@ Reduction = Literal["mean", "sum", "none"]
 # Rec. 601 luma, as Pillow uses for gray. (scikit-image has Rec. 709's: 0.2125, 0.7154, 0.0721.)
 _LUMA = (0.299, 0.587, 0.114)
 
-# Of a loss's attributes, those that may change.
-_CHANGING = ("training", "comparison", "comparisons")
+# What a loss is made of, some of it worked into what a call looks at.
+_SETTINGS = (
+    *("offsets", "pool", "channels", "patch_size", "reduction", "value_range", "weights"),
+    *("levels", "kernel", "bandwidth", "scaled", "normalized", "directions"),
+)
 
 # Pixels that are compared at a time: working memory does not grow with the batch. A GPU wants more
 # at once, and has the room.
@@ -82,11 +84,7 @@ class PatchLoss(nn.Module, ABC):
         reduction: Reduction,
     ) -> None:
         super().__init__()
-        if not isinstance(patch_size, int | Integral) or patch_size < 1:
-            raise ValueError(
-                f"patch_size is {patch_size!r}: give the side of a square patch, a whole number of "
-                "pixels."
-            )
+        patch_size = check_side(patch_size)
         self.offsets = check_offsets(offsets, patch_size, patch_size)
         _check_choice("channels", channels, ("all", "first", "luminance"))
         _check_choice("reduction", reduction, ("mean", "sum", "none"))
@@ -94,15 +92,15 @@ class PatchLoss(nn.Module, ABC):
             raise ValueError(f"pool is {pool!r}: give 'patch', 'image' or a number of patches.")
         self.pool: Pool = pool if isinstance(pool, str) else int(pool)
         self.channels = channels
-        self.patch_size = int(patch_size)
+        self.patch_size = patch_size
         self.reduction = reduction
 
     def __setattr__(self, name: str, value: Any) -> None:
-        is_setting = name in self.__dict__ or isinstance(getattr(type(self), name, None), property)
-        if is_setting and not name.startswith("_") and name not in _CHANGING:
+        is_made = name in self.__dict__ or isinstance(getattr(type(self), name, None), property)
+        if is_made and name in _SETTINGS:
+            anneal = " (a bandwidth changes by anneal)" * hasattr(self, "anneal")
             raise AttributeError(
-                f"{name} is part of how {type(self).__name__} was made: make a new one, or change "
-                "its bandwidth by anneal."
+                f"{name} is part of how {type(self).__name__} was made: make a new one{anneal}."
             )
         super().__setattr__(name, value)
 
@@ -251,24 +249,21 @@ class PatchLoss(nn.Module, ABC):
         spread = float(target.amax() - target.amin())
         ends = low - self.reach_beyond * width, high + self.reach_beyond * width
         if beyond > 0.1:
-            warnings.warn(
+            warn_caller(
                 f"{beyond:.0%} of the first targets' values lie beyond value_range "
                 f"{self.value_range}, and count as its end or little more: if that is not meant, "
-                "give the range of your images.",
-                stacklevel=2,
+                "give the range of your images."
             )
         elif 0 < spread < 0.01 * width:
-            warnings.warn(
+            warn_caller(
                 f"the first targets' values differ by {spread:.3g} at most, of a value_range "
-                f"{self.value_range}: if that is not meant, give the range of your images.",
-                stacklevel=2,
+                f"{self.value_range}: if that is not meant, give the range of your images."
             )
         if prediction.requires_grad and not ((prediction > ends[0]) & (prediction < ends[1])).any():
-            warnings.warn(
+            warn_caller(
                 f"no value of the first predictions lies within value_range {self.value_range}, at "
                 "whose ends the gradient ends: end the network in a sigmoid, say, or begin with a "
-                "squared error.",
-                stacklevel=2,
+                "squared error."
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .inputs import check_tensors
+from .inputs import check_side, check_tensors
 
 
 def patches_within(valid: Tensor, patch_size: int) -> Tensor:
@@ -30,7 +30,7 @@ def patches_within(valid: Tensor, patch_size: int) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If it is no such tensor, or its sides are no multiples of the patch size.
+        If it is no such tensor, or its sides are no multiples of a whole patch size.
 
     Examples
     --------
@@ -40,6 +40,7 @@ def patches_within(valid: Tensor, patch_size: int) -> Tensor:
     [[True, True, True, True, True, False]]
     """
     check_tensors(valid=valid)
+    patch_size = check_side(patch_size)
     if valid.ndim not in (3, 4) or (valid.ndim == 4 and valid.shape[1] != 1):
         raise ValueError(f"valid is {tuple(valid.shape)}: it must be (B, H, W) or (B, 1, H, W).")
     if not ((valid == 0) | (valid == 1)).all():

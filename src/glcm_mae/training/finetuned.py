@@ -68,7 +68,7 @@ def read_finetuned(folder: Path) -> Finetuned:
     if not (folder / "head.safetensors").is_file():
         raise UserError(
             f"{folder} is no finished fine-tuning, for it has no head.safetensors: give the folder "
-            "of glcm-mae finetune (predict takes those of probe and baseline, too)."
+            "of glcm-mae finetune."
         )
     encoder, config = load_encoder(folder)
     reading = reading_of(folder, config.in_chans, config)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from glcm_mae.data import Manifest
+from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.settings import PredictSettings
@@ -97,7 +98,14 @@ def read_trained(folder: Path) -> Trained:
     """
     if is_probe(folder):
         return read_probe(folder)
-    return read_baseline(folder) if is_baseline(folder) else read_finetuned(folder)
+    if is_baseline(folder):
+        return read_baseline(folder)
+    if not (folder / "head.safetensors").is_file():
+        what = (
+            "is no finished fine-tuning, probe or baseline" if folder.exists() else "is not there"
+        )
+        raise UserError(f"{folder} {what}: give the run folder of a finished one.")
+    return read_finetuned(folder)
 
 
 def _tables(run: Trained, place: str, manifest: Manifest, chances: np.ndarray) -> Tables:

@@ -69,6 +69,16 @@ def test_a_grid_is_the_same_whatever_the_order_of_the_axes(tmp_path, axes) -> No
         np.testing.assert_array_equal(grid.affine[:3, 3], (affine @ [*first, 1])[:3])
 
 
+@pytest.mark.parametrize(("unit", "scale"), [(1, 1000.0), (2, 1.0), (3, 0.001), (0, 1.0)])
+def test_a_grid_is_in_millimetres(tmp_path: Path, unit: int, scale: float) -> None:
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[:3, 3] = 4.0
+    grid = read_grid(write(tmp_path, nifti(HEAD, affine, xyzt_units=unit)))
+    assert grid is not None
+    assert grid.sides == pytest.approx((scale, 2 * scale, 3 * scale))
+    assert grid.affine[0, 3] == pytest.approx(4 * scale)
+
+
 def test_a_grid_is_read_from_the_header_alone(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 99, (50, 50, 50), dtype=np.int16)
     path = write(tmp_path, gzip.compress(nifti(noise))[:9000])

@@ -82,8 +82,9 @@ def grid(file: BinaryIO) -> Grid:
     shape = _shape_of(header)
     found = _orientation(header)
     right, forward, up = (shape[axis] for axis in np.argsort(found[:, 0]))
-    affine = header.get_best_affine() @ inv_ornt_aff(found, shape[:3])
-    return Grid((right, forward, up), shape[3], affine)
+    scale = _MM.get(header.get_xyzt_units()[0], 1.0)  # mm, where no unit is told
+    affine = np.diag([scale, scale, scale, 1.0]) @ header.get_best_affine()
+    return Grid((right, forward, up), shape[3], affine @ inv_ornt_aff(found, shape[:3]))
 
 
 @dataclass(frozen=True)
