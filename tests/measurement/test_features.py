@@ -18,6 +18,7 @@ from skimage.feature import graycomatrix, graycoprops
 from glcm_mae import __version__
 from glcm_mae.cli import main
 from glcm_mae.data import Facts
+from glcm_mae.measurement import samples
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.settings import MeasurementSettings
 from glcm_mae.texture import (
@@ -668,6 +669,23 @@ def test_masks_of_volumes(volume, tmp_path):
     expected = volume_features(codes, 32, "3d_merged", mask=inside)
     assert numbers(row) == pytest.approx(expected.tolist(), rel=1e-13)
     assert [row["region"] for row in measured(tmp_path, path, *words)] == ["", "1", "1", "1", ""]
+
+
+def test_the_last_volumes_mask_is_looked_at_before_the_first_is_read(tmp_path, capsys, monkeypatch):
+    for folder, shift in (("set", 0.0), ("masks", 5.0)):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b", "c"):
+            affine = np.eye(4)
+            affine[0, 3] = shift * (name == "c")
+            voxels = np.arange(6**3, dtype=np.int16).reshape(6, 6, 6)
+            nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / folder / f"{name}.nii.gz")
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("a volume was read")
+
+    monkeypatch.setattr(samples, "read_image", read)
+    words = "features", tmp_path / "set", "--masks", tmp_path / "masks", "-o", tmp_path / "out.csv"
+    assert "c.nii.gz lies elsewhere in space than its mask" in complaint(capsys, *words)
 
 
 def test_a_volume_has_no_gaps_and_one_size(volume, tmp_path, capsys):

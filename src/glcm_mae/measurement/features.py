@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, Record, one_line
+from glcm_mae.data import Manifest, Record, is_volume, one_line, read_grid
 from glcm_mae.errors import UserError
 from glcm_mae.files import check_out
 from glcm_mae.measurement.checks import check_settings
 from glcm_mae.measurement.gray_levels import gray_levels
 from glcm_mae.measurement.listing import list_images
 from glcm_mae.measurement.masks import with_masks
+from glcm_mae.measurement.pairs import check_pair
 from glcm_mae.measurement.samples import Sample, Unreadable, read_samples
 from glcm_mae.measurement.spacing import Stretch
 from glcm_mae.measurement.table import Measured, write_table
@@ -93,7 +94,17 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
             f"{settings.images} does not tell patients: give a CSV with the columns path,patient, "
             "or find them in the files' names with --patient_regex."
         )
-    return with_masks(manifest, settings.masks, settings.images, settings.on_error)
+    marked = with_masks(manifest, settings.masks, settings.images, settings.on_error)
+    if settings.on_error == "stop":
+        _check_pairs(marked)
+    return marked
+
+
+def _check_pairs(manifest: Manifest) -> None:
+    """Refuse volumes whose masks do not fit before the first is measured: headers tell."""
+    for path, mask in dict.fromkeys((record.path, record.mask) for record in manifest.records):
+        if mask is not None and is_volume(path):
+            check_pair(path, read_grid(path), mask)
 
 
 def write_features(
