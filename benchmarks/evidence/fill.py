@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recompute import by_seed, compare_tables, read_tables, unpacked
+from recompute import by_seed, compare_tables, read_baselines, read_tables, unpacked
 
 from glcm_mae.evaluation import with_interval
 from glcm_mae.study.tables import ArmTables
@@ -158,9 +158,7 @@ class _Judged:
         tried = {
             arm: read_tables(place) for arm, place in places.items() if all(map(Path.exists, place))
         }
-        baselines = {
-            place.name: read_tables([place]) for place in sorted(folder.glob("baselines/*"))
-        }
+        baselines = read_baselines(folder)
         if source.reference not in tried | baselines:
             reference = [folder / "arms" / source.reference / way / seed for seed in seeds]
             tried[source.reference] = read_tables(reference)

@@ -6,8 +6,9 @@ The archive has a table for each arm, way of judging and seed (``arms/mse/linear
 each baseline (``baselines/pixels/``): ``predictions.csv`` and, of the images by which thresholds
 are chosen, ``validation.csv``, as `glcm-mae compare` writes them, but with paths from the images'
 folder on and probabilities of five decimals; and ``about.json``, what the study says of patients.
-What the study does not have stays as it is in the archive. So a comparison grows from one machine
-to the next; `recompute.py` prints it.
+Of ``external``, which `compare --external` writes, baselines have seeds, too: there each model
+stands in the place of one. What the study does not have stays as it is in the archive. So a
+comparison grows from one machine to the next; `recompute.py` prints it.
 """
 
 from __future__ import annotations
@@ -52,15 +53,17 @@ def publish(study: Path, archive: Path) -> None:
     results = json.loads(about.read_text(encoding="utf-8"))["results"]
     files = sorted({file for way in results for file in _tables(study, way, results[way])})
     tables = {file.relative_to(study): read_predictions(file) for file in files}
-    root = os.path.commonpath([path for table in tables.values() for path in table.paths])
+    tested = [table for file, table in tables.items() if file.name == "predictions.csv"]
+    root = os.path.commonpath([path for table in tested for path in table.paths])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if archive.exists():
             with tarfile.open(archive) as packed:
                 packed.extractall(folder, filter="data")
         for place, table in tables.items():
-            for seed in np.unique(table.seeds).tolist():
-                of_seed = f"seed{seed}" if place.parts[0] == "arms" else "."
+            seeds = np.unique(table.seeds).tolist()
+            for seed in seeds:
+                of_seed = f"seed{seed}" if place.parts[0] == "arms" or len(seeds) > 1 else "."
                 target = folder / place.parent / of_seed / place.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _shortened(_of_seed(table, seed), root).write(target)
@@ -80,10 +83,15 @@ def _tables(study: Path, way: str, found: dict[str, Any]) -> list[Path]:
 
 
 def _shortened(table: Predictions, root: str) -> Predictions:
-    return replace(
-        table,
-        paths=tuple(os.path.relpath(path, root) for path in table.paths),
-        probabilities=table.probabilities.round(DECIMALS),
+    paths = tuple(_short(path, root) for path in table.paths)
+    return replace(table, paths=paths, probabilities=table.probabilities.round(DECIMALS))
+
+
+def _short(path: str, root: str) -> str:
+    """Name an image from the images' folder on; that of the study which was asked, by its end."""
+    study, mark, file = path.rpartition(": ")
+    return (
+        f"{study}{mark}{'/'.join(Path(file).parts[-2:])}" if mark else os.path.relpath(path, root)
     )
 
 

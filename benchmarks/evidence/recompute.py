@@ -60,7 +60,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
 def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
     arms = {place.parent.name: place for place in folder.glob(f"arms/*/{arguments.way}")}
     wanted = arguments.arms.split(",") if arguments.arms else sorted(arms)
-    baselines = {place.name: read_tables([place]) for place in sorted(folder.glob("baselines/*"))}
+    baselines = read_baselines(folder)
     reference = arguments.reference
     unknown = sorted({*wanted} - arms.keys() | {reference} - arms.keys() - baselines.keys())
     if unknown or not arms:
@@ -116,6 +116,12 @@ def read_tables(folders: Sequence[Path]) -> ArmTables:
             for name in ("predictions.csv", "validation.csv")
         )
     )
+
+
+def read_baselines(folder: Path) -> dict[str, ArmTables]:
+    """Read the tables of all baselines, which have seeds where a study's models were asked."""
+    places = sorted(folder.glob("baselines/*"))
+    return {place.name: read_tables(sorted(place.glob("seed*")) or [place]) for place in places}
 
 
 def compare_tables(
