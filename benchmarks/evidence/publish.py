@@ -30,7 +30,9 @@ from glcm_mae.errors import UserError
 from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 
-DECIMALS = 5
+DECIMALS = (
+    5  # too few to rank images of which a classifier is sure, as it may be of another source's
+)
 
 
 def main() -> None:
@@ -38,14 +40,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("archive", type=Path)
+    parser.add_argument("--whole", action="store_true", help="keep all digits of probabilities")
     arguments = parser.parse_args()
     try:
-        publish(arguments.study, arguments.archive)
+        publish(arguments.study, arguments.archive, whole=arguments.whole)
     except UserError as error:
         sys.exit(f"publish.py: {error}")
 
 
-def publish(study: Path, archive: Path) -> None:
+def publish(study: Path, archive: Path, *, whole: bool) -> None:
     """Lay a study's tables over those of an archive, which may not exist yet."""
     about = study / "comparison.json"
     if not about.is_file():
@@ -66,7 +69,7 @@ def publish(study: Path, archive: Path) -> None:
                 of_seed = f"seed{seed}" if place.parts[0] == "arms" or len(seeds) > 1 else "."
                 target = folder / place.parent / of_seed / place.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _shortened(_of_seed(table, seed), root).write(target)
+                _shortened(_of_seed(table, seed), root, whole).write(target)
         patients = next(iter(results.values()))["patients"]
         (folder / "about.json").write_text(json.dumps({"patients": patients}, indent=2) + "\n")
         _check_folds(folder)
@@ -82,9 +85,10 @@ def _tables(study: Path, way: str, found: dict[str, Any]) -> list[Path]:
     return [file for pair in places for place in pair for file in place.glob("*.csv")]
 
 
-def _shortened(table: Predictions, root: str) -> Predictions:
+def _shortened(table: Predictions, root: str, whole: bool) -> Predictions:
     paths = tuple(_short(path, root) for path in table.paths)
-    return replace(table, paths=paths, probabilities=table.probabilities.round(DECIMALS))
+    chances = table.probabilities if whole else table.probabilities.round(DECIMALS)
+    return replace(table, paths=paths, probabilities=chances)
 
 
 def _short(path: str, root: str) -> str:
