@@ -34,6 +34,7 @@ def patches_within(valid: Tensor, patch_size: int) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> valid = torch.ones(1, 4, 6, dtype=torch.bool)
     >>> valid[0, 3, 5] = False
     >>> patches_within(valid, 2).tolist()
