@@ -110,7 +110,8 @@ def _about_external(external: dict[str, Any]) -> str:
     told = [
         f"**Asked about: {external['images']}.** The model of each fold and seed is asked by "
         "itself, stands in the place of a seed, and has its thresholds by its own validation "
-        "images. Left out, for a model was trained on them or on copies: "
+        "images. Those of one seed have much of their training in common: for other trainings, "
+        "intervals are rather too narrow. Left out, for a model was trained on them or on copies: "
         f"{external['left_out'] or 'none'}."
     ]
     if external["of_patients_named_alike"]:
