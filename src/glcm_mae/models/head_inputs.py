@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from glcm_mae.texture.inputs import check_tensors
-
-
-def as_whole(name: str, value: Any) -> int:
-    """Refuse what is no number of things, and make an int of what is one.
-
-    Parameters
-    ----------
-    name : str
-        Of the setting.
-    value : int
-        Of any library.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If it is no whole number, or below 1.
-
-    Examples
-    --------
-    >>> as_whole("patch_size", 32.0)
-    Traceback (most recent call last):
-    ...
-    ValueError: patch_size is 32.0: give a whole number, 1 or more.
-    """
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = 0
-    if whole < 1:
-        raise ValueError(f"{name} is {value!r}: give a whole number, 1 or more.")
-    return whole
+from glcm_mae.texture.inputs import as_whole, check_tensors
 
 
 def as_grid(grid: Any) -> tuple[int, int]:

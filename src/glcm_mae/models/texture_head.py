@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glcm_mae.texture import Binning, soft_glcm
-from glcm_mae.texture.inputs import warn_caller
+from glcm_mae.texture.inputs import as_whole, warn_caller
 from glcm_mae.texture.offsets import Offset, check_offsets
 
 from .descriptors import OF_PIXELS, Descriptor, n_entries, of_matrices
-from .head_inputs import as_asked, as_grid, as_tokens, as_whole, check_images
+from .head_inputs import as_asked, as_grid, as_tokens, check_images
 from .patches import patchify
 
 Scope = Literal["patch", "image"] | int

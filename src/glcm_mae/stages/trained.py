@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from glcm_mae import settings
@@ -16,13 +15,14 @@ from glcm_mae.stages.process import leads
 def predict(s: settings.PredictSettings, recipe: str) -> str:
     """Classify other images; see `glcm_mae.training.predict.predict`."""
     from glcm_mae.training.predict import predict
+    from glcm_mae.training.run import facts_of
 
     check_folder(s.out)
     check_apart(s.out, s.images)
     run = predict(s)
     if not leads():
         return ""
-    facts = json.loads((run / "finished.json").read_text(encoding="utf-8"))
+    facts = facts_of(run)
     without = facts["unlabelled"]
     if without == facts["images"]:
         return (

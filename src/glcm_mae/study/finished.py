@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from glcm_mae.errors import UserError
 from glcm_mae.settings import PretrainSettings, ProbeSettings
-from glcm_mae.training.run import OtherSettings, Run
+from glcm_mae.training.run import OtherSettings, Run, facts_of
 
 from .cells import Cell, Stage, encoder_of
 
@@ -96,8 +95,8 @@ def code_of_runs(folders: Collection[str]) -> dict[str, int]:
     dict
         Code to number of runs, the most frequent first; "" for runs that do not tell.
     """
-    told = (json.loads((Path(name) / "finished.json").read_text("utf-8")) for name in folders)
-    return dict(Counter(facts.get("code", "") for facts in told).most_common())
+    told = (facts_of(Path(name)).get("code", "") for name in folders)
+    return dict(Counter(told).most_common())
 
 
 def is_finished(stage: Stage) -> bool:

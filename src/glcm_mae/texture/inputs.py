@@ -124,13 +124,17 @@ def warn_caller(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def check_side(patch_size: Any) -> int:
-    """Refuse what is no side of a patch, and make an int of what is one.
+def as_whole(name: str, value: Any, wanted: str = "a whole number, 1 or more") -> int:
+    """Refuse what is no number of things, and make an int of what is one.
 
     Parameters
     ----------
-    patch_size : int
-        To be checked.
+    name : str
+        Of the setting.
+    value : int
+        Of any library.
+    wanted : str
+        What to give in its place.
 
     Returns
     -------
@@ -143,21 +147,24 @@ def check_side(patch_size: Any) -> int:
 
     Examples
     --------
-    >>> check_side(8.0)
+    >>> as_whole("width", 32.0)
     Traceback (most recent call last):
     ...
-    ValueError: patch_size is 8.0: give the side of a square patch, a whole number of pixels.
+    ValueError: width is 32.0: give a whole number, 1 or more.
     """
     try:
-        side = operator.index(patch_size)
+        whole = operator.index(value)
     except TypeError:
-        side = 0
-    if side < 1:
-        raise ValueError(
-            f"patch_size is {patch_size!r}: give the side of a square patch, a whole number of "
-            "pixels."
-        )
-    return side
+        whole = 0
+    if whole < 1:
+        raise ValueError(f"{name} is {value!r}: give {wanted}.")
+    return whole
+
+
+def check_side(patch_size: Any) -> int:
+    """Do so of the side of a patch."""
+    wanted = "the side of a square patch, a whole number of pixels"
+    return as_whole("patch_size", patch_size, wanted)
 
 
 def check_levels(levels: Any) -> int:

@@ -65,7 +65,7 @@ class PairKernelLoss(PatchLoss):
     """
 
     value_range: tuple[float, float]
-    reach_beyond = 0.5
+    _reach_beyond = 0.5
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class PatchLoss(nn.Module, ABC):
 
     value_range: tuple[float, float] | None = None
     # How far beyond an end a value still has a gradient, in widths of the range.
-    reach_beyond = 0.0
+    _reach_beyond = 0.0
     _knows_scale = False
 
     def __init__(
@@ -247,7 +247,7 @@ class PatchLoss(nn.Module, ABC):
         width = high - low
         beyond = float(((target < low) | (target > high)).double().mean())
         spread = float(target.amax() - target.amin())
-        ends = low - self.reach_beyond * width, high + self.reach_beyond * width
+        ends = low - self._reach_beyond * width, high + self._reach_beyond * width
         if beyond > 0.1:
             warn_caller(
                 f"{beyond:.0%} of the first targets' values lie beyond value_range "

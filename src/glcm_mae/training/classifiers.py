@@ -6,9 +6,9 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 _STRENGTHS = np.logspace(-4, 2, 7)  # inverse ridge penalties to choose from
 _ROUNDS = 200  # of boosting, at most
+_TOLD = 16  # training images by which trees are known again
 _AT_ONCE = 1024  # images whose neighbours are looked for together
 
 
 @dataclass(frozen=True)
 class Rule(ABC):
     """What was learnt from standardised features; its fields are arrays and whole numbers."""
+
+    def to_keep(self) -> dict[str, Any]:
+        """Name what it is made again of."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @abstractmethod
     def chances(self, features: np.ndarray) -> np.ndarray:
@@ -220,15 +225,15 @@ class Boosting(Rule):
         can hold code.
     rounds, seed : int
         How many trees, and of which seed.
-    told : ndarray, (at most 16, K)
-        What they said of the first training images.
+    told : ndarray, (at most 16, K), optional
+        What they said of the first training images when they were kept.
     """
 
     train: np.ndarray
     labels: np.ndarray
     rounds: int
     seed: int
-    told: np.ndarray
+    told: np.ndarray | None = None
 
     def chances(self, features: np.ndarray) -> np.ndarray:
         """See `Rule`."""
@@ -238,9 +243,14 @@ class Boosting(Rule):
             found: np.ndarray = self._trees.predict_proba(features)
         return found
 
+    def to_keep(self) -> dict[str, Any]:
+        """See `Rule`."""
+        return super().to_keep() | {"told": self.chances(self.train[:_TOLD])}
+
     def grows_as_before(self) -> bool:
-        """Whether trees that are grown now say what those that were fitted said."""
-        return np.allclose(self.chances(self.train[: len(self.told)]), self.told, atol=1e-6)
+        """Whether trees that are grown now say what those said that were kept."""
+        told = self.chances(self.train[:_TOLD])
+        return self.told is None or np.allclose(told, self.told, atol=1e-6)
 
     @cached_property
     def _trees(self) -> HistGradientBoostingClassifier:
@@ -274,8 +284,7 @@ def boosting(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: in
             model = _boosted(_ROUNDS, seed).fit(train[learnt], labels[learnt])
             for i, chances in enumerate(model.staged_predict_proba(train[held])):
                 losses[i] += _log_loss(chances, labels[held])
-    fitted_now = Boosting(train, labels, int(losses.argmin()) + 1, seed, np.empty(0))
-    return replace(fitted_now, told=fitted_now.chances(train[:16]))
+    return Boosting(train, labels, int(losses.argmin()) + 1, seed)
 
 
 def _boosted(rounds: int, seed: int) -> HistGradientBoostingClassifier:

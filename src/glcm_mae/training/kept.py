@@ -42,7 +42,7 @@ def keep(classifier: Standardized, folder: Path) -> None:
     arrays = {
         "centre": classifier.centre,
         "spread": classifier.spread,
-        **{field.name: getattr(rule, field.name) for field in fields(rule)},
+        **rule.to_keep(),
     }
     plain = {name: np.array(value, order="C") for name, value in arrays.items()}
     told = {

@@ -18,8 +18,7 @@ from glcm_mae.files import csv_text, write_atomically
 
 from .inputs import Images
 
-SEEN = "seen.csv"
-"""In a run's folder, what its weights were trained on."""
+_FILE = "seen.csv"
 
 
 class Fingerprint(NamedTuple):
@@ -72,7 +71,7 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
         known = _read(before)
         rows += [_UNKNOWN] if known is None else known
     rows = list(dict.fromkeys(rows))
-    path = folder / SEEN
+    path = folder / _FILE
     if path.exists() and {row[:2] for row in _read(str(folder)) or ()} != {row[:2] for row in rows}:
         raise UserError(
             f"{folder} was begun on other images than those that the settings name now ({path} "
@@ -283,10 +282,10 @@ def _read(weights: str | None) -> list[Fingerprint] | None:
     if weights is None:
         return None
     folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
-    if not (folder / SEEN).is_file():
+    if not (folder / _FILE).is_file():
         return None
     try:
-        text = (folder / SEEN).read_text(encoding="utf-8")
+        text = (folder / _FILE).read_text(encoding="utf-8")
         header, *rows = csv.reader(text.splitlines())
     except (ValueError, csv.Error):  # bytes that are no text, no line at all
         header, rows = [], []
@@ -294,5 +293,7 @@ def _read(weights: str | None) -> list[Fingerprint] | None:
     known = header in (list(Fingerprint._fields), list(Fingerprint._fields[:2]))
     found = [Fingerprint(*row) for row in rows] if known and whole else []
     if not found or not all(is_perceptual_hash(row.perceptual) for row in found):
-        raise UserError(f"{folder / SEEN} is not a whole table of fingerprints: copy the run anew.")
+        raise UserError(
+            f"{folder / _FILE} is not a whole table of fingerprints: copy the run anew."
+        )
     return found
