@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ def test_baselines_stand_beside_each_seed(done: Path) -> None:
 
 def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: Path) -> None:
     comparison = json.loads((done / "external/comparison.json").read_text())
+    assert comparison["external"].pop("gray_values_apart") == 0  # phantoms have equal histograms
     assert comparison["external"] == {
         "images": str(others),
         "left_out": 0,
@@ -103,6 +105,7 @@ def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: 
     assert page.startswith("# Comparison on images of another source")
     assert f"**Asked about: {others}.**" in page
     assert "24 images are of patients that are named as some of the study's" in page
+    assert "Their gray values, as they are, not brought to the scale of those that " in page
     assert (done / "external/comparison.png").exists()
     assert "another source" not in (done / "comparison.md").read_text()
 
@@ -127,6 +130,36 @@ def test_images_of_the_study_are_left_out(
         place = f"external/arms/{arm}/linear/predictions.csv"
         before, table = (read_predictions(folder / place) for folder in (done, again))
         assert sorted(table.paths) == sorted(before.paths)
+
+
+def test_on_another_gray_scale_models_are_asked_as_predict_asks_them(
+    done: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phantom = make_phantom(4, 2, 32, seed=7)
+    bright = write_phantom(replace(phantom, images=phantom.images // 2 + 120), tmp_path / "bright")
+    again = tmp_path / "again"
+    shutil.copytree(done, again)
+    ask = [*words[:-1], str(again), "--external", str(bright)]
+    assert main(ask) == 0
+    assert "the 24 images are on another gray scale than those that " in capsys.readouterr().err
+    assert main([*ask, "--match_gray_values", "true"]) == 0
+    page = (again / "external/comparison.md").read_text()
+    assert "Their gray values, brought to the scale of those that each model was trained on" in page
+    asked = PredictSettings(
+        run=str(again / "arms/mse/seed1-fold2/finetune"),
+        images=str(bright),
+        out=str(tmp_path / "alone"),
+        match_gray_values=True,
+        hardware=HardwareSettings("cpu"),
+    )
+    said = read_predictions(predict(asked) / "predictions.csv")
+    found = read_predictions(again / "external/arms/mse/finetune/predictions.csv")
+    rows = np.flatnonzero(found.seeds == 5)
+    np.testing.assert_allclose(found.probabilities[rows], said.probabilities, atol=1e-9)
+    (again / "arms/mse/seed1-fold2/probe/gray_values.csv").unlink()
+    assert main([*ask, "--match_gray_values", "true"]) == 2
+    said_of_it = capsys.readouterr().out
+    assert "earlier version and do not tell their gray values: remove " in said_of_it
 
 
 def test_arms_may_read_images_in_ways_of_their_own(
@@ -170,6 +203,8 @@ def test_what_is_wrong_with_external_is_told_before_anything_is_run(
     assert said.startswith("reference is shortcuts, which say nothing of another set")
     said = complaint(capsys, *new, others, "--protocol", "published")
     assert said.startswith("protocol published is not for images of another source")
+    said = complaint(capsys, *new[:-1], "--match_gray_values", "true")
+    assert said.startswith("match_gray_values is for images of another source")
     assert not out.exists()
 
 

@@ -1,6 +1,7 @@
 """Reading medical images: files, manifests, splits without leaks, augmentation, a phantom."""
 
 from glcm_mae.data.augment import Augment
+from glcm_mae.data.gray_values import count_gray_values, gray_value_distance, match_gray_values
 from glcm_mae.data.images import LoadedImages, content_hash, file_hashes, load_images
 from glcm_mae.data.manifest import Manifest, Record, patients_on_two_sides, read_manifest
 from glcm_mae.data.phantom import Phantom, Texture, make_phantom, write_phantom
@@ -38,7 +39,9 @@ __all__ = [
     "are_alike",
     "content_hash",
     "count_frames",
+    "count_gray_values",
     "file_hashes",
+    "gray_value_distance",
     "grouped_folds",
     "holdout",
     "is_medmnist",
@@ -46,6 +49,7 @@ __all__ = [
     "kept_together",
     "load_images",
     "make_phantom",
+    "match_gray_values",
     "one_line",
     "patients_on_two_sides",
     "read_dicom_header",

@@ -111,8 +111,7 @@ class Manifest:
         Manifest
             These images, with the same classes.
         """
-        count = min(at_most, len(self))
-        return self.subset(np.linspace(0, len(self) - 1, count).astype(int))
+        return self.subset(evenly_spread(len(self), at_most))
 
     def write(self, path: str | Path) -> None:
         """Write the manifest as CSV, which `read_manifest` reads back.
@@ -264,6 +263,17 @@ def read_manifest(
     _check_listed_once(source, records)
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
     return Manifest(tuple(records), classes, has_patients, plane)
+
+
+def evenly_spread(n: int, at_most: int) -> np.ndarray:
+    """Pick positions in a row of n, evenly spread: all where there are no more.
+
+    Examples
+    --------
+    >>> evenly_spread(10, 4).tolist(), evenly_spread(2, 4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+    """
+    return np.linspace(0, n - 1, min(at_most, n)).astype(int)
 
 
 def patients_on_two_sides(

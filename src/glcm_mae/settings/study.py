@@ -107,6 +107,8 @@ class CompareSettings(CrossvalSettings):
         Labelled images of another source, a folder or a manifest: every model is asked about them,
         too, and the arms are compared there. Those on which a model was trained, or on copies of
         which, are left out and counted.
+    match_gray_values : bool
+        Bring these images to the gray scale of each model's own (see glcm-mae predict).
     protocol : str
         leak_free; or published: folds image by image and one pre-training on all images for all
         folds, as in the release of GLCM-MAE, to see what its leaks are worth.
@@ -133,4 +135,5 @@ class CompareSettings(CrossvalSettings):
         ]
     )
     external: str | None = None
+    match_gray_values: bool = False
     protocol: Literal["leak_free", "published"] = "leak_free"

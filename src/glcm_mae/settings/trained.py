@@ -24,6 +24,10 @@ class OthersSettings:
         Finds the patient in a file's name (its first group, or the whole match).
     on_error : str
         stop at the first unreadable image, or skip and report it.
+    match_gray_values : bool
+        Bring the images to the gray scale of those that the run was trained on, by one rising
+        curve for all of them, as where another scanner, gain or export shows them brighter or
+        flatter. They must be of one source, 20 or more. Without it a difference is told.
     hardware : HardwareSettings
         Where and in which precision to compute.
     """
@@ -32,6 +36,7 @@ class OthersSettings:
     images: str
     patient_regex: str | None = None
     on_error: Literal["stop", "skip"] = "stop"
+    match_gray_values: bool = False
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
 
 

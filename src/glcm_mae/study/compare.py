@@ -89,6 +89,11 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
             "reference is shortcuts, which say nothing of another set, such as external is: take "
             "another one."
         )
+    if settings.match_gray_values and settings.external is None:
+        raise UserError(
+            "match_gray_values is for images of another source: give them by external, or leave "
+            "it out."
+        )
     twice = sorted(set(names) & set(settings.baselines))
     if twice:
         raise UserError(f"{twice[0]} is an arm and a baseline: give the arm's file another name.")
@@ -140,13 +145,10 @@ def _asked_outside(
 ) -> Study:
     """Compare the arms on images of another source; write the same files as for the study's."""
     assert study.comparison is not None
-    assert settings.external is not None
     out = Path(settings.out)
     hardware = next(stage.hardware for stage in (base.probe, base.finetune) if stage is not None)
     with alone_in(out):
-        found = ask_models(
-            settings.external, manifest, complete, settings.baselines, study.folds, out, hardware
-        )
+        found = ask_models(settings, manifest, complete, study.folds, hardware)
         about = None if found.has_patients else "each image counts as one, for none are known"
         external = study.comparison | {
             "external": {
@@ -154,6 +156,7 @@ def _asked_outside(
                 "left_out": found.left_out,
                 "of_patients_named_alike": found.named_alike,
                 "lacking": found.lacking,
+                "gray_values_apart": found.apart,
             },
             "results": {
                 way: _compared(tables, settings, about) for way, tables in found.tables.items()

@@ -17,6 +17,7 @@ from glcm_mae.errors import UserError
 from glcm_mae.predictions import Predictions
 from glcm_mae.settings import CompareSettings, DataSettings, HardwareSettings, OthersSettings
 from glcm_mae.training.fabric import launch
+from glcm_mae.training.gray_values import on_scale_of, tells_gray_values
 from glcm_mae.training.inputs import Images, check_readable, manifest_of
 from glcm_mae.training.others import as_strangers, read_listed
 from glcm_mae.training.predict import named_after, read_trained
@@ -48,6 +49,9 @@ class External:
         Classes of the study of which there is no image.
     has_patients : bool
         Whether it is known which images are of one patient.
+    apart : float or None
+        How far their gray values were from those that the models were trained on, at most
+        (`glcm_mae.data.gray_value_distance`); None where models do not tell.
     """
 
     tables: Tables
@@ -55,6 +59,7 @@ class External:
     named_alike: int
     lacking: tuple[str, ...]
     has_patients: bool
+    apart: float | None
 
 
 def list_external(
@@ -121,30 +126,25 @@ class _Model(NamedTuple):
 
 
 def ask_models(
-    external: str,
+    study: CompareSettings,
     manifest: Manifest,
     tables: Mapping[str, Mapping[str, ArmTables]],
-    baselines: Sequence[str],
     folds: Sequence[Fold],
-    out: Path,
     hardware: HardwareSettings,
 ) -> External:
     """Ask every model of a study about images of another source.
 
     Parameters
     ----------
-    external : str
-        Where the images lie.
+    study : CompareSettings
+        Its settings. Tables are written to ``external`` in its folder; its baseline of shortcuts
+        is passed over, which say nothing of another set.
     manifest : Manifest
         From `list_external`.
     tables : mapping
         What the study has come to: for each way, its complete arms and baselines.
-    baselines : sequence of str
-        Which of these are baselines; shortcuts are passed over, which say nothing of another set.
     folds : sequence of Fold
         Its folds.
-    out : Path
-        Its folder. Tables are written to ``external`` below.
     hardware : HardwareSettings
         Where to compute.
 
@@ -157,10 +157,16 @@ def ask_models(
     UserError
         If no image is left, or a run keeps no classifier.
     """
+    external, baselines, out = str(study.external), study.baselines, Path(study.out)
     models = [*_arms(tables, baselines, folds, out), *_baselines(tables, baselines, folds, out)]
-    settings = OthersSettings(run=str(out), images=external, hardware=hardware)
-    _check_kept([model.run for model in models], out)
-    images, said = _ask([model.run for model in models], settings, manifest)
+    settings = OthersSettings(
+        run=str(out),
+        images=external,
+        match_gray_values=study.match_gray_values,
+        hardware=hardware,
+    )
+    _check_kept([model.run for model in models], study)
+    images, said, apart = _ask([model.run for model in models], settings, manifest)
     runs = sorted(map(str, said))
     known = np.array(seen_by_any(runs, as_strangers(images)), dtype=bool)
     alike = np.zeros_like(known)
@@ -186,27 +192,35 @@ def ask_models(
     ]
     there = {record.label for record in left.records}
     lacking = tuple(name for name in classes if name not in there)
-    return External(found, int(known.sum()), int(alike.sum()), lacking, manifest.has_patients)
+    return External(
+        found, int(known.sum()), int(alike.sum()), lacking, manifest.has_patients, apart
+    )
 
 
-def _check_kept(runs: Sequence[Path], out: Path) -> None:
-    """Refuse a study whose classifiers were not kept, before the first is asked."""
+def _check_kept(runs: Sequence[Path], study: CompareSettings) -> None:
+    """Refuse a study whose models cannot answer as asked, before the first is asked."""
     mute = [run for run in runs if not keeps_classifier(run)]
-    if mute:
-        raise UserError(
-            f"{len(set(mute))} runs, such as {mute[0]}, were made by an earlier version and keep "
-            f"no classifier: remove {out}/arms/*/*/probe* and {out}/baselines, and the same "
-            "command makes them again, without another pre-training."
-        )
+    untold = [run for run in runs if study.match_gray_values and not tells_gray_values(run)]
+    for lacking, what in ((mute, "keep no classifier"), (untold, "do not tell their gray values")):
+        if lacking:
+            raise UserError(
+                f"{len(set(lacking))} runs, such as {lacking[0]}, were made by an earlier version "
+                f"and {what}: remove {study.out}/arms/*/*/probe* and {study.out}/baselines, and "
+                "the same command makes them again, without another pre-training."
+            )
 
 
 def _ask(
     runs: Sequence[Path], settings: OthersSettings, manifest: Manifest
-) -> tuple[Images, dict[Path, dict[str, np.ndarray]]]:
-    """Ask each run; return the images, as the first reads them, and what each said."""
+) -> tuple[Images, dict[Path, dict[str, np.ndarray]], float | None]:
+    """Ask each run; return the images, as the first reads them, what each said, and how far apart.
+
+    The last as in `External`.
+    """
     fabric = launch(settings.hardware)
     read: dict[str, Images] = {}  # arms may differ in how they read
     said: dict[Path, dict[str, np.ndarray]] = {}
+    distances: list[float] = []
     different = list(dict.fromkeys(runs))
     for number, run in enumerate(different, start=1):
         told = f"[{number}/{len(different)}] {run}, asked about {settings.images}"
@@ -215,8 +229,12 @@ def _ask(
         way = repr(trained.reading)
         if way not in read:
             read[way] = read_listed(settings, trained.reading, manifest)
-        said[run] = trained.chances(read[way], fabric)
-    return next(iter(read.values())), said
+        scaled = on_scale_of(run, read[way], match=settings.match_gray_values)
+        if number == 1:  # others are nearly as this one
+            scaled.tell()
+        said[run] = trained.chances(scaled.images, fabric)
+        distances += [] if scaled.apart is None else [scaled.apart]
+    return next(iter(read.values())), said, max(distances, default=None)
 
 
 def _joined(

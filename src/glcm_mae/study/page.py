@@ -77,7 +77,7 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
         f"glcm-mae {comparison['glcm_mae']}, code {comparison['code'][:_SHOWN]}."
     )
     if "external" in comparison:
-        yield _about_external(comparison["external"])
+        yield _about_external(comparison["external"], settings["match_gray_values"])
     others = {
         code: n for code, n in comparison["code_of_runs"].items() if code != comparison["code"]
     }
@@ -106,7 +106,7 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
         yield f"Left out, for {settings['reference']} is not complete in it: {ways}."
 
 
-def _about_external(external: dict[str, Any]) -> str:
+def _about_external(external: dict[str, Any], matched: bool) -> str:
     told = [
         f"**Asked about: {external['images']}.** The model of each fold and seed is asked by "
         "itself, stands in the place of a seed, and has its thresholds by its own validation "
@@ -120,12 +120,22 @@ def _about_external(external: dict[str, Any]) -> str:
             "some of the study's: if they are the same people, these are no images of another "
             "source.**"
         )
+    if external["gray_values_apart"] is not None:
+        told.append(_about_gray_values(external["gray_values_apart"], matched))
     if external["lacking"]:
         told.append(
             f"There is no image of {', '.join(external['lacking'])}: figures over all classes are "
             "not defined."
         )
     return " ".join(told)
+
+
+def _about_gray_values(apart: float, matched: bool) -> str:
+    how = "brought to" if matched else "as they are, not brought to"
+    return (
+        f"Their gray values, {how} the scale of those that each model was trained on, were at most "
+        f"{apart:.2f} apart from these (0: alike, 1: nothing in common)."
+    )
 
 
 def _settings(comparison: dict[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from glcm_mae.errors import UserError
 from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
 
 from .classifiers import Learn, boosting, linear, ranks
+from .gray_values import write_gray_values
 from .hand_made import REACH, glcm_vectors, histograms, local_glcms, measured, small_pixels
 from .inputs import Images
 from .kept import keep
@@ -58,7 +59,9 @@ def baseline(settings: BaselineSettings) -> Path:
     tables, classifiers = out_of_fold(learn, *what, first_fold)
     kept = None if settings.kind == "shortcuts" else to_keep(learn, classifiers, *what)
     run.begin()  # only now: a baseline that is stopped leaves nothing that refuses the next
-    write_seen(run.folder, images, told_by(parts), None)
+    used = told_by(parts)
+    write_seen(run.folder, images, used, None)
+    write_gray_values(run.folder, images, used)
     if kept is not None:
         keep(kept, run.folder)
     tables.write(run.folder)

@@ -16,6 +16,7 @@ from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import EmbedSettings
 
 from .fabric import launch
+from .gray_values import on_scale_of
 from .others import check_hardware, list_others, read_listed, reading_of
 from .probe import extract
 from .run import settings_of
@@ -74,6 +75,9 @@ def embed(settings: EmbedSettings) -> Embedding:
     pooling = settings.pooling or settings_of(folder).get("pooling", "mean")
     fabric = launch(settings.hardware)
     images = read_listed(settings, reading, list_others(settings, reading))
+    scaled = on_scale_of(folder, images, match=settings.match_gray_values)
+    scaled.tell()
+    images = scaled.images
     seen = seen_before(settings.run, images, same_patients=True)
     with fabric.autocast():
         features = extract(encoder.to(fabric.device), config, images.pixels, pooling)

@@ -98,7 +98,7 @@ def explain(settings: ExplainSettings) -> Explanations:
     run = read_finetuned(Path(settings.run))
     _check_window(settings.window, run.grid)
     fabric = launch(settings.hardware)
-    images, known, _ = read_others(run, settings, settings.n_images)
+    images, known, *_ = read_others(run, settings, settings.n_images)
     drawn = Path(settings.out) / "explanations.png"
     keep_inputs(drawn, [record.path for record in images.manifest.records])
     run.model.to(fabric.device).eval()

@@ -20,6 +20,7 @@ from glcm_mae.settings import FinetuneSettings
 
 from .encoders import check_encoder, encoder_or_random, note_licence
 from .fabric import launch
+from .gray_values import write_gray_values
 from .inputs import (
     Images,
     check_classes,
@@ -76,8 +77,9 @@ def finetune(settings: FinetuneSettings) -> Path:
     weights of its lowest point are kept. The test part is looked at once, at the end. The run's
     folder then holds ``predictions.csv``, ``validation.csv`` (the same for the validation part, to
     choose thresholds by), ``encoder.safetensors``, ``config.json``, ``head.safetensors``,
-    ``log.jsonl``, ``settings.yaml`` and ``seen.csv`` (fingerprints of the training and validation
-    images, and of what the encoder had seen before).
+    ``log.jsonl``, ``settings.yaml``, ``seen.csv`` (fingerprints of the training and validation
+    images, and of what the encoder had seen before) and ``gray_values.csv`` (how often each occurs
+    in these images).
 
     Parameters
     ----------
@@ -134,6 +136,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         run.begin()
         used = np.concatenate([split.train, split.val])
         write_seen(run.folder, images, used, settings.encoder)
+        write_gray_values(run.folder, images, used)
     fabric.barrier()  # whoever looks for a checkpoint finds those of other runs removed
     _train(fabric, run, settings, plan, model, images, split)
     if fabric.is_global_zero:

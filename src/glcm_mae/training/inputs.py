@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
+from glcm_mae.data.manifest import evenly_spread
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
@@ -50,6 +51,18 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def spread(self, at_most: int) -> Images:
+        """Pick some images, evenly spread over the set."""
+        picked = evenly_spread(len(self), at_most)
+        return replace(
+            self,
+            pixels=self.pixels[picked],
+            manifest=self.manifest.subset(picked),
+            hashes=[self.hashes[i] for i in picked],
+            perceptual=[self.perceptual[i] for i in picked],
+            kept=picked if self.kept is None else self.kept[picked],
+        )
 
 
 def read_images(

@@ -6,7 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from glcm_mae.models import EncoderConfig
 from glcm_mae.settings import DataSettings, ExplainSettings, OthersSettings, PredictSettings
 
 from .encoders import differing
+from .gray_values import on_scale_of
 from .inputs import Images, manifest_of, read_images
 from .run import Run, settings_of
 from .seen import seen_before, tell_unknown
@@ -181,9 +182,29 @@ def new_run(s: PredictSettings | ExplainSettings) -> Run:
     return Run(s.out, s, resume=False)
 
 
+class Others(NamedTuple):
+    """Other images, read as a run's own were.
+
+    Parameters
+    ----------
+    images : Images
+    known : list of bool or None
+        Whether the run, or what it started from, was trained on each; None if that is unknown.
+    alike : int
+        How many others are of patients that are named as some of those.
+    apart : float or None
+        How far their gray values were from the run's own; None if that is unknown.
+    """
+
+    images: Images
+    known: list[bool | None]
+    alike: int
+    apart: float | None
+
+
 def read_others(
     run: Trained, s: PredictSettings | ExplainSettings, at_most: int | None = None
-) -> tuple[Images, list[bool | None], int]:
+) -> Others:
     """Read other images as a run's own were.
 
     Parameters
@@ -197,11 +218,7 @@ def read_others(
 
     Returns
     -------
-    images : Images
-    known : list of bool or None
-        Whether the run, or what it started from, was trained on each; None if that is unknown.
-    alike : int
-        How many others are of patients that are named as some of those.
+    Others
 
     Raises
     ------
@@ -209,8 +226,13 @@ def read_others(
         If they cannot be read so, or have a class that the run does not know.
     """
     manifest = list_for(run, s)
-    wanted = manifest if at_most is None else manifest.spread(at_most)
-    images = read_listed(s, run.reading, wanted)
+    at_most = len(manifest) if at_most is None else at_most
+    # One curve for a source: all of its images count, whichever of them are wanted.
+    read = manifest if s.match_gray_values else manifest.spread(at_most)
+    images = read_listed(s, run.reading, read)
+    scaled = on_scale_of(run.folder, images, match=s.match_gray_values)
+    scaled.tell()
+    images = scaled.images.spread(at_most)
     known = seen_before(str(run.folder), as_strangers(images))
     tell_unknown(str(run.folder), known)
     seen = known.count(True)
@@ -227,7 +249,7 @@ def read_others(
             "trained on: if they are the same people, this is no external validation",
             file=sys.stderr,
         )
-    return images, known, alike
+    return Others(images, known, alike, scaled.apart)
 
 
 def list_for(run: Trained, s: OthersSettings) -> Manifest:

@@ -52,7 +52,7 @@ def predict(settings: PredictSettings) -> Path:
     source, out = read_trained(Path(settings.run)), Path(settings.out)
     run = new_run(settings)
     fabric = launch(settings.hardware)
-    images, known, alike = read_others(source, settings)
+    images, known, alike, apart = read_others(source, settings)
     said = source.chances(images, fabric)
     run.begin()
     has_label = images.manifest.labels >= 0
@@ -74,6 +74,7 @@ def predict(settings: PredictSettings) -> Path:
             "unlabelled": len(without),
             "images_seen_in_training": n_seen(known),
             "images_of_patients_named_as_in_training": alike,
+            "gray_values_apart": apart,
         }
     )
     return out

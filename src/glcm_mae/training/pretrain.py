@@ -34,6 +34,7 @@ from glcm_mae.settings import (
 
 from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
+from .gray_values import write_gray_values
 from .inputs import Images, asked_split, manifest_of, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
@@ -55,8 +56,9 @@ def pretrain(settings: PretrainSettings) -> Path:
 
     The run's folder then holds ``encoder.safetensors`` and ``config.json`` (for the next stages),
     ``decoder.safetensors`` (to redraw images), ``log.jsonl`` (a line an epoch: each term's mean
-    over its steps, before weighting, and the learning rate of its last step), ``settings.yaml``
-    and ``seen.csv`` (fingerprints of what was trained on, so that no later stage tests on it).
+    over its steps, before weighting, and the learning rate of its last step), ``settings.yaml``,
+    ``seen.csv`` (fingerprints of what was trained on, so that no later stage tests on it) and
+    ``gray_values.csv`` (how often each occurs there).
 
     Everything random in a step follows from the seed and the step's number, so that a resumed run
     ends as one that was never interrupted.
@@ -100,6 +102,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     if fabric.is_global_zero:
         run.begin()
         write_seen(run.folder, images, np.arange(len(images)), settings.init)
+        write_gray_values(run.folder, images, np.arange(len(images)))
     fabric.barrier()  # whoever looks for a checkpoint finds those of other runs removed
     _train(fabric, run, settings, model, images, augment)
     if fabric.is_global_zero:

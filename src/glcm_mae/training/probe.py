@@ -18,6 +18,7 @@ from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 from .classifiers import Learn, Standardized, fitted, linear, neighbours
 from .encoders import check_encoder, digest, encoder_or_random
 from .fabric import launch
+from .gray_values import write_gray_values
 from .hand_made import LOCAL_REACH, local_glcms, measured
 from .inputs import (
     Images,
@@ -82,7 +83,9 @@ def probe(settings: ProbeSettings) -> Path:
         tables, classifiers = out_of_fold(learn, *what, first_fold)
         found[name] = tables, to_keep(learn, classifiers, *what)
     run.begin()  # only now: a probe that is stopped leaves nothing that refuses the next
-    write_seen(run.folder, images, told_by(parts), settings.encoder)
+    used = told_by(parts)
+    write_seen(run.folder, images, used, settings.encoder)
+    write_gray_values(run.folder, images, used)
     for name, (tables, classifier) in found.items():
         keep(classifier, run.folder / name)
         tables.write(run.folder / name, seen)
