@@ -14,6 +14,7 @@ from glcm_mae.cli import main
 from glcm_mae.texture import FEATURE_NAMES
 
 from ..commands import complaint
+from ..data.readers.samples import metaimage, nrrd
 
 RNG = np.random.default_rng(0)
 AFFINE = np.array([[-0.7, 0, 0, 90], [0, -0.7, 0, 80], [0, 0, 3, -300], [0, 0, 0, 1]])
@@ -95,14 +96,15 @@ def test_a_stack_of_masks_for_one_image_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("ending", ["tif", "npy"])
-def test_nifti_goes_with_nifti_alone(ending, tmp_path, capsys):
+def test_a_volume_goes_with_a_volume_alone(ending, tmp_path, capsys):
     image = volume(tmp_path / "ct.nii.gz", CT)
     other = stack(tmp_path / f"stack.{ending}", 5)
     said = refusal(capsys, image, other)
-    assert f"{image} is NIfTI, whose slices are turned on reading, and its mask {other} is" in said
-    assert "save the mask as NIfTI, with the image's affine" in said
+    assert f"{image} is a volume in space, whose slices are turned on reading, and its" in said
+    assert f"mask {other} is none" in said
+    assert "save the mask as NIfTI, NRRD or MetaImage, on the image's grid" in said
     said = refusal(capsys, other, volume(tmp_path / "lesions.nii.gz", LESIONS))
-    assert f"{other} is no NIfTI and its mask {tmp_path}/lesions.nii.gz is" in said
+    assert f"{other} is no volume in space and its mask {tmp_path}/lesions.nii.gz is one" in said
 
 
 def test_dicom_slices_with_a_volume_as_mask_are_to_be_converted(tmp_path, capsys):
@@ -112,6 +114,49 @@ def test_dicom_slices_with_a_volume_as_mask_are_to_be_converted(tmp_path, capsys
     mask = volume(tmp_path / "lesions.nii.gz", LESIONS)
     said = complaint(capsys, "features", image, "--masks", mask, "-o", tmp_path / "x.csv")
     assert "convert the image's series to NIfTI first, as dcm2niix does" in said
+
+
+WRITERS = {"nrrd": nrrd, "mha": metaimage}
+
+
+@pytest.mark.parametrize("image_ending", ["nii.gz", "nrrd", "mha"])
+@pytest.mark.parametrize("mask_ending", ["nii.gz", "nrrd", "mha"])
+def test_a_volume_and_its_mask_may_be_of_any_two_formats(image_ending, mask_ending, tmp_path):
+    image, mask = (volume(tmp_path / f"{k}.nii.gz", v) for k, v in (("ct", CT), ("m", LESIONS)))
+    turned = np.array([[2, 0, 1], [-1, 1, -1]], float).T
+    voxels, affine = (
+        nibabel.apply_orientation(LESIONS, turned),
+        AFFINE @ inv_ornt_aff(turned, CT.shape),
+    )
+    others = [image, mask]
+    if image_ending in WRITERS:
+        others[0] = tmp_path / f"ct.{image_ending}"
+        others[0].write_bytes(WRITERS[image_ending](CT, AFFINE))
+    if mask_ending in WRITERS:
+        others[1] = tmp_path / f"m.{mask_ending}"
+        others[1].write_bytes(WRITERS[mask_ending](voxels, affine))
+    for way in ("averaged", "3d_merged"):
+        assert rows(tmp_path, *others, way) == rows(tmp_path, image, mask, way)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_mask_of_another_format_that_lies_elsewhere_is_refused(ending, tmp_path, capsys):
+    image, mask = volume(tmp_path / "ct.nii.gz", CT), tmp_path / f"m.{ending}"
+    elsewhere = AFFINE.copy()
+    elsewhere[0, 3] += 0.35
+    mask.write_bytes(WRITERS[ending](LESIONS, elsewhere))
+    said = refusal(capsys, image, mask)
+    assert f"{image} lies elsewhere in space than its mask {mask} (its middle 87.55" in said
+
+
+def test_a_flat_nrrd_goes_with_a_flat_mask(tmp_path):
+    flat, mask = tmp_path / "us.nrrd", tmp_path / "mask.png"
+    flat.write_bytes(nrrd(CT[:, :, 0], space=None))
+    Image.fromarray(LESIONS[:, :, 1].T).save(mask)
+    (row,) = rows(tmp_path, flat, mask, "averaged")
+    other = stack(tmp_path / "other.npy", 1)
+    np.save(other, CT[:, :, 0].T)
+    assert rows(tmp_path, other, mask, "averaged") == [row]
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 0, 2]])

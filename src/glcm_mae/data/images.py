@@ -131,7 +131,7 @@ def load_images(
         Invert the images in which the least value means white (DICOM's MONOCHROME1, TIFF's
         WhiteIsZero). Without it they are refused.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices; as for `read_manifest`.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices; as for `read_manifest`.
     keep : bool
         False reads and refuses alike, but keeps no pixels: the tensor is then (0, C, H, W).
 
@@ -249,7 +249,7 @@ def file_hashes(records: Sequence[Record], plane: Plane = "axial") -> list[str]:
     records : sequence of Record
         The images.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices.
 
     Returns
     -------

@@ -49,7 +49,7 @@ class Manifest:
     has_patients : bool
         Whether patients are known. If not, each image counts as a patient of its own.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into the slices that the frames count.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into the slices that the frames count.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class Manifest:
 
         Images below the CSV's folder are named relative to it, others by their absolute path.
         The patient column is empty where no patient is known; there is a column frame or mask if an
-        image has one, and a column plane if it is a slice of a NIfTI volume. The file appears whole
+        image has one, and a column plane if it is a slice of a volume. The file appears whole
         or not at all.
 
         Parameters
@@ -177,7 +177,7 @@ def read_manifest(
     ``path,frame,label,patient,split,mask,plane``, of which only ``path`` is required; it is
     relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
     semicolons or tabs separate the columns. An empty label means unlabelled; a column that is empty
-    throughout counts as absent. The plane is that in which the frames of a NIfTI volume are
+    throughout counts as absent. The plane is that in which the frames of a volume are
     counted, and must be the one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
@@ -197,7 +197,7 @@ def read_manifest(
         the patients of ``person1018_virus_1706.png``, ``IM-0117-0001.png`` and
         ``NORMAL2-IM-0117-0001.png``: ``^(person\d+|(?:NORMAL\d+-)?IM-\d+)``.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices.
     may_cross : bool
         Whether patients on two sides of the given split are let through, for an audit to report.
     columns : dict, optional

@@ -105,7 +105,7 @@ def table_records(
     rows : sequence of dict
         Cells by the manifest's columns.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices.
     may_lack : bool
         Whether files may be missing, for whoever reads them to report.
 

@@ -25,7 +25,7 @@ def list_images(
     patient_regex : str, optional
         As for `read_manifest`.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices.
     may_lack : bool
         As for `read_manifest`.
 

@@ -146,7 +146,7 @@ def read_mask(path: Path, frame: int | None = None, plane: Plane = "axial") -> n
     frame : int, optional
         Which of its images, where it holds several: the frame of the image that it belongs to.
     plane : {"axial", "coronal", "sagittal"}
-        How NIfTI volumes are cut into slices.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices.
 
     Returns
     -------

@@ -74,21 +74,23 @@ def _frames(count: int) -> str:
     return "1 frame" if count == 1 else f"{count} frames"
 
 
-def _turned(image: Path, is_nifti: bool, mask: str) -> str:
-    """Say why NIfTI does not go with another format: its slices alone are turned."""
-    if is_nifti:
+def _turned(image: Path, is_volume: bool, mask: str) -> str:
+    """Say why a volume does not go with another format: its slices alone are turned."""
+    if is_volume:
         return (
-            f"is NIfTI, whose slices are turned on reading, and its mask {mask} is not, so that "
-            "they may lie otherwise: save the mask as NIfTI, with the image's affine."
+            f"is a volume in space, whose slices are turned on reading, and its mask {mask} is "
+            "none, so that they may lie otherwise: save the mask as NIfTI, NRRD or MetaImage, on "
+            "the image's grid."
         )
     if read_dicom_header(image) is not None:
         return (
-            f"is DICOM and its mask {mask} is NIfTI: convert the image's series to NIfTI first, as "
-            "dcm2niix does."
+            f"is DICOM and its mask {mask} a volume: convert the image's series to NIfTI first, "
+            "as dcm2niix does, or to NRRD with 3D Slicer."
         )
     return (
-        f"is no NIfTI and its mask {mask} is, whose slices are turned on reading, so that they may "
-        "lie otherwise: save both as NIfTI, or both as what the image is."
+        f"is no volume in space and its mask {mask} is one, whose slices are turned on reading, so "
+        "that they may lie otherwise: save both as NIfTI, NRRD or MetaImage, or both as what the "
+        "image is."
     )
 
 
@@ -104,7 +106,8 @@ def _unlike(one: Grid, other: Grid, mask: str) -> str | None:
         return None
     return (
         f"lies elsewhere in space than its mask {mask} ({_difference(one, other)}): resample the "
-        "mask to the image's grid or, if it was drawn there, save it with the image's affine."
+        "mask to the image's grid or, if it was drawn there, save it with the image's origin and "
+        "directions."
     )
 
 

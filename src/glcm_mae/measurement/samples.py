@@ -202,7 +202,7 @@ def _check_volume(frames: list[Record], read: list[_Slice], grid: Grid | None) -
         raise UnreadableImage(
             path,
             "is one slice and no volume: give volumes (NIfTI, as dcm2niix makes of DICOM series, "
-            "or files of several frames), or --aggregation averaged or merged.",
+            "NRRD, MetaImage, or files of several frames), or --aggregation averaged or merged.",
         )
     if len({found.values.shape for found in read}) > 1:
         raise UnreadableImage(

@@ -42,7 +42,7 @@ def stretch_of(
     Parameters
     ----------
     grid : Grid or None
-        Where the voxels of its file lie, if it is NIfTI.
+        Where the voxels of its file lie, if it is a volume.
     spacing : (float, float) or None
         Else the distance of two rows and of two columns, if it is known.
     settings : FeaturesSettings

@@ -22,7 +22,7 @@ class DataCheckSettings:
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     plane : str
-        How NIfTI volumes are cut into slices: axial, coronal or sagittal.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices: axial, coronal or sagittal.
     folds : int
         Folds that every class shall allow, and those in which shortcuts are tested.
     seed : int
@@ -55,7 +55,7 @@ class DataSplitSettings:
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     plane : str
-        How NIfTI volumes are cut into slices: axial, coronal or sagittal.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices: axial, coronal or sagittal.
     folds : int
         Folds, stratified by class and grouped by patient and copies together.
     fold : int

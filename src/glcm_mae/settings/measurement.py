@@ -21,7 +21,7 @@ class MeasurementSettings:
     invert_monochrome1 : bool
         Invert the images that store white as 0 (DICOM's MONOCHROME1); without it they are refused.
     plane : str
-        How NIfTI volumes are cut into slices: axial, coronal, sagittal.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices: axial, coronal, sagittal.
     binning : str
         fixed_bin_number (the region's own range is cut into levels bins), fixed_bin_size (bins of
         bin_width from the lower end of range, or from 0), range (range is cut into levels bins).

@@ -31,7 +31,7 @@ class DataSettings:
     invert_monochrome1 : bool
         Invert the images that store white as 0 (DICOM's MONOCHROME1); without it they are refused.
     plane : str
-        How NIfTI volumes are cut into slices: axial, coronal, sagittal.
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices: axial, coronal, sagittal.
     patient_regex : str, optional
         Finds the patient in a file's name (its first group, or the whole match).
     folds : int

@@ -1,7 +1,9 @@
 """Small valid files of every format, and DICOM written element by element."""
 
+import bz2
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Mapping
 
 import h5py
@@ -96,6 +98,84 @@ def nifti(voxels: np.ndarray, affine: np.ndarray | None = None, **fields: object
     return header.binaryblock + data[348:]
 
 
+def nrrd(voxels: np.ndarray, affine: np.ndarray | None = None, **fields: object) -> bytes:
+    """A .nrrd file as ITK writes them; fields, _ for a blank, are set in it, or left out by None.
+
+    The affine is to the right, forward and up; what it says is written for `space`.
+    """
+    space = fields.pop("space", "left-posterior-superior")
+    words = {
+        "type": ITK_TYPES[voxels.dtype.str[1:]][0],
+        "dimension": voxels.ndim,
+        "space": space,
+        "sizes": " ".join(map(str, voxels.shape)),
+        "endian": "big" if voxels.dtype.str[0] == ">" else "little",
+        "encoding": "raw",
+    }
+    if voxels.ndim == 3:
+        is_left, is_back = ("left" in str(space) or space == "LAS"), "posterior" in str(space)
+        signs = np.array([-1 if is_left else 1, -1 if is_back else 1, 1])
+        affine = np.eye(4) if affine is None else affine
+        vectors = [
+            "(" + ",".join(repr(float(number)) for number in signs * vector) + ")"
+            for vector in affine[:3].T
+        ]
+        words["space directions"] = " ".join(vectors[:3])
+        words["kinds"] = "domain domain domain"
+        words["space origin"] = vectors[3]
+    words.update({name.replace("_", " "): word for name, word in fields.items()})
+    lines = [f"{name}: {word}" for name, word in words.items() if word is not None]
+    data = voxels.tobytes(order="F")
+    packed = {"gzip": gzip.compress, "bzip2": bz2.compress}.get(str(words["encoding"]), bytes)(data)
+    return "\n".join(["NRRD0004", "# a comment", *lines, "", ""]).encode() + packed
+
+
+def metaimage(voxels: np.ndarray, affine: np.ndarray | None = None, **fields: object) -> bytes:
+    """A .mha file as ITK writes them; fields are set in it, or left out by None.
+
+    Colours are the first axis of the voxels, and `ElementNumberOfChannels` says so.
+    """
+    sizes = voxels.shape[1:] if fields.get("ElementNumberOfChannels") else voxels.shape
+    affine = np.diag([-1.0, -1, 1, 1]) @ (np.eye(4) if affine is None else affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    matrix, origin, sides = np.eye(len(sizes)), np.zeros(len(sizes)), np.ones(len(sizes))
+    if len(sizes) > 2:
+        matrix[:3, :3], origin[:3], sides[:3] = (affine[:3, :3] / spacing).T, affine[:3, 3], spacing
+    words = {
+        "ObjectType": "Image",
+        "NDims": len(sizes),
+        "BinaryData": True,
+        "BinaryDataByteOrderMSB": voxels.dtype.str[0] == ">",
+        "CompressedData": False,
+        "TransformMatrix": " ".join(repr(float(number)) for number in matrix.ravel()),
+        "Offset": " ".join(repr(float(number)) for number in origin),
+        "AnatomicalOrientation": "RAI",
+        "ElementSpacing": " ".join(repr(float(number)) for number in sides),
+        "DimSize": " ".join(map(str, sizes)),
+        "ElementType": ITK_TYPES[voxels.dtype.str[1:]][1],
+        **fields,
+    }
+    lines = [f"{name} = {word}" for name, word in words.items() if word is not None]
+    lines += [] if "ElementDataFile" in fields else ["ElementDataFile = LOCAL"]
+    data = voxels.tobytes(order="F")
+    packed = zlib.compress(data) if words["CompressedData"] is True else data
+    return "\n".join([*lines, ""]).encode() + packed
+
+
+ITK_TYPES = {
+    "i1": ("signed char", "MET_CHAR"),
+    "u1": ("unsigned char", "MET_UCHAR"),
+    "i2": ("short", "MET_SHORT"),
+    "u2": ("unsigned short", "MET_USHORT"),
+    "i4": ("int", "MET_INT"),
+    "u4": ("unsigned int", "MET_UINT"),
+    "i8": ("long long int", "MET_LONG_LONG"),
+    "u8": ("unsigned long long int", "MET_ULONG_LONG"),
+    "f4": ("float", "MET_FLOAT"),
+    "f8": ("double", "MET_DOUBLE"),
+}
+
+
 def npy(array: np.ndarray) -> bytes:
     return _written(lambda stream: np.save(stream, array))
 
@@ -185,6 +265,14 @@ def samples() -> dict[str, bytes]:
         ),
         "nifti": nifti(np.stack([deep.T] * 3, axis=-1).astype(np.int16)),
         "nifti gz": gzip.compress(nifti(np.stack([deep.T] * 3, axis=-1).astype(np.int16))),
+        "nrrd": nrrd(np.stack([deep.T] * 3, axis=-1)),
+        "nrrd gz": nrrd(np.stack([deep.T] * 3, axis=-1), encoding="gzip"),
+        "nrrd bz2": nrrd(pixels.T, encoding="bzip2", space=None),
+        "nrrd color": nrrd(np.stack([pixels.T] * 3), space=None, kinds="RGB-color domain domain",
+                           space_directions=None, space_origin=None),
+        "metaimage": metaimage(np.stack([deep.T] * 3, axis=-1)),
+        "metaimage zlib": metaimage(np.stack([deep.T] * 3, axis=-1), CompressedData=True),
+        "metaimage color": metaimage(np.stack([pixels.T] * 3), ElementNumberOfChannels=3),
         "npy": npy(frames),
         "npz": npz({"images": frames}),
         "npz stored": npz({"images": frames}, compressed=False),

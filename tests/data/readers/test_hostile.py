@@ -19,7 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from glcm_mae.data import UnreadableImage, count_frames, read_image
 
-from .samples import dicom, nifti, npy, pillow, tiff
+from .samples import dicom, metaimage, nifti, npy, nrrd, pillow, tiff
 from .test_raster import png
 
 MIB = 2**20
@@ -128,6 +128,16 @@ BOMBS = {
     "wrong length": wrong_length,
     "long element": long_element,
     "nifti": lambda: nifti(np.zeros((4, 4, 4), np.int16), dim=[3, 30000, 30000, 30000, 1, 1, 1, 1]),
+    "nrrd": lambda: nrrd(np.zeros((4, 4, 4), np.int16), sizes="30000 30000 30000"),
+    "nrrd gz": lambda: nrrd(np.zeros((4, 4, 4), "i2"), sizes="2000 2000 2000", encoding="gzip"),
+    "nrrd header": lambda: b"NRRD0004\n" + b"a:=b\n" * (8 * MIB),
+    "nrrd line": lambda: b"NRRD0004\n" + bytes(40 * MIB),
+    "nrrd axes": lambda: nrrd(np.zeros((4, 4), "u1"), sizes="1 " * 200_000, dimension=200_000),
+    "nrrd digits": lambda: nrrd(np.zeros((4, 4), "u1"), sizes="9" * 500_000 + " 4"),
+    "metaimage": lambda: metaimage(np.zeros((4, 4, 4), "i2"), DimSize="30000 30000 30000"),
+    "metaimage zlib": lambda: metaimage(
+        np.zeros((4, 4, 4), "i2"), DimSize="2000 2000 2000", CompressedData=True
+    ),
     "npy": lambda: npy(np.zeros((4, 4), np.int16)).replace(b"(4, 4)", b"(9**9,4)"),
 }
 LIMIT = 16  # MiB in place of 512, so that the test is quick: what is taken is in proportion
@@ -140,8 +150,8 @@ READ = """
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     import imagecodecs, h5py, nibabel, pydicom, tifffile, PIL.Image, openjpeg.utils
-    from glcm_mae.data.readers import arrays, capped, dicom, hdf5, limits, nifti, tiff
-    for module in (arrays, capped, dicom, hdf5, limits, nifti, tiff):
+    from glcm_mae.data.readers import arrays, capped, dicom, hdf5, limits, nifti, tiff, voxels
+    for module in (arrays, capped, dicom, hdf5, limits, nifti, tiff, voxels):
         module.MAX_BYTES = LIMIT * 2**20
     report = {}
     for name, path in json.load(sys.stdin).items():

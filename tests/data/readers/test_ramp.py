@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from glcm_mae.data import Record, load_images, read_image
 
-from .samples import RAMP16, dicom, hdf5, nifti, npy, npz, rle, tiff
+from .samples import RAMP16, dicom, hdf5, metaimage, nifti, npy, npz, nrrd, rle, tiff
 
 RAMP = np.tile(RAMP16, (1, 2))  # 256 x 512, so that there is something to crop
 CODECS = {
@@ -46,6 +46,12 @@ FORMATS = {
         for syntax in CODECS
     },
     "nifti": lambda: nifti(RAMP[::-1, ::-1].T[..., None]),
+    "nrrd": lambda: nrrd(RAMP[::-1, ::-1].T[..., None]),
+    "nrrd big endian": lambda: nrrd(RAMP.T.astype(">u2"), space=None, encoding="gzip"),
+    "metaimage": lambda: metaimage(RAMP.T),
+    "metaimage zlib": lambda: metaimage(
+        RAMP[::-1, ::-1].T[..., None].astype(">u2"), CompressedData=True
+    ),
     "npy": lambda: npy(RAMP),
     "npz": lambda: npz({"image": RAMP}),
     "hdf5": lambda: hdf5(RAMP, chunks=(100, 100), compression="gzip", shuffle=True),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
-from . import arrays, dicom, hdf5, nifti, raster, tiff
+from . import arrays, dicom, hdf5, metaimage, nifti, nrrd, raster, tiff
 from .facts import Facts, Lookup, Window
 from .grid import Grid, Plane, are_alike
 from .quiet import quieten
@@ -42,9 +42,14 @@ __all__ = [
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".dcm", ".dicom", ".nii", ".nii.gz", ".npy", ".npz", ".h5", ".hdf5"),
+    *(".dcm", ".dicom", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"),
+    *(".npy", ".npz", ".h5", ".hdf5"),
 )
-"""Endings (lower case) of the files that are looked for in folders, beside DICOM of any name."""
+"""Endings (lower case) of the files that are looked for in folders, beside DICOM of any name.
+
+Those of headers whose pixels lie in another file (.nhdr, .mhd) are among them, so that who has such
+files is told what to do, and none is left out in silence.
+"""
 
 _T = TypeVar("_T")
 _STORED = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
@@ -56,7 +61,7 @@ class _Format(NamedTuple):
     starts: Callable[[bytes], bool]
     read: Callable[..., tuple[np.ndarray, Facts]]
     frames: Callable[..., int]
-    has_planes: bool = False
+    grid: Callable[[BinaryIO], Grid | None] | None = None  # of volumes, which have planes
 
 
 def _begins(*magics: bytes) -> Callable[[bytes], bool]:
@@ -72,7 +77,9 @@ _FORMATS = (
     _Format(_begins(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"), raster.read, raster.frames),
     _Format(_is_webp, raster.read, raster.frames),
     _Format(_begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.read, tiff.frames),
-    _Format(nifti.is_nifti, nifti.read, nifti.frames, has_planes=True),
+    _Format(nifti.is_nifti, nifti.read, nifti.frames, nifti.grid),
+    _Format(nrrd.is_nrrd, nrrd.read, nrrd.frames, nrrd.grid),
+    _Format(metaimage.is_metaimage, metaimage.read, metaimage.frames, metaimage.grid),
     _Format(_begins(b"\x93NUMPY"), arrays.read_npy, arrays.frames_of_npy),
     _Format(_begins(b"PK\3\4"), arrays.read_npz, arrays.frames_of_npz),
     _Format(hdf5.is_hdf5, hdf5.read, hdf5.frames),
@@ -94,7 +101,7 @@ def read_image(
     frame : int, optional
         Which image of a file that holds several, counted from 0.
     plane : {"axial", "coronal", "sagittal"}
-        How a NIfTI volume is cut into slices.
+        How a volume (NIfTI, NRRD, MetaImage) is cut into slices.
     finite : bool
         Whether NaN and infinity are refused; else who reads must look for them.
 
@@ -142,7 +149,7 @@ def count_frames(path: str | Path, plane: Plane = "axial") -> int:
     path : str or Path
         The file.
     plane : {"axial", "coronal", "sagittal"}
-        How a NIfTI volume is cut into slices.
+        How a volume (NIfTI, NRRD, MetaImage) is cut into slices.
 
     Returns
     -------
@@ -170,7 +177,7 @@ def count_frames(path: str | Path, plane: Plane = "axial") -> int:
 
 
 def read_grid(path: str | Path) -> Grid | None:
-    """Read where the voxels of a NIfTI file lie.
+    """Read where the voxels of a volume lie: of NIfTI, NRRD or MetaImage.
 
     Parameters
     ----------
@@ -180,7 +187,7 @@ def read_grid(path: str | Path) -> Grid | None:
     Returns
     -------
     Grid or None
-        None for a file of another format.
+        None for a file of another format, or of images that lie nowhere in space.
 
     Raises
     ------
@@ -197,20 +204,18 @@ def read_grid(path: str | Path) -> Grid | None:
     ...     read_grid(f"{folder}/ct.nii.gz").shape
     (4, 5, 6)
     """
-    return _with_reader(
-        Path(path), lambda file, form: nifti.grid(file) if form.has_planes else None
-    )
+    return _with_reader(Path(path), lambda file, form: form.grid(file) if form.grid else None)
 
 
 def is_volume(path: Path) -> bool:
-    """Tell by its name whether a file is a NIfTI volume, whose slices are counted in a plane.
+    """Tell by its name whether a file may be a volume, whose slices are counted in a plane.
 
     Examples
     --------
     >>> is_volume(Path("ct.nii.gz")), is_volume(Path("cine.dcm"))
     (True, False)
     """
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+    return path.name.lower().endswith((".nii", ".nii.gz", ".nrrd", ".mha"))
 
 
 def without_ending(path: Path) -> str:
@@ -358,7 +363,7 @@ def _check_plane(plane: str) -> None:
 
 
 def _options(form: _Format, plane: Plane) -> dict[str, Plane]:
-    return {"plane": plane} if form.has_planes else {}
+    return {"plane": plane} if form.grid else {}
 
 
 def _with_reader(path: Path, use: Callable[[BinaryIO, _Format], _T]) -> _T:
@@ -398,8 +403,8 @@ def _format_of(file: BinaryIO) -> _Format:
         if form.starts(head):
             return form
     raise Refusal(
-        "is not a PNG, JPEG, TIFF, WebP, BMP, DICOM, NIfTI, NumPy or HDF5 file: convert it to one "
-        "of these, or remove it."
+        "is not a PNG, JPEG, TIFF, WebP, BMP, DICOM, NIfTI, NRRD, MetaImage, NumPy or HDF5 file: "
+        "convert it to one of these, or remove it."
     )
 
 

@@ -72,7 +72,8 @@ class Facts:
     Parameters
     ----------
     format : str
-        "png", "jpeg", "webp", "bmp", "tiff", "dicom", "nifti", "npy", "npz" or "hdf5".
+        "png", "jpeg", "webp", "bmp", "tiff", "dicom", "nifti", "nrrd", "metaimage", "npy", "npz" or
+        "hdf5".
     dtype : str
         NumPy's name of the stored type.
     bits : int

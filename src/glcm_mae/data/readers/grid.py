@@ -18,7 +18,7 @@ _ALIKE = 1.1  # ratio of two sides up to which they pass for equal
 
 @dataclass(frozen=True)
 class Grid:
-    """The voxels of a NIfTI file, counted to the patient's right, forward and up as slices are.
+    """The voxels of a volume, counted to the patient's right, forward and up as slices are.
 
     Parameters
     ----------
