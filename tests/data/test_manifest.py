@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from glcm_mae.data import Manifest, Record, holdout, patients_on_two_sides, read_manifest
 from glcm_mae.errors import UserError
 
-from .readers.samples import dicom, nifti
+from .readers.samples import dicom, metaimage, nifti, nrrd
 
 CHEST_REGEX = r"^(person\d+|(?:NORMAL\d+-)?IM-\d+)"
 
@@ -356,8 +356,17 @@ def test_a_csv_can_name_frames(tmp_path: Path) -> None:
             read_manifest(write_csv(tmp_path, "path,frame\n" + rows))
 
 
-def test_volumes_are_cut_as_asked(tmp_path: Path) -> None:
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti(np.zeros((4, 5, 6), np.int16))))
+VOLUME = np.zeros((4, 5, 6), np.int16)
+VOLUMES = {
+    "a.nii.gz": gzip.compress(nifti(VOLUME)),
+    "a.nrrd": nrrd(VOLUME),
+    "a.mha": metaimage(VOLUME),
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_volumes_are_cut_as_asked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(VOLUMES[name])
     lengths = {"sagittal": 4, "coronal": 5, "axial": 6}
     for plane, length in lengths.items():
         assert len(read_manifest(tmp_path, plane=plane)) == length  # type: ignore[arg-type]
@@ -425,8 +434,9 @@ def test_a_failed_write_leaves_the_old_file(
     assert path.read_text() == "old"
 
 
-def test_the_plane_of_slices_is_kept_and_must_be_the_one_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(nifti(np.zeros((4, 5, 6), np.int16))))
+@pytest.mark.parametrize("name", VOLUMES)
+def test_the_plane_of_slices_is_kept_and_must_be_the_one_asked_for(name, tmp_path) -> None:
+    (tmp_path / name).write_bytes(VOLUMES[name])
     listed = read_manifest(tmp_path, plane="coronal")
     path = tmp_path / "out.csv"
     listed.write(path)
