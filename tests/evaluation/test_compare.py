@@ -310,6 +310,56 @@ def test_one_seed_and_no_folds():
     assert "would also train" not in text
 
 
+def test_one_fold_is_none():
+    one = np.zeros(N, np.int64)
+    tables = {name: arm(s, seeds=(0,), folds=one) for name, s in (("a", 0.5), ("b", 1.5))}
+    text = format_comparison(compare_arms(tables, {}, "a", n_resamples=40))
+    assert "; no folds; 1 seed." in text
+    assert "within folds" not in text
+    assert "would also train" not in text
+
+
+def _models(*strengths, times=1):
+    """Models of a fold each, asked once for each of several seeds as which they stand."""
+    one = [arm(strength, seeds=(0,), folds=None) for strength in strengths] * times
+    return Predictions(
+        paths=one[0].paths * len(one),
+        patients=one[0].patients * len(one),
+        labels=np.concatenate([model.labels for model in one]),
+        classes=CLASSES[:2],
+        probabilities=np.concatenate([model.probabilities for model in one]),
+        seeds=np.repeat(np.arange(len(one)), N),
+    )
+
+
+def test_models_that_are_repeated_for_each_seed_tell_nothing_more():
+    found = {
+        (times, grouped): compare_arms(
+            {
+                "features": _models(0.1, 0.5, 3.0, times=times),
+                "mse": arm(1.0, seeds=tuple(range(3 * times)), folds=None),
+            },
+            {},
+            "mse",
+            n_resamples=200,
+            seed_of_model={n: n // 3 for n in range(3 * times)} if grouped else None,
+        )
+        for times in (2, 6)
+        for grouped in (False, True)
+    }
+    assert [result["n_seeds"] for result in found.values()] == [6, 2, 18, 6]
+
+    def width(times, grouped):
+        auroc = arms_of(found[times, grouped])["features"]["metrics"]["auroc"]
+        return auroc["high"] - auroc["low"]
+
+    assert width(6, False) < 0.7 * width(2, False)  # as if each time were other models
+    assert width(6, True) == pytest.approx(width(2, True))
+    of_mse = [arms_of(result)["mse"]["metrics"]["auroc"]["value"] for result in found.values()]
+    assert of_mse[0] == pytest.approx(of_mse[1])
+    assert of_mse[2] == pytest.approx(of_mse[3])
+
+
 def test_folds_that_patients_are_not_drawn_within_are_not_said_to_be_drawn_within():
     folds = np.where(np.arange(N) == 0, 0, 1 + np.arange(N) % 2)  # the first has one patient
     tables = {name: arm(s, seeds=(0,), folds=folds) for name, s in (("a", 0.5), ("b", 1.5))}

@@ -26,11 +26,11 @@ class AlignedArms:
         Fold in which each image was tested, in all arms and seeds. Zeros where there are no folds.
     n_folds : int or None
         None where the tables have no folds.
-    n_seeds : int
-        Training seeds of the arms that have several; 1 where none has.
+    seeds : tuple of int, length S
+        Training seeds of the arms that have several; one where none has.
     rows : dict of str to ndarray of int, shape (S, N)
-        For each arm the row of its table that holds each seed and image. S is `n_seeds`, or 1 for
-        an arm that has one seed only: its models then stand for all seeds.
+        For each arm the row of its table that holds each seed and image. S is 1 for an arm that has
+        one seed only: its models then stand for all seeds.
     """
 
     classes: tuple[str, ...]
@@ -38,7 +38,7 @@ class AlignedArms:
     labels: NDArray[np.int64]
     folds: NDArray[np.int64]
     n_folds: int | None
-    n_seeds: int
+    seeds: tuple[int, ...]
     rows: dict[str, NDArray[np.int64]]
 
 
@@ -98,7 +98,7 @@ def align_arms(tables: Mapping[str, Predictions], reference: str) -> AlignedArms
         labels=labels,
         folds=np.zeros(len(paths), dtype=np.int64) if folds is None else folds,
         n_folds=None if folds is None else len(np.unique(folds)),
-        n_seeds=len(seeds),
+        seeds=tuple(seeds),
         rows=rows,
     )
 

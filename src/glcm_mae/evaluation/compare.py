@@ -66,6 +66,7 @@ def compare_arms(
     n_resamples: int = 2000,
     seed: int = 0,
     baselines: Collection[str] = (),
+    seed_of_model: Mapping[int, int] | None = None,
 ) -> dict[str, Any]:
     """Compare arms that were tested on the same images, in the same folds, with the reference arm.
 
@@ -120,6 +121,11 @@ def compare_arms(
     baselines : collection of str
         Arms that stand beside the others and are no part of what is tried: more of them must not
         make the others harder to tell from the reference.
+    seed_of_model : mapping from int to int, optional
+        Where several models of one training seed were tested on all images, as those of its folds
+        on images of another source, each stands in the tables as a seed of its own, and this says
+        of which it is. Figures are averaged over the models of a seed, and only then do seeds
+        differ. Default: each is a seed.
 
     Returns
     -------
@@ -175,6 +181,7 @@ def compare_arms(
     (1.0, 0.25)
     """
     aligned = align_arms(tables, reference)
+    groups = np.array([(seed_of_model or {}).get(seed, seed) for seed in aligned.seeds])
     first = tables[reference]
     if positive is not None and positive not in first.classes:
         raise UserError(
@@ -204,13 +211,15 @@ def compare_arms(
         "n_images": first.n_images,
         "n_patients": first.n_patients,
         "n_folds": aligned.n_folds,
-        "n_seeds": aligned.n_seeds,
+        "n_seeds": len(np.unique(groups)),
         "patients": why_not_by_patient or "probabilities are averaged over the images of a patient",
         "comparisons": [
             {
                 "task": title,
                 "unit": unit,
-                **_compared(of_unit, validated, reference, case, n_resamples, seed, baselines),
+                **_compared(
+                    of_unit, validated, reference, case, n_resamples, seed, baselines, groups
+                ),
             }
             for unit, (of_unit, validated) in units.items()
             for title, case in _tasks(first.classes, positive)
@@ -243,6 +252,7 @@ def _compared(
     n_resamples: int,
     seed: int,
     baselines: Collection[str],
+    groups: IntArray,
 ) -> dict[str, Any]:
     """Compare the arms in one task, by image or by patient."""
     aligned = align_arms(tables, reference)
@@ -252,7 +262,7 @@ def _compared(
             calls[name] = _calls(name, tables[name], table, case)
     probabilities = {name: tables[name].probabilities[rows] for name, rows in aligned.rows.items()}
     called = {name: calls[name].is_called[aligned.rows[name]] for name in calls}  # (S, N)
-    measured = crossed_bootstrap(
+    of_models = crossed_bootstrap(
         {
             name: [
                 partial(
@@ -271,8 +281,13 @@ def _compared(
         n_resamples,
         seed,
     )
+    measured = {
+        name: {metric: found.averaged(groups) for metric, found in of_arm.items()}
+        for name, of_arm in of_models.items()
+    }
     n_patients = len(np.unique(aligned.patients))
-    tests = _tests(aligned, probabilities, measured, n_patients, reference, case)
+    over_seeds = len(np.unique(groups)) > 1
+    tests = _tests(aligned, probabilities, measured, n_patients, reference, case, over_seeds)
     for beside in (False, True):
         _correct([test for name, test in tests.items() if (name in baselines) is beside])
     names, labels = _sides(aligned, case)
@@ -284,7 +299,7 @@ def _compared(
         "folds_without": _folds_without(names, labels, aligned.folds),
         "arms": {
             name: {
-                "n_seeds": len(aligned.rows[name]),
+                "n_seeds": len(next(iter(of_arm.values())).of_seeds),
                 "metrics": {
                     metric: crossed_interval(of_metric, n_patients, range_of(metric)).to_json()
                     for metric, of_metric in of_arm.items()
@@ -378,6 +393,7 @@ def _tests(
     n_patients: int,
     reference: str,
     case: str | None,
+    over_seeds: bool,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """DeLong's and McNemar's test of every arm against the reference, and those over seeds."""
     against = probabilities[reference]
@@ -405,7 +421,7 @@ def _tests(
                 "p": accuracy.p,
             },
         }
-        if aligned.n_seeds > 1:
+        if over_seeds:
             for metric in ("auroc", "accuracy"):
                 between = measured[name][metric] - measured[reference][metric]
                 tests[name][f"{metric}_over_seeds"] = _over_seeds(between, n_patients)

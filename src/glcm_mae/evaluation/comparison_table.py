@@ -160,10 +160,10 @@ def _flat(name: str) -> str:
 
 def _notes(comparison: dict[str, Any]) -> list[str]:
     settings, found = comparison["settings"], comparison["comparisons"]
-    n_folds, n_seeds = comparison["n_folds"], comparison["n_seeds"]
+    n_folds, n_seeds = comparison["n_folds"] or 1, comparison["n_seeds"]
     notes = [
         f"{comparison['n_images']} images of {comparison['n_patients']} patients "
-        f"({comparison['patients']}); {n_folds or 'no'} folds; "
+        f"({comparison['patients']}); {n_folds if n_folds > 1 else 'no'} folds; "
         f"{n_seeds} {'seed' if n_seeds == 1 else 'seeds'}."
     ]
     within = ", within folds" if settings["within_folds"] else ""
@@ -173,7 +173,7 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
         f"{settings['n_resamples']} resamples of patients{within}, "
         f"the same for all arms, seed {settings['seed']}."
     )
-    if n_folds:
+    if n_folds > 1:
         notes.append(
             "Not in them: that other patients would also train the models. Simulated, differences "
             "then vary 1.2 to 1.3 times as much, and 95% intervals cover the truth 88 to 92 times "
@@ -206,7 +206,7 @@ def _caveats(comparison: dict[str, Any]) -> list[str]:
     found = comparison["comparisons"]
     arms = [arm for one in found for arm in one["arms"].values()]
     notes = []
-    if comparison["n_folds"]:
+    if (comparison["n_folds"] or 1) > 1:
         notes.append("AUROC ranks images within folds only: models share no scale of scores.")
     without = {name: n for one in found for name, n in one["folds_without"].items() if n}
     for name, n in without.items():

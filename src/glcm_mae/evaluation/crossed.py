@@ -52,6 +52,33 @@ class Crossed:
         """The mean over seeds."""
         return float(self.of_seeds.mean())
 
+    def averaged(self, groups: IntArray) -> "Crossed":
+        """Average models that are of one seed, each of which was measured as if it had its own.
+
+        Parameters
+        ----------
+        groups : ndarray of int, shape (M,)
+            The seed of each of M models. One model stands for all seeds as it is.
+
+        Returns
+        -------
+        Crossed
+            Of the S different seeds, in their order.
+
+        Examples
+        --------
+        >>> models = Crossed(np.array([0.7, 0.8, 0.9]), np.array([[0.6], [0.8], [1.0]]))
+        >>> models.averaged(np.array([0, 0, 1])).of_seeds
+        array([0.75, 0.9 ])
+        """
+        if len(self.of_seeds) == 1:
+            return self
+        members = [groups == group for group in np.unique(groups)]
+        return Crossed(
+            np.array([self.of_seeds[of_seed].mean() for of_seed in members]),
+            np.stack([self.replicates[of_seed].mean(axis=0) for of_seed in members]),
+        )
+
 
 def crossed_bootstrap(
     arms: Mapping[str, Sequence[SeedStatistic]],

@@ -157,9 +157,11 @@ def _asked_outside(
                 "of_patients_named_alike": found.named_alike,
                 "lacking": found.lacking,
                 "gray_values_apart": found.apart,
+                "seed_of_model": [found.seed_of_model[n] for n in sorted(found.seed_of_model)],
             },
             "results": {
-                way: _compared(tables, settings, about) for way, tables in found.tables.items()
+                way: _compared(tables, settings, about, found.seed_of_model)
+                for way, tables in found.tables.items()
             },
         }
         _write(external, out / "external")
@@ -173,7 +175,10 @@ def _write(comparison: dict[str, Any], folder: Path) -> None:
 
 
 def _compared(
-    tables: dict[str, ArmTables], settings: CompareSettings, about_patients: str | None
+    tables: dict[str, ArmTables],
+    settings: CompareSettings,
+    about_patients: str | None,
+    seed_of_model: dict[int, int] | None = None,
 ) -> dict[str, Any]:
     found = compare_arms(
         {name: found.test for name, found in tables.items()},
@@ -182,6 +187,7 @@ def _compared(
         positive=settings.positive,
         n_resamples=settings.n_resamples,
         baselines=settings.baselines,
+        seed_of_model=seed_of_model,
     )
     if about_patients is None:
         return found

@@ -39,8 +39,10 @@ class External:
     ----------
     tables : dict
         For each way of judging an encoder, and each arm and baseline, its tables. Each model, of a
-        seed and a fold, stands in the place of a seed: it is asked by itself, and has thresholds
-        by the validation images of its own fold.
+        seed and a fold, stands there as if it were a seed: it is asked by itself, and has
+        thresholds by the validation images of its own fold.
+    seed_of_model : dict of int to int
+        Of which seed each is.
     left_out : int
         How many others there were, on which, or on copies of which, a model was trained.
     named_alike : int
@@ -55,6 +57,7 @@ class External:
     """
 
     tables: Tables
+    seed_of_model: dict[int, int]
     left_out: int
     named_alike: int
     lacking: tuple[str, ...]
@@ -193,7 +196,13 @@ def ask_models(
     there = {record.label for record in left.records}
     lacking = tuple(name for name in classes if name not in there)
     return External(
-        found, int(known.sum()), int(alike.sum()), lacking, manifest.has_patients, apart
+        found,
+        {model.number: model.seed for model in models},
+        int(known.sum()),
+        int(alike.sum()),
+        lacking,
+        manifest.has_patients,
+        apart,
     )
 
 

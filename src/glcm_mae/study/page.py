@@ -109,9 +109,9 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
 def _about_external(external: dict[str, Any], matched: bool) -> str:
     told = [
         f"**Asked about: {external['images']}.** The model of each fold and seed is asked by "
-        "itself, stands in the place of a seed, and has its thresholds by its own validation "
-        "images. Those of one seed have much of their training in common: for other trainings, "
-        "intervals are rather too narrow. Left out, for a model was trained on them or on copies: "
+        "itself, and has its thresholds by its own validation images; figures are means over the "
+        "folds' models of a seed. That other patients would also train the models is in no "
+        "interval. Left out, for a model was trained on them or on copies: "
         f"{external['left_out'] or 'none'}."
     ]
     if external["of_patients_named_alike"]:
