@@ -38,6 +38,15 @@ def test_logits_are_a_linear_map_of_the_normalised_pooled_tokens(pooling):
     torch.testing.assert_close(model(images), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_answers_are_as_fine_under_autocast():
+    model, images = Classifier(encoder(), 2), torch.rand(400, 1, 16, 24)
+    torch.nn.init.normal_(model.head.weight)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = model(images)
+    assert logits.dtype == torch.float32
+    assert len(logits[:, 0].unique()) > 390
+
+
 def test_it_starts_from_equal_odds():
     chances = Classifier(encoder(), 4)(torch.rand(2, 1, 16, 24)).softmax(dim=1)
     torch.testing.assert_close(chances, torch.full((2, 4), 0.25), atol=1e-3, rtol=0)

@@ -151,3 +151,18 @@ def test_the_number_of_trees_is_the_best_of_the_inner_folds() -> None:
     assert 1 < best < 40
     expected = boosted(best).fit(train, known).predict_proba(given_test)
     np.testing.assert_allclose(chances, expected)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 1000.1])
+def test_a_feature_that_is_the_same_in_training_rules_nothing(
+    rng: np.random.Generator, level: float
+) -> None:
+    features, labels, patients = small.clusters(rng)
+    constant = np.full((len(features), 1), level)
+    with_one = np.concatenate([features, constant], axis=1)
+    moved = np.concatenate([features, constant + 0.1], axis=1)
+    for learn in (linear, neighbours(10)):
+        without = module.fitted(learn, features, labels, patients, 0).chances(features)
+        classifier = module.fitted(learn, with_one, labels, patients, 0)
+        np.testing.assert_allclose(classifier.chances(with_one), without, atol=1e-6)
+        np.testing.assert_allclose(classifier.chances(moved), without, atol=0.05)

@@ -82,4 +82,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Classify normalised images (B, C, H, W), by the patches (B, N') kept: logits (B, K)."""
-        return self.head(self.fc_norm(pool_tokens(self.encoder(images, keep), self.pooling)))
+        features = pool_tokens(self.encoder(images, keep), self.pooling)
+        # In half precision a few dozen values would be all that answers can have, and images tie.
+        with torch.autocast(images.device.type, enabled=False):
+            return self.head(self.fc_norm(features.to(self.head.weight.dtype)))

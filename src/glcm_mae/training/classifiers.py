@@ -91,6 +91,9 @@ def fitted(
     True
     """
     centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    # What is the same in all images of the training part, but for rounding, stays as it is, or the
+    # least other value elsewhere would outweigh all that was learnt.
+    spread[features.std(axis=0) <= 1e-6 * np.abs(centre)] = 1
     return Standardized(centre, spread, learn((features - centre) / spread, labels, groups, seed))
 
 
