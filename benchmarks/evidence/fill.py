@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recompute import by_seed, compare_tables, read_baselines, read_tables, unpacked
+from recompute import about_of, by_seed, compare_tables, read_baselines, read_tables, unpacked
 
 from glcm_mae.evaluation import with_interval
 from glcm_mae.study.tables import ArmTables
@@ -164,7 +164,7 @@ class _Judged:
             tried[source.reference] = read_tables(reference)
         self.arms: dict[str, ArmTables] = tried | baselines
         self._source = source
-        found = compare_tables(tried, baselines, source)["comparisons"]
+        found = compare_tables(tried, baselines, source, about_of(folder))["comparisons"]
         self._tasks = [one["arms"] for one in found if one["unit"] == "image"]
         self._tried = tried.keys()
 

@@ -2,16 +2,17 @@
 
     python benchmarks/evidence/gray_scales.py data/busi gray_scales
 
-Deals the set's images, copies together, three fifths to ``study.csv`` and two fifths to four sets
+Deals the set's images, copies together, three fifths to ``study.csv`` and two fifths to five sets
 that the models of that study can be asked about (`glcm-mae compare --external`): ``same``, as they
 are; ``gain``, brighter and flatter (0.3 + 0.7 x^0.8 of x in [0, 1]); ``contrast``, harder, dark and
-bright parts cut off (1.5 x - 0.15); and ``mixed``, of the gray values of ``gain``, in which all but
-one class are thinned to a quarter.
+bright parts cut off (1.5 x - 0.15); and ``thinned`` and ``thinned_gain``, as the first two, in
+which all classes but one are thinned to a quarter, as another hospital may have another mixture.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ KEPT_WHOLE, THINNED = "malignant", 4
 
 
 def main() -> None:
-    """Write the five manifests, and the images of those that are changed."""
+    """Write the manifests, and the images of those sets that are changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", help="a folder per class, of 8-bit images")
     parser.add_argument("out", type=Path, help="a folder for the sets")
@@ -36,12 +37,14 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     _list(manifest.subset(np.flatnonzero(fold < 3)), out / "study.csv")
     others = manifest.subset(np.flatnonzero(fold >= 3))
+    turn = np.arange(len(others))
+    stays = (labels[fold >= 3] == KEPT_WHOLE) | (turn % THINNED == 0)
+    thinned = others.subset(np.flatnonzero(stays))
     _list(others, out / "same" / "manifest.csv")
     _write(others, out / "gain", _gain)
     _write(others, out / "contrast", _contrast)
-    turn = np.arange(len(others))
-    stays = (labels[fold >= 3] == KEPT_WHOLE) | (turn % THINNED == 0)
-    _write(others.subset(np.flatnonzero(stays)), out / "mixed", _gain)
+    _list(thinned, out / "thinned" / "manifest.csv")
+    _write(thinned, out / "thinned_gain", _gain)
 
 
 def _gain(share: np.ndarray) -> np.ndarray:
@@ -52,7 +55,7 @@ def _contrast(share: np.ndarray) -> np.ndarray:
     return np.clip(1.5 * share - 0.15, 0, 1)
 
 
-def _write(manifest: Manifest, folder: Path, change) -> None:  # type: ignore[no-untyped-def]
+def _write(manifest: Manifest, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """Write changed copies of images, and their manifest."""
     rows = []
     for number, record in enumerate(manifest.records):

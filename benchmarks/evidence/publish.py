@@ -7,8 +7,9 @@ each baseline (``baselines/pixels/``): ``predictions.csv`` and, of the images by
 are chosen, ``validation.csv``, as `glcm-mae compare` writes them, but with paths from the images'
 folder on and probabilities of five decimals; and ``about.json``, what the study says of patients.
 Of ``external``, which `compare --external` writes, baselines have seeds, too: there each model
-stands in the place of one. What the study does not have stays as it is in the archive. So a
-comparison grows from one machine to the next; `recompute.py` prints it.
+stands in the place of one, and ``about.json`` tells of which seed it is. What the study does not
+have stays as it is in the archive. So a comparison grows from one machine to the next;
+`recompute.py` prints it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def publish(study: Path, archive: Path, *, whole: bool) -> None:
     about = study / "comparison.json"
     if not about.is_file():
         raise UserError(f"{study} holds no finished comparison: give the folder of compare --out.")
-    results = json.loads(about.read_text(encoding="utf-8"))["results"]
+    comparison = json.loads(about.read_text(encoding="utf-8"))
+    results = comparison["results"]
     files = sorted({file for way in results for file in _tables(study, way, results[way])})
     tables = {file.relative_to(study): read_predictions(file) for file in files}
     tested = [table for file, table in tables.items() if file.name == "predictions.csv"]
@@ -70,8 +72,10 @@ def publish(study: Path, archive: Path, *, whole: bool) -> None:
                 target = folder / place.parent / of_seed / place.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _shortened(_of_seed(table, seed), root, whole).write(target)
-        patients = next(iter(results.values()))["patients"]
-        (folder / "about.json").write_text(json.dumps({"patients": patients}, indent=2) + "\n")
+        told = {"patients": next(iter(results.values()))["patients"]}
+        if "external" in comparison:
+            told["seed_of_model"] = comparison["external"]["seed_of_model"]
+        (folder / "about.json").write_text(json.dumps(told, indent=2) + "\n")
         _check_folds(folder)
         _pack(folder, archive)
 

@@ -68,7 +68,7 @@ def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
             f"{arguments.archive} has no {', '.join(unknown) or 'arm'} judged by {arguments.way}: "
             f"it has {', '.join(sorted(arms)) or 'none'}."
         )
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    about = about_of(folder)
     asked = {f"seed{seed}" for seed in arguments.seeds.split(",")} if arguments.seeds else None
     seeds_of = {arm: _seeds(place, asked) for arm, place in arms.items()}
     for seeds in sorted({seeds_of[arm] for arm in wanted} - {()}):
@@ -85,7 +85,7 @@ def _print_comparisons(folder: Path, arguments: argparse.Namespace) -> None:
             arm: read_tables([place / seed for seed in seeds]) for arm, place in named.items()
         }
         print(f"\n# {arguments.way}, {', '.join(seeds)}\n")
-        found = compare_tables(tables, baselines, arguments)
+        found = compare_tables(tables, baselines, arguments, about)
         by_image = [one for one in found["comparisons"] if one["unit"] == "image"]
         if found["patients"] != about["patients"]:  # groups of copies stand in their place
             found = {**found, "comparisons": by_image, "patients": about["patients"]}
@@ -124,8 +124,16 @@ def read_baselines(folder: Path) -> dict[str, ArmTables]:
     return {place.name: read_tables(sorted(place.glob("seed*")) or [place]) for place in places}
 
 
+def about_of(folder: Path) -> dict[str, Any]:
+    """Read what a study says of its tables."""
+    return json.loads((folder / "about.json").read_text(encoding="utf-8"))
+
+
 def compare_tables(
-    arms: dict[str, ArmTables], baselines: dict[str, ArmTables], arguments: argparse.Namespace
+    arms: dict[str, ArmTables],
+    baselines: dict[str, ArmTables],
+    arguments: argparse.Namespace,
+    about: dict[str, Any],
 ) -> dict[str, Any]:
     """Compare arms, and baselines, with the reference."""
     tables = arms | baselines
@@ -136,6 +144,7 @@ def compare_tables(
         positive=arguments.positive,
         n_resamples=arguments.n_resamples,
         baselines=tuple(baselines),
+        seed_of_model=dict(enumerate(about.get("seed_of_model", ()))),
     )
 
 
