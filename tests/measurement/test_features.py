@@ -184,6 +184,13 @@ def test_names_with_commas_and_quotes_are_read_back(tmp_path):
             ),
         ),
         (
+            "--binning pyradiomics --bin_width 25 --range [40,200]",
+            lambda x: (
+                *fixed_bin_size(x, 25, 25.0, mask=(x >= 40) & (x <= 200)),
+                (x >= 40) & (x <= 200),
+            ),
+        ),
+        (
             "--levels 8 --range [40,200]",
             lambda x: (
                 fixed_bin_number(x, 8, mask=(x >= 40) & (x <= 200)),
@@ -750,6 +757,8 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         ("a.png -o deep/x.csv", "there is no folder deep: make it first."),
         ("a.png -o folder.csv", "out is folder.csv, which is a folder"),
         ("a.png -o x.csv --binning fixed_bin_size", "needs the width of a bin: give --bin_width"),
+        ("a.png -o x.csv --binning pyradiomics", "binning pyradiomics needs the width of a bin"),
+        ("a.png -o x.csv --binning pyradiomics --bin_width 1e-9", "more than 65,536 bins"),
         ("a.png -o x.csv --bin_width 5", "bin_width is 5, which binning fixed_bin_number does not"),
         ("a.png -o x.csv --binning fixed_bin_size --bin_width 0", "bin_width is 0.0: set it above"),
         ("a.png -o x.csv --binning fixed_bin_size --bin_width 1e-9", "more than 65,536 bins"),

@@ -41,10 +41,10 @@ def check_settings(settings: MeasurementSettings) -> None:
         _check_window(s.window)
     if s.range is not None:
         _check_range(s.range, s.binning)
-    if s.binning == "fixed_bin_size":
+    if s.has_bin_width:
         if s.bin_width is None:
             raise UserError(
-                "binning fixed_bin_size needs the width of a bin: give --bin_width, in the unit of "
+                f"binning {s.binning} needs the width of a bin: give --bin_width, in the unit of "
                 "the values."
             )
         if not (s.bin_width > 0 and isfinite(s.bin_width)):

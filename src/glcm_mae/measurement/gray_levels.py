@@ -45,7 +45,9 @@ def gray_levels(
     References
     ----------
     Zwanenburg, Leger, Vallieres, Lock, "Image biomarker standardisation initiative",
-    arXiv 1612.07003, 2016.
+    arXiv 1612.07003, 2016. Of binning pyradiomics: van Griethuysen et al., "Computational radiomics
+    system to decode the radiographic phenotype", Cancer Research 77 (2017) e104-e107, as its
+    documentation of binWidth says.
 
     Examples
     --------
@@ -72,10 +74,16 @@ def gray_levels(
 def _fixed_size(
     values: Tensor, inside: Tensor, settings: MeasurementSettings, name: str
 ) -> tuple[Tensor, int]:
-    width, first = settings.bin_width, 0.0 if settings.range is None else settings.range[0]
+    width = settings.bin_width
     assert width is not None  # as checked
     found = values[inside]
-    least, greatest = (float(found.min()), float(found.max())) if len(found) else (first, first)
+    if not len(found):
+        return fixed_bin_size(values, width, 0.0, mask=inside)
+    least, greatest = float(found.min()), float(found.max())
+    if settings.binning == "pyradiomics":
+        first = least - least % width
+    else:
+        first = 0.0 if settings.range is None else settings.range[0]
     if least < first:
         raise UserError(
             f"{name} holds values below 0, where the first bin starts (the least is {least:g}): "

@@ -123,7 +123,7 @@ def _columns(manifest: Manifest, settings: FeaturesSettings) -> list[str]:
         "left_out": settings.range is not None,
         "binning": True,
         # The number of bins of a fixed size differs from image to image.
-        "levels": not (by_patient and settings.binning == "fixed_bin_size"),
+        "levels": not (by_patient and settings.has_bin_width),
         "bin_width": settings.bin_width is not None,
         "range_low": settings.range is not None,
         "range_high": settings.range is not None,

@@ -24,9 +24,11 @@ class MeasurementSettings:
         How volumes (NIfTI, NRRD, MetaImage) are cut into slices: axial, coronal, sagittal.
     binning : str
         fixed_bin_number (the region's own range is cut into levels bins), fixed_bin_size (bins of
-        bin_width from the lower end of range, or from 0), range (range is cut into levels bins).
+        bin_width from the lower end of range, or from 0), pyradiomics (as that by default: bins of
+        bin_width from the multiple of it at or below the region's least value), range (range is
+        cut into levels bins).
     levels : int
-        Number of gray levels, except with fixed_bin_size.
+        Number of gray levels, except with a bin_width.
     bin_width : float, optional
         Width of a bin of a fixed size, in the unit of the values.
     range : (float, float), optional
@@ -40,11 +42,18 @@ class MeasurementSettings:
     window: tuple[float, float] | Literal["lung", "soft_tissue", "bone", "file"] | None = None
     invert_monochrome1: bool = False
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
-    binning: Literal["fixed_bin_number", "fixed_bin_size", "range"] = "fixed_bin_number"
+    binning: Literal["fixed_bin_number", "fixed_bin_size", "pyradiomics", "range"] = (
+        "fixed_bin_number"
+    )
     levels: int = 32
     bin_width: float | None = None
     range: tuple[float, float] | None = None
     distance: int = 1
+
+    @property
+    def has_bin_width(self) -> bool:
+        """Whether bins are of a given width, and their number is each region's own."""
+        return self.binning in ("fixed_bin_size", "pyradiomics")
 
 
 @dataclass(kw_only=True)
