@@ -25,8 +25,8 @@ from .inputs import Images
 _FILE = "gray_values.csv"
 
 # Of 780 breast ultrasounds and 903 chest X-rays, 20 drawn at random are nearly always less apart
-# from the rest (95 of 100 draws: 0.08 and 0.06), and so is each class from all (0.04). A curve of 20
-# takes as good as nothing away (docs/results/busi.md).
+# from the rest (95 of 100 draws: 0.08 and 0.06), and so is each class from all (0.04). A curve of
+# 20 takes as good as nothing away (docs/results/busi.md).
 _APART = 0.1
 _FEW = 20
 
