@@ -1,11 +1,13 @@
 """Patients that stand in DICOM headers alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from glcm_mae.data import Manifest, holdout, read_manifest
+from glcm_mae.data import Manifest, Record, holdout, persons, read_manifest
 from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
 
@@ -14,8 +16,8 @@ from ..audit.sets import write_dicom
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
 
 
-def scans(folder: Path, persons: list[str], side: str = "") -> Manifest:
-    for number, person in enumerate(persons):
+def scans(folder: Path, names: list[str], side: str = "") -> Manifest:
+    for number, person in enumerate(names):
         path = folder / side.format(number) / "ab"[number % 2] / f"{number}.dcm"
         write_dicom(path, PIXELS + number, **({"PatientID": person} if person else {}))
     return read_manifest(folder)
@@ -37,12 +39,12 @@ def test_one_identifier_for_all_tells_nobody_apart(tmp_path: Path, person: str) 
 
 
 def test_a_drawn_split_holds_them_together(tmp_path: Path) -> None:
-    persons = [f"P{number // 4}" for number in range(24)]
-    manifest = scans(tmp_path, persons)
+    names = [f"P{number // 4}" for number in range(24)]
+    manifest = scans(tmp_path, names)
     for fold in range(3):
         split = holdout(manifest, 3, fold, seed=0)
         sides = [
-            {persons[int(manifest.records[n].path.stem)] for n in side}
+            {names[int(manifest.records[n].path.stem)] for n in side}
             for side in (split.train, split.val, split.test)
         ]
         assert sum(map(len, sides)) == 6
@@ -51,5 +53,86 @@ def test_a_drawn_split_holds_them_together(tmp_path: Path) -> None:
 def test_a_given_split_that_parts_them_is_refused(tmp_path: Path) -> None:
     for side in ("train", "test"):
         scans(tmp_path / side, [f"P{number // 2}" for number in range(12)])
-    with pytest.raises(UserError, match="or of one patient by DICOM headers"):
+    with pytest.raises(UserError, match=r"6 patient\(s\), by DICOM headers, on two sides"):
         holdout(read_manifest(tmp_path), 3, 0, seed=0)
+
+
+def test_a_person_is_one_patient_whose_name_tells_nothing(tmp_path: Path) -> None:
+    manifest = scans(tmp_path, ["7", "8", "7", "8", "9", ""])
+    patients = {r.path.stem: Path(r.patient).stem for r in manifest.records}
+    assert patients == {"0": "0", "2": "0", "4": "4", "1": "1", "3": "1", "5": "5"}
+    assert not manifest.has_patients
+    manifest.write(tmp_path / "manifest.csv")
+    assert ",patient," in (tmp_path / "manifest.csv").read_text()
+    again = read_manifest(tmp_path / "manifest.csv")
+    assert again.patients.tolist() == manifest.patients.tolist()
+
+
+def test_a_header_is_read_once_for_all_frames_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dicom(tmp_path / "cine.dcm", PIXELS, PatientID="7", NumberOfFrames=4)
+    write_dicom(tmp_path / "other.dcm", PIXELS, PatientID="8")
+    asked = []
+    read = persons.dicom_patient
+    monkeypatch.setattr(
+        persons, "dicom_patient", lambda record: asked.append(record.path) or read(record)
+    )
+    frames = tuple(Record(path, None, str(path), None, frame) for frame in range(300))
+    other = Record(tmp_path / "other.dcm", None, "other.dcm", None)
+    found = persons.with_persons([*frames, other])
+    assert asked == [path, tmp_path / "other.dcm"]
+    assert len({record.person for record in found}) == 2
+    assert len(found) == 301
+
+
+def test_images_of_a_group_count_as_one_and_nobody_is_known(tmp_path: Path) -> None:
+    for name in "abc":
+        Image.fromarray(PIXELS).save(tmp_path / f"{name}.png")
+    table = tmp_path / "manifest.csv"
+    table.write_text("path,group\na.png,group 0\nb.png,group 0\nc.png,group 1\n")
+    manifest = read_manifest(table)
+    assert manifest.patients.tolist() == ["group 0", "group 0", "group 1"]
+    assert not manifest.has_patients
+    assert persons.identities(manifest) == [(), (), ()]
+    table.write_text("path,group,patient\na.png,group 0,p\n")
+    with pytest.raises(UserError, match="has the columns patient and group"):
+        read_manifest(table)
+
+
+def test_groups_are_the_last_word_on_who_counts_as_one(tmp_path: Path) -> None:
+    manifest = scans(tmp_path, ["7", "7", "8", "8"])
+    apart = [replace(record, patient=record.name) for record in manifest.records]
+    replace(manifest, records=tuple(apart)).write(tmp_path / "all.csv", grouped=True)
+    again = read_manifest(tmp_path / "all.csv")
+    assert len(set(again.patients)) == 4
+    assert len(set(persons.identities(again))) == 2
+
+
+def test_an_identifier_that_all_share_counts_only_if_doubtful(tmp_path: Path) -> None:
+    manifest = scans(tmp_path, ["7", "7"])
+    assert persons.identities(manifest) == [(), ()]
+    [first, second] = persons.identities(manifest, doubtful=True)
+    assert first == second != ()
+    [known, *_] = persons.identities(
+        replace(manifest, records=(replace(manifest.records[0], patient="7"),), has_patients=True)
+    )
+    assert first == known  # a manifest's names are often those of the headers
+
+
+def test_frames_of_a_file_are_known_again_but_not_those_of_medmnist(tmp_path: Path) -> None:
+    np.savez(tmp_path / "stack.npz", np.stack([PIXELS, PIXELS]))
+    sides = {
+        f"{side}_{what}": np.zeros((2, 28, 28) if what == "images" else (2, 1), np.uint8)
+        for side in ("train", "val", "test")
+        for what in ("images", "labels")
+    }
+    np.savez(tmp_path / "mnist.npz", **sides)
+    frames = [
+        Record(tmp_path / name, None, "group 0", None, frame)
+        for name in ("stack.npz", "mnist.npz")
+        for frame in (0, 1)
+    ]
+    found = persons.identities(Manifest(tuple(frames), (), has_patients=False))
+    assert found[0] == found[1] != ()
+    assert found[2:] == [(), ()]

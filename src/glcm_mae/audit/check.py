@@ -17,9 +17,8 @@ from glcm_mae.audit.identifiers import count_identifiers
 from glcm_mae.audit.inspection import Look, inspect, places
 from glcm_mae.audit.leaks import leak_findings
 from glcm_mae.audit.shortcuts import SUSPICIOUS, Shortcut, rank_shortcuts
-from glcm_mae.data import Manifest, one_line
+from glcm_mae.data import Manifest, kept_together, one_line
 from glcm_mae.data.duplicates import copy_groups, near_duplicates
-from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.persons import header_groups
 from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
@@ -194,15 +193,14 @@ def check(
     digests = ["" if look.constant else look.digest for look in looks]
     thumbnails = torch.stack([look.thumbnail for look in looks])
     copies = copy_groups(digests, near_duplicates(thumbnails))
-    persons = header_groups(manifest)
-    together = joined_groups(manifest.patients, persons, copies)
+    together = kept_together(manifest, copies=copies)
     shortcuts = tuple(rank_shortcuts(manifest, looks, together, folds, seed))
     of_files = {
         record.path: look.identifiers for record, look in zip(manifest.records, looks, strict=True)
     }
     identifiers = count_identifiers(list(of_files.values()))
     findings = [
-        *leak_findings(manifest, digests, copies, persons),
+        *leak_findings(manifest, digests, copies, header_groups(manifest)),
         *image_findings(looks),
         *class_findings(manifest, together, folds),
         *_of_shortcuts(shortcuts),

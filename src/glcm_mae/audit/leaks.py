@@ -73,7 +73,6 @@ def leak_findings(
             "them.",
         ),
     ]
-    unnamed = [] if persons is None else members(persons.tolist())
     if not any(record.split for record in manifest.records):
         spanning = [group for group in copies if len(set(patients[list(group)].tolist())) > 1]
         split = "a split by patient" if manifest.has_patients else "a split (no patient is known)"
@@ -88,7 +87,7 @@ def leak_findings(
         return findings + _of_groups(
             "patients not named",
             "error",
-            unnamed,
+            [] if persons is None else members(persons.tolist()),
             "are of one patient, by their DICOM headers, and would be put on two sides by a split "
             "that does not know it: name the patients with glcm-mae data manifest "
             "--dicom_patients true.",
@@ -99,7 +98,7 @@ def leak_findings(
         ("copies cross split", copies, "are copies on two sides of the given split"),
         (
             "patients cross split",
-            [*members(patients.tolist()), *unnamed],
+            members(patients.tolist()),
             "are of one patient on two sides of it",
         ),
     ):

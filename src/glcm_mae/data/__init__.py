@@ -21,7 +21,14 @@ from glcm_mae.data.readers import (
     read_image,
     without_ending,
 )
-from glcm_mae.data.splits import Split, grouped_folds, holdout, kept_together, with_split
+from glcm_mae.data.splits import (
+    Split,
+    grouped_folds,
+    holdout,
+    kept_together,
+    manifest_folds,
+    with_split,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -49,6 +56,7 @@ __all__ = [
     "kept_together",
     "load_images",
     "make_phantom",
+    "manifest_folds",
     "match_gray_values",
     "one_line",
     "patients_on_two_sides",

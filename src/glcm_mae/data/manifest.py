@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from glcm_mae.data.folder import read_folder
+from glcm_mae.data.persons import one_patient_each, with_persons
 from glcm_mae.data.readers import (
     Plane,
     UnreadableImage,
@@ -47,9 +48,12 @@ class Manifest:
         All labels, sorted. A subset keeps the classes of the whole, so that the class numbers
         mean the same in both.
     has_patients : bool
-        Whether patients are known. If not, each image counts as a patient of its own.
+        Whether the data set names patients. If not, each image counts as a patient of its own, but
+        for those of one file, of one person (`has_persons`), or of one group.
     plane : {"axial", "coronal", "sagittal"}
         How volumes (NIfTI, NRRD, MetaImage) are cut into the slices that the frames count.
+    has_persons : bool
+        Whether DICOM headers tell persons apart in a data set that names no patients.
 
     Examples
     --------
@@ -68,6 +72,7 @@ class Manifest:
     classes: tuple[str, ...]
     has_patients: bool
     plane: Plane = "axial"
+    has_persons: bool = False
 
     def __len__(self) -> int:
         return len(self.records)
@@ -113,7 +118,7 @@ class Manifest:
         """
         return self.subset(evenly_spread(len(self), at_most))
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: str | Path, *, grouped: bool = False) -> None:
         """Write the manifest as CSV, which `read_manifest` reads back.
 
         Images below the CSV's folder are named relative to it, others by their absolute path.
@@ -125,6 +130,9 @@ class Manifest:
         ----------
         path : str or Path
             The CSV file; replaced if it exists.
+        grouped : bool
+            Whether patients are invented: they then stand in a column group instead, for images
+            that count as one though no patient is known.
 
         Raises
         ------
@@ -138,7 +146,9 @@ class Manifest:
                 "path": _relative(record.path, folder),
                 "frame": "" if record.frame is None else str(record.frame),
                 "label": record.label or "",
-                "patient": record.patient if self.has_patients else "",
+                "group" if grouped else "patient": record.patient
+                if grouped or self.has_patients
+                else "",
                 "split": record.split or "",
                 "mask": "" if record.mask is None else _relative(record.mask, folder),
                 "plane": self.plane if record.frame is not None and is_volume(record.path) else "",
@@ -155,7 +165,8 @@ class Manifest:
         columns = [
             name
             for name in COLUMNS
-            if name not in ("frame", "mask", "plane") or any(row[name] for row in rows)
+            if name in rows[0]
+            and (name not in ("frame", "mask", "plane") or any(row[name] for row in rows))
         ]
         table = csv_text(columns, ([row[name] for name in columns] for row in rows))
         write_atomically(path, table)
@@ -174,11 +185,12 @@ def read_manifest(
     A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
-    ``path,frame,label,patient,split,mask,plane``, of which only ``path`` is required; it is
+    ``path,frame,label,patient,group,split,mask,plane``, of which only ``path`` is required; it is
     relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
-    semicolons or tabs separate the columns. An empty label means unlabelled; a column that is empty
-    throughout counts as absent. The plane is that in which the frames of a volume are
-    counted, and must be the one asked for.
+    semicolons or tabs separate the columns. Where no patient is known, images of one ``group``
+    count as one, as those of one person by their DICOM headers do. An empty label means
+    unlabelled; a column that is empty throughout counts as absent. The plane is that in which the
+    frames of a volume are counted, and must be the one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
     of a CSV names one by its frame, counted from 0. Where no patient is known, the images of one
@@ -235,10 +247,11 @@ def read_manifest(
     if source.suffix.lower() == ".npz":
         return _read_medmnist(source)
     if source.is_dir():
-        records, has_patients = read_folder(source), False
+        records, has_patients, grouped = read_folder(source), False, False
     elif source.suffix.lower() == ".csv":
         rows = manifest_rows(source) if columns is None else translated_rows(source, columns)
         records, has_patients = table_records(source, rows, plane, may_lack)
+        grouped = any(row.get("group") for row in rows)
     else:
         raise UserError(
             f"{source} is no folder and no .csv file (nor a MedMNIST .npz): give a folder or a "
@@ -261,8 +274,14 @@ def read_manifest(
     records = [single for record in records for single in _frames_of(record, plane)]
     check_names(records)
     _check_listed_once(source, records)
+    has_persons = False
+    if not has_patients:
+        records = with_persons(records)
+        has_persons = len({record.person for record in records} - {""}) > 1
+        if has_persons and not grouped:
+            records = one_patient_each(records)
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
-    return Manifest(tuple(records), classes, has_patients, plane)
+    return Manifest(tuple(records), classes, has_patients, plane, has_persons)
 
 
 def evenly_spread(n: int, at_most: int) -> np.ndarray:

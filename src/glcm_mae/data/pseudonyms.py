@@ -8,8 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
-from glcm_mae.data.manifest import Record
 from glcm_mae.data.readers import read_dicom_header
+from glcm_mae.data.record import Record
 from glcm_mae.errors import UserError
 
 __all__ = ["dicom_patient", "pseudonym", "read_key"]

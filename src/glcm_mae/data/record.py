@@ -20,13 +20,17 @@ class Record:
     label : str or None
         Its class; None if unlabelled.
     patient : str
-        The unit that must not cross a split; the file's own path where no patient is known.
+        The unit that must not cross a split. Where no patient is known, the file's own path; where
+        a DICOM header tells of the person, the path of the first file of his.
     split : str or None
         "train", "val" or "test" where the data set fixes it; else None.
     frame : int or None
         Which image of a file that holds several, counted from 0; None for a file of one.
     mask : Path or None
         The file of its mask, if it has one: of texture features, the regions.
+    person : str
+        Digest of the identifier in its DICOM header, looked up where the data set names no patients
+        (`glcm_mae.data.persons`); '' where there is none. Manifests and tables do not hold it.
 
     Examples
     --------
@@ -42,6 +46,7 @@ class Record:
     split: str | None
     frame: int | None = None
     mask: Path | None = None
+    person: str = ""
 
     @property
     def name(self) -> str:

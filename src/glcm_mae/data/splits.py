@@ -13,7 +13,14 @@ from glcm_mae.data.manifest import Manifest, patients_on_two_sides
 from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
 
-__all__ = ["Split", "grouped_folds", "holdout", "kept_together", "with_split"]
+__all__ = [
+    "Split",
+    "grouped_folds",
+    "holdout",
+    "kept_together",
+    "manifest_folds",
+    "with_split",
+]
 
 
 @dataclass(frozen=True)
@@ -143,8 +150,7 @@ def holdout(
         Seed of the folds.
     groups : np.ndarray, optional
         Group (N,) of each image that must stay on one side, such as `kept_together` finds.
-        Default: its patient, by the data set or else by DICOM headers (`header_groups`): copies
-        may then be apart.
+        Default: its patient, by the data set or else by DICOM headers: copies may then be apart.
 
     Returns
     -------
@@ -177,26 +183,74 @@ def holdout(
             f"{unlabelled} of {len(manifest)} images have no label: label them or leave them out."
         )
     given = any(record.split for record in manifest.records)
-    groups = header_groups(manifest) if groups is None else groups
     draw = _given_sides if given else _drawn_sides
     sides = draw(manifest, folds, fold, seed, groups)
     crossing = patients_on_two_sides(manifest.patients, sides)
     if crossing:
+        by_headers = ", by DICOM headers," * manifest.has_persons
         raise UserError(
-            f"The split puts {len(crossing)} patient(s) on two sides: give all images of a patient "
-            "the same split (glcm-mae data check shows which)."
+            f"The split puts {len(crossing)} patient(s){by_headers} on two sides: give all images "
+            "of a patient the same split (glcm-mae data check shows which)."
         )
     if groups is not None and (apart := patients_on_two_sides(groups, sides)):
         raise UserError(
-            f"The given split puts {len(apart)} group(s) of copies, or of one patient by DICOM "
-            "headers, on two sides: glcm-mae data check shows them; remove them from one side, or "
-            "remove the split to have it drawn."
+            f"The given split puts {len(apart)} group(s) of copies, or of patients with copies, "
+            "on two sides: glcm-mae data check shows them; remove them from one side, or remove "
+            "the split to have it drawn."
         )
     train, val, test = (np.flatnonzero(sides == side) for side in ("train", "val", "test"))
     return Split(train, val, test)
 
 
-def kept_together(manifest: Manifest, progress: Callable[[int], None] | None = None) -> np.ndarray:
+def manifest_folds(
+    manifest: Manifest, folds: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Deal a data set into folds by patient and class.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The data set.
+    folds : int
+        How many, 2 or more.
+    seed : int
+        The same seed gives the same folds.
+    groups : np.ndarray, optional
+        As for `holdout`.
+
+    Returns
+    -------
+    np.ndarray
+        Fold (N,) int64 of each image.
+
+    Raises
+    ------
+    UserError
+        As `grouped_folds` does.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from glcm_mae.data.manifest import Record
+    >>> records = tuple(Record(Path(f"{n}.dcm"), None, "ab"[n % 2], None) for n in range(4))
+    >>> fold = manifest_folds(Manifest(records, (), has_patients=True), folds=2, seed=0)
+    >>> bool(fold[0] == fold[2] != fold[1])
+    True
+    """
+    # Names, not numbers, so that an error names the class.
+    names = np.array([record.label or "(unlabelled)" for record in manifest.records])
+    if groups is None:
+        groups = header_groups(manifest)
+    if groups is None:
+        return grouped_folds(names, manifest.patients, folds, seed)
+    return grouped_folds(names, groups, folds, seed, unit="group(s) of patients and copies")
+
+
+def kept_together(
+    manifest: Manifest,
+    progress: Callable[[int], None] | None = None,
+    copies: np.ndarray | None = None,
+) -> np.ndarray:
     """Group the images that must stay on one side of a split: a patient's, and copies.
 
     Patients are those of the data set and of DICOM headers; copies are found by reading every
@@ -208,6 +262,8 @@ def kept_together(manifest: Manifest, progress: Callable[[int], None] | None = N
         The data set. Of an image that cannot be read no copies are known.
     progress : callable, optional
         Called after each image with the number read.
+    copies : np.ndarray, optional
+        Group of copies (N,) of each image, where `duplicate_groups` has told already.
 
     Returns
     -------
@@ -228,8 +284,9 @@ def kept_together(manifest: Manifest, progress: Callable[[int], None] | None = N
     ...     kept_together(read_manifest(folder)).tolist()
     [0, 1, 0]
     """
-    copies = duplicate_groups(manifest, progress)
-    return joined_groups(manifest.patients, header_groups(manifest), copies)
+    if copies is None:
+        copies = duplicate_groups(manifest, progress)
+    return joined_groups(manifest.patients, copies)
 
 
 def with_split(manifest: Manifest, split: Split) -> Manifest:
@@ -268,7 +325,7 @@ def with_split(manifest: Manifest, split: Split) -> Manifest:
 def _drawn_sides(
     manifest: Manifest, folds: int, fold: int, seed: int, groups: np.ndarray | None
 ) -> np.ndarray:
-    fold_of = _manifest_folds(manifest, folds, seed, groups)
+    fold_of = manifest_folds(manifest, folds, seed, groups)
     sides = np.full(len(manifest), "train")
     sides[fold_of == fold] = "test"
     sides[fold_of == (fold + 1) % folds] = "val"
@@ -290,16 +347,6 @@ def _given_sides(
     if "val" not in sides:
         train = np.flatnonzero(sides == "train")
         kept = None if groups is None else groups[train]
-        fold_of = _manifest_folds(manifest.subset(train), folds, seed, kept)
+        fold_of = manifest_folds(manifest.subset(train), folds, seed, kept)
         sides[train[fold_of == fold]] = "val"
     return sides
-
-
-def _manifest_folds(
-    manifest: Manifest, folds: int, seed: int, groups: np.ndarray | None
-) -> np.ndarray:
-    # Names, not numbers, so that an error names the class.
-    names = np.array([record.label or "(unlabelled)" for record in manifest.records])
-    if groups is None:
-        return grouped_folds(names, manifest.patients, folds, seed)
-    return grouped_folds(names, groups, folds, seed, unit="group(s) of patients and copies")

@@ -47,9 +47,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
 
     from glcm_mae.data import read_manifest
     from glcm_mae.data.duplicates import duplicate_groups
-    from glcm_mae.data.groups import joined_groups
-    from glcm_mae.data.persons import header_groups
-    from glcm_mae.data.splits import holdout, with_split
+    from glcm_mae.data.splits import holdout, kept_together, with_split
     from glcm_mae.training.progress import Meter
 
     _check_folds(s.folds, s.seed)
@@ -64,8 +62,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
         )
     with Meter("reading images", len(manifest)) as meter:
         copies = duplicate_groups(manifest, lambda _: meter.advance(images=1))
-    persons = header_groups(manifest)
-    groups = joined_groups(manifest.patients, persons, copies)
+    groups = kept_together(manifest, copies=copies)
     folds = range(s.folds) if s.method == "kfold" else [s.fold]
     lines = []
     for fold in folds:
@@ -76,10 +73,9 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
         lines.append(f"{path}: {sizes}")
     held = len(manifest) - len(np.unique(copies))
     patients = "no patients known"
-    if manifest.has_patients:
-        patients = f"{len(np.unique(manifest.patients))} patients"
-    elif persons is not None:
-        patients = f"{len(np.unique(persons))} patients by DICOM headers"
+    if manifest.has_patients or manifest.has_persons:
+        by_headers = " by DICOM headers" * manifest.has_persons
+        patients = f"{len(np.unique(manifest.patients))} patients{by_headers}"
     lines.append(
         f"{len(manifest)} images in {len(np.unique(groups))} groups that stay together "
         f"({patients}, {held} images copies of others), {_dealt(s, manifest)}."

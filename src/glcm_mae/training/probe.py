@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, Split, grouped_folds
+from glcm_mae.data import Manifest, Split, manifest_folds
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
@@ -342,7 +342,6 @@ def grouped_parts(manifest: Manifest, folds: int, seed: int) -> list[Split]:
     list of Split
         One a fold, without a validation part.
     """
-    names = np.array([record.label for record in manifest.records])
-    fold = grouped_folds(names, manifest.patients, folds, seed)
+    fold = manifest_folds(manifest, folds, seed)
     none = np.zeros(0, dtype=np.int64)
     return [Split(np.flatnonzero(fold != k), none, np.flatnonzero(fold == k)) for k in range(folds)]

@@ -1,0 +1,79 @@
+"""Patients whom DICOM headers alone name: all stages count them in the same way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glcm_mae.data import Manifest
+from glcm_mae.predictions import read_predictions
+from glcm_mae.settings import BaselineSettings
+from glcm_mae.training.baseline import baseline
+from glcm_mae.training.inputs import manifest_of, split_of
+from glcm_mae.training.probe import grouped_parts, probe
+
+from ..audit.sets import write_dicom
+from . import small
+
+
+def _scans(folder: Path, persons: Sequence[str], seed: int = 0) -> Path:
+    """Write three images of each person, who is of the class a or b throughout."""
+    rng = np.random.default_rng(seed)
+    for number, person in enumerate(persons):
+        for n in range(3):
+            pixels = rng.integers(0, 255, (16, 16), dtype=np.uint8)
+            # Names that a sorted folder lists with persons mixed.
+            write_dicom(folder / "ab"[number % 2] / f"{n}-{number}.dcm", pixels, PatientID=person)
+    return folder
+
+
+def _persons(manifest: Manifest, positions: np.ndarray) -> set[str]:
+    return {manifest.records[i].path.stem.partition("-")[2] for i in positions}
+
+
+TWELVE = [f"Jane Doe {n}" for n in range(12)]
+
+
+def test_folds_of_a_probe_and_of_finetuning_hold_a_person_together(tmp_path: Path) -> None:
+    data = small.data(_scans(tmp_path / "dcm", TWELVE))
+    manifest = manifest_of(data)
+    parts = grouped_parts(manifest, 3, seed=0)
+    for part in [*parts, split_of(data, manifest)]:
+        sides = [_persons(manifest, side) for side in (part.train, part.val, part.test)]
+        assert sum(map(len, sides)) == 12
+
+
+def test_inner_folds_hold_a_person_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glcm_mae.training import classifiers
+
+    dealt: list[tuple[np.ndarray, np.ndarray]] = []
+    inner_folds = classifiers.inner_folds
+
+    def noted(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+        dealt.append((groups, inner_folds(labels, groups, seed)))
+        return dealt[-1][1]
+
+    monkeypatch.setattr(classifiers, "inner_folds", noted)
+    settings = BaselineSettings(
+        small.data(_scans(tmp_path / "dcm", TWELVE)), str(tmp_path / "run"), kind="histogram"
+    )
+    baseline(settings)
+    assert dealt
+    for groups, folds in dealt:
+        assert len(groups) == 3 * len(set(groups))
+        for group in set(groups):
+            assert len(set(folds[groups == group])) == 1
+
+
+def test_tables_name_persons_by_a_file_and_hold_no_identifier(tmp_path: Path) -> None:
+    run = probe(small.probing(small.data(_scans(tmp_path / "dcm", TWELVE)), tmp_path / "run"))
+    table = read_predictions(run / "linear" / "predictions.csv")
+    assert table.n_images == 36
+    assert table.n_patients == 12
+    for path, patient in zip(table.paths, table.patients, strict=True):
+        assert Path(path).stem[1:] == Path(patient).stem[1:]  # the number of the person
+    for file in run.rglob("*"):
+        assert not file.is_file() or b"Jane" not in file.read_bytes()
