@@ -1,16 +1,20 @@
 """Patients whom DICOM headers alone name: all stages count them in the same way."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from glcm_mae.data import Manifest
+from glcm_mae.errors import UserError
 from glcm_mae.predictions import read_predictions
-from glcm_mae.settings import BaselineSettings
+from glcm_mae.settings import BaselineSettings, EmbedSettings
 from glcm_mae.training.baseline import baseline
+from glcm_mae.training.embed import embed
 from glcm_mae.training.inputs import manifest_of, split_of
+from glcm_mae.training.pretrain import pretrain
 from glcm_mae.training.probe import grouped_parts, probe
 
 from ..audit.sets import write_dicom
@@ -77,3 +81,46 @@ def test_tables_name_persons_by_a_file_and_hold_no_identifier(tmp_path: Path) ->
         assert Path(path).stem[1:] == Path(patient).stem[1:]  # the number of the person
     for file in run.rglob("*"):
         assert not file.is_file() or b"Jane" not in file.read_bytes()
+
+
+def test_a_person_seen_in_pretraining_is_refused_on_other_images(tmp_path: Path) -> None:
+    more = small.data(_scans(tmp_path / "more", TWELVE[:4], seed=1), fold=None)
+    encoder = pretrain(small.pretraining(more, tmp_path / "encoder"))
+    settings = small.probing(
+        small.data(_scans(tmp_path / "dcm", TWELVE)), tmp_path / "probe", encoder=str(encoder)
+    )
+    with pytest.raises(UserError, match=r"^12 of 36 test images.*\(0 as they are.*12 only by a p"):
+        probe(settings)
+    probe(replace(settings, allow_seen=True))
+    assert small.facts(tmp_path / "probe")["test_images_seen_in_pretraining"] == 12
+
+
+def test_other_images_of_the_one_person_of_a_set_are_refused(tmp_path: Path) -> None:
+    one = small.data(_scans(tmp_path / "one", TWELVE[:1], seed=1))
+    encoder = pretrain(small.pretraining(one, tmp_path / "encoder"))
+    data = small.data(_scans(tmp_path / "dcm", TWELVE))
+    with pytest.raises(UserError, match=r"^3 of 36 test images"):
+        probe(small.probing(data, tmp_path / "probe", encoder=str(encoder)))
+
+
+def test_sets_made_anonymous_alike_are_not_one_person(tmp_path: Path) -> None:
+    more = small.data(_scans(tmp_path / "more", ["ANON"] * 4, seed=1))
+    encoder = pretrain(small.pretraining(more, tmp_path / "encoder"))
+    data = small.data(_scans(tmp_path / "dcm", ["ANON"] * 12))
+    run = probe(small.probing(data, tmp_path / "probe", encoder=str(encoder)))
+    assert small.facts(run)["test_images_seen_in_pretraining"] == 0
+
+
+def test_embedding_tells_of_persons(tmp_path: Path) -> None:
+    one = small.data(_scans(tmp_path / "one", TWELVE[:2], seed=1))
+    encoder = pretrain(small.pretraining(one, tmp_path / "encoder"))
+    found = embed(
+        EmbedSettings(
+            run=str(encoder),
+            images=str(_scans(tmp_path / "dcm", TWELVE)),
+            out=str(tmp_path / "features.csv"),
+            hardware=small.CPU,
+        )
+    )
+    seen = [int(record.path.stem.partition("-")[2]) < 2 for record in found.manifest.records]
+    assert found.seen == seen

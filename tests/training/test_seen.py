@@ -60,6 +60,18 @@ def test_a_planted_leak_is_refused(run: Path, patients: str, hashes: str) -> Non
     assert refuse_seen(str(run), images, [0], allow=False) == 0  # only what is tested counts
 
 
+def test_copies_and_patients_named_alike_are_told_apart(run: Path) -> None:
+    told = (
+        r"^3 of 3 .*\(1 as they are or as copies, 2 only by a patient or a file of the same name; "
+        r"such as x\.png\).*name patients who are other people apart .*patient=siteB-\{patient\}"
+    )
+    with pytest.raises(UserError, match=told):
+        refuse_seen(str(run), _images("AAB", "xuv"), [0, 1, 2], allow=False)
+    with pytest.raises(UserError) as error:
+        refuse_seen(str(run), _images("D", "x"), [0], allow=False)
+    assert "apart" not in str(error.value)
+
+
 def test_a_copy_of_a_training_image_is_refused(tmp_path: Path) -> None:
     scenes = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
     write_seen(
@@ -198,3 +210,15 @@ def test_frames_of_one_file_are_one_patient_where_none_is_known(tmp_path):
     write_seen(tmp_path, slices(0, 1), np.array([0, 1]), None)
     assert _count(tmp_path, slices(2, 3), [0, 1]) == 2
     assert "ct.nii" not in (tmp_path / "seen.csv").read_text()
+
+
+def test_a_run_goes_on_though_its_volumes_have_moved(tmp_path: Path) -> None:
+    def slices(path: str) -> Images:
+        records = tuple(Record(Path(path), "a", path, None, frame) for frame in (0, 1))
+        manifest = Manifest(records, ("a",), has_patients=False)
+        return Images(torch.eye(2).expand(2, 1, 2, 2), manifest, ["x", "y"], ["", ""])
+
+    write_seen(tmp_path, slices("before/ct.nii"), np.array([0, 1]), None)
+    write_seen(tmp_path, slices("after/ct.nii"), np.array([0, 1]), None)
+    other = replace(slices("after/ct.nii"), hashes=["u", "v"])
+    assert _count(tmp_path, other, [0, 1]) == 2

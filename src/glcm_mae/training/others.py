@@ -284,7 +284,8 @@ def list_for(run: Trained, s: OthersSettings) -> Manifest:
 
 def as_strangers(images: Images) -> Images:
     """Leave out the patients of images, whom another source may name as a run's own are."""
-    return replace(images, manifest=replace(images.manifest, has_patients=False))
+    strangers = replace(images.manifest, has_patients=False, has_persons=False)
+    return replace(images, manifest=strangers)
 
 
 def check_hardware(s: OthersSettings) -> None:

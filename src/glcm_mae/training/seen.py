@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glcm_mae.data import Record, Split
+from glcm_mae.data import Split
 from glcm_mae.data.perceptual import have_copies, is_perceptual_hash
+from glcm_mae.data.persons import identities
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
@@ -24,7 +24,8 @@ _FILE = "seen.csv"
 class Fingerprint(NamedTuple):
     """An image in ``seen.csv``: digests of its pixels and of its patient, and its perceptual hash.
 
-    The latter two are '' where unknown: the first runs did not write the last.
+    The latter two are '' where unknown: the first runs did not write the last. Of an image that is
+    known by a DICOM header and by its file, there are two rows.
     """
 
     pixels: str
@@ -46,7 +47,8 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     """Write ``seen.csv``: fingerprints of the images and patients that a run's weights know.
 
     No name of a file or a patient stands in it. A digest is no secret, though: who tries all short
-    numbers finds that of a patient, unless patients are coded with a key (`data manifest`).
+    numbers finds that of a patient, of a manifest or of a DICOM header, unless patients are coded
+    with a key (`data manifest`).
 
     Parameters
     ----------
@@ -65,14 +67,21 @@ def write_seen(folder: Path, images: Images, used: np.ndarray, before: str | Non
     UserError
         If the folder is that of an interrupted run that was begun on other images.
     """
-    own = _fingerprints(images)
-    rows = [own[int(i)] for i in used]
+    # An identifier that all headers share may be that of a set of one patient: others can tell.
+    patients = identities(images.manifest, doubtful=True)
+    rows = [
+        Fingerprint(images.hashes[i], patient, images.perceptual[i])
+        for i in map(int, used)
+        for patient in patients[i] or ("",)
+    ]
     if before is not None:
         known = _read(before)
         rows += [_UNKNOWN] if known is None else known
     rows = list(dict.fromkeys(rows))
     path = folder / _FILE
-    if path.exists() and {row[:2] for row in _read(str(folder)) or ()} != {row[:2] for row in rows}:
+    # By pixels alone: earlier versions knew fewer patients, and digested names that studies invent.
+    begun_on = {row.pixels for row in _read(str(folder)) or ()}
+    if path.exists() and begun_on != {row.pixels for row in rows}:
         raise UserError(
             f"{folder} was begun on other images than those that the settings name now ({path} "
             "tells): restore them, or choose another folder with --out."
@@ -108,16 +117,24 @@ def refuse_seen(
     """
     if weights is None:
         return 0
-    known = seen_before(weights, images)
+    found = _among(_rows_of(weights), images)
+    known = found.known()
     of_test = [known[int(i)] for i in test]
     if True in of_test and not allow:
         first = images.manifest.records[int(test[of_test.index(True)])].name
+        copies = int(found.same[np.asarray(test, dtype=int)].sum())
+        alike = of_test.count(True) - copies
+        apart = (
+            "name patients who are other people apart (for instance glcm-mae data manifest "
+            "--columns 'path=path,label=label,patient=siteB-{patient}'), "
+        )
         raise UserError(
             f"{of_test.count(True)} of {len(test)} test images, copies of them, or other images of "
-            f"their patients were used in the training of {weights} (such as {first}): test on the "
-            "fold that it left out (the same data.fold, folds, split_seed and patient_regex in "
-            "both stages), deal copies to one side by glcm-mae data split, or set --allow_seen "
-            "true."
+            f"their patients were used in the training of {weights} ({copies} as they are or as "
+            f"copies, {alike} only by a patient or a file of the same name; such as {first}): test "
+            "on the fold that it left out (the same data.fold, folds, split_seed and patient_regex "
+            "in both stages), deal copies to one side by glcm-mae data split, "
+            f"{apart * bool(alike)}or set --allow_seen true."
         )
     tell_unknown(weights, of_test)
     return n_seen(of_test)
@@ -206,8 +223,9 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
     list of bool or None
         None where nothing of the image was found and not all that they were trained on is known.
     """
-    rows = _read(weights)
-    return _among([_UNKNOWN] if rows is None else rows, images, same_patients)
+    rows = _rows_of(weights)
+    found = _among(rows, images)
+    return found.known(may_be_more=same_patients and not _can_compare_patients(rows, images))
 
 
 def seen_by_any(runs: Sequence[str], images: Images) -> list[bool]:
@@ -226,55 +244,69 @@ def seen_by_any(runs: Sequence[str], images: Images) -> list[bool]:
         False, too, where not all that they were trained on is known.
     """
     rows = {row: None for run in runs for row in _read(run) or ()}
-    return [seen is True for seen in _among(list(rows), images, same_patients=False)]
+    return [seen is True for seen in _among(list(rows), images).known()]
 
 
-def _among(rows: list[Fingerprint], images: Images, same_patients: bool) -> list[bool | None]:
-    """Look for images among fingerprints; see `seen_before`."""
-    pixels, patients, own = {row.pixels for row in rows}, _patients(rows), _fingerprints(images)
+class _Found(NamedTuple):
+    """What fingerprints tell of images.
+
+    Parameters
+    ----------
+    same : ndarray of bool, (N,)
+        Whether an image, or a copy of it, is among them.
+    alike : ndarray of bool, (N,)
+        Whether one of its patient, or of its file, is.
+    is_open : bool
+        Whether they may lack some.
+    """
+
+    same: np.ndarray
+    alike: np.ndarray
+    is_open: bool
+
+    def known(self, *, may_be_more: bool = False) -> list[bool | None]:
+        """Say of each image whether it was seen, or one of its patient; None where that is open."""
+        otherwise = None if self.is_open or may_be_more else False
+        return [True if seen else otherwise for seen in (self.same | self.alike).tolist()]
+
+
+def _among(rows: list[Fingerprint], images: Images) -> _Found:
+    """Look for images among fingerprints."""
+    pixels, patients = {row.pixels for row in rows}, _patients(rows)
     # Black slices are alike in all volumes: they tell of nobody.
     values = images.pixels.flatten(2)  # (N, C, H * W)
     blank = (values.amax(dim=2) == values.amin(dim=2)).all(dim=1).tolist()
-    seen = np.array(
+    same = np.array(
         [
-            (one.pixels in pixels and not is_blank) or one.patient in patients
-            for one, is_blank in zip(own, blank, strict=True)
+            one in pixels and not is_blank
+            for one, is_blank in zip(images.hashes, blank, strict=True)
         ],
         dtype=bool,
     )
-    left = np.flatnonzero(~seen)
-    seen[left] = have_copies([own[n].perceptual for n in left], [row.perceptual for row in rows])
-    is_open = _UNKNOWN in rows or (same_patients and not _can_compare_patients(rows, own))
-    otherwise = None if is_open else False
-    return [True if known else otherwise for known in seen]
+    left = np.flatnonzero(~same)
+    perceptual = list(dict.fromkeys(row.perceptual for row in rows))
+    same[left] = have_copies([images.perceptual[n] for n in left], perceptual)
+    alike = [not patients.isdisjoint(own) for own in identities(images.manifest)]
+    return _Found(same, np.array(alike, dtype=bool), _UNKNOWN in rows)
 
 
-def _can_compare_patients(rows: list[Fingerprint], own: list[Fingerprint]) -> bool:
+def _can_compare_patients(rows: list[Fingerprint], images: Images) -> bool:
     """Whether both sides know patients or neither, and the same images are of the same ones."""
-    theirs, ours = _patients(rows), _patients(own)
+    theirs = _patients(rows)
+    ours = {one for own in identities(images.manifest, doubtful=True) for one in own}
     if not (theirs and ours):
         return not (theirs or ours)
-    same_images = {row.pixels for row in rows} & {row.pixels for row in own}
+    same_images = {row.pixels for row in rows} & set(images.hashes)
     return bool(theirs & ours) or not same_images
-
-
-def _fingerprints(images: Images) -> list[Fingerprint]:
-    known = images.manifest.has_patients
-    patients = [_patient_digest(record, known) for record in images.manifest.records]
-    return list(map(Fingerprint, images.hashes, patients, images.perceptual))
-
-
-def _patient_digest(record: Record, known: bool) -> str:
-    patient = record.patient
-    if not known:
-        if record.frame is None or patient != str(record.path):
-            return ""
-        patient = str(record.path.resolve())  # the frames of one file are one patient
-    return hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
 def _patients(rows: list[Fingerprint]) -> set[str]:
     return {row.patient for row in rows} - {""}
+
+
+def _rows_of(weights: str) -> list[Fingerprint]:
+    rows = _read(weights)
+    return [_UNKNOWN] if rows is None else rows
 
 
 def _read(weights: str | None) -> list[Fingerprint] | None:
