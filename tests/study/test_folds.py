@@ -13,6 +13,11 @@ from glcm_mae.data import Manifest, make_phantom, read_image, read_manifest, wri
 from glcm_mae.data.duplicates import duplicate_groups
 from glcm_mae.errors import UserError
 from glcm_mae.study.folds import Fold, add_unlabelled, write_folds, write_published_folds
+from glcm_mae.training.inputs import read_images
+from glcm_mae.training.seen import refuse_seen, write_seen
+
+from ..audit.sets import write_dicom
+from ..training import small
 
 
 def _sides(fold: Fold) -> np.ndarray:
@@ -52,7 +57,7 @@ def test_copies_stay_together_and_count_as_one_where_no_patient_is_known(
     for fold in write_folds(manifest, tmp_path / "folds", folds=3, seed=0):
         written = read_manifest(fold.images)
         assert written.records[0].split == written.records[-1].split
-        assert written.has_patients
+        assert not written.has_patients
         assert written.patients[0] == written.patients[-1]
         assert len(set(written.patients)) == len(manifest) - 1
 
@@ -233,3 +238,91 @@ def test_folds_of_slices_in_another_plane_are_read_as_they_were_dealt(tmp_path: 
     before = folds[0].images.read_text()
     assert write_folds(manifest, tmp_path / "folds", folds=3, seed=0) == folds
     assert folds[0].images.read_text() == before
+
+
+def test_groups_of_two_studies_are_not_taken_for_the_same_people(
+    images: Path, tmp_path: Path
+) -> None:
+    other = write_phantom(make_phantom(6, 1, 32, seed=5), tmp_path / "other")
+    first, second = (
+        write_folds(_unknown(read_manifest(source)), tmp_path / name, folds=3, seed=0)[0]
+        for name, source in (("first", images), ("second", other))
+    )
+    seen = read_images(small.data(first.images, image_size=32))
+    write_seen(tmp_path / "run", seen, np.arange(len(seen)), None)
+    tested = read_images(small.data(second.images, image_size=32))
+    assert refuse_seen(str(tmp_path / "run"), tested, range(len(tested)), allow=False) == 0
+    assert set(seen.manifest.patients) & set(tested.manifest.patients)  # are named alike
+
+
+def test_groups_of_published_folds_are_no_patients(images: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(images)
+    [fold, *_] = write_published_folds(manifest, tmp_path, folds=3, seed=0)
+    for table in (fold.images, tmp_path / "all.csv"):
+        written = read_manifest(table)
+        assert not written.has_patients
+        assert len(set(written.patients)) == len(manifest)
+
+
+def test_folds_that_called_groups_patients_are_taken_up(images: Path, tmp_path: Path) -> None:
+    manifest = _unknown(read_manifest(images))
+    folds = write_folds(manifest, tmp_path, folds=3, seed=0)
+    now = [fold.images.read_bytes() for fold in folds]
+    for fold in folds:  # as earlier versions have written them
+        fold.images.write_bytes(fold.images.read_bytes().replace(b",group,", b",patient,", 1))
+    with pytest.raises(UserError, match="was dealt from other images or with other settings"):
+        write_folds(manifest, tmp_path, folds=3, seed=1)
+    assert read_manifest(folds[0].images).has_patients
+    assert write_folds(manifest, tmp_path, folds=3, seed=0) == folds
+    assert [fold.images.read_bytes() for fold in folds] == now
+
+
+def _scans(folder: Path, persons: list[str], seed: int) -> Path:
+    rng = np.random.default_rng(seed)
+    for number, person in enumerate(persons):
+        pixels = rng.integers(0, 255, (32, 32), dtype=np.uint8)
+        write_dicom(folder / "ab"[number % 2] / f"{number}.dcm", pixels, PatientID=person)
+    return folder
+
+
+@pytest.mark.parametrize("strangers", [0, 3], ids=["all are one person's", "some are others'"])
+def test_other_images_of_tested_persons_are_left_out_of_pretraining(
+    tmp_path: Path, strangers: int
+) -> None:
+    persons = [f"Jane Doe {n % 12}" for n in range(24)]
+    labelled = read_manifest(_scans(tmp_path / "labelled", persons, seed=0))
+    folds = write_folds(labelled, tmp_path / "folds", folds=3, seed=0)
+    others = [f"stranger {n}" for n in range(strangers)]
+    own = _scans(tmp_path / "own", ["Jane Doe 0", "Jane Doe 0", *others], seed=1)
+    unlabelled = read_manifest(own)
+    tested = [record.path.stem for record in labelled.records].index("0")
+    left_out = []
+    for fold in folds:
+        try:
+            [found] = add_unlabelled([fold], unlabelled, tmp_path / f"to {fold.number}")
+        except UserError:
+            left_out.append(len(unlabelled))  # nothing is left
+        else:
+            left_out.append(found.left_out)
+    assert left_out == [2 * int(_sides(fold)[tested] == "test") for fold in folds]
+    assert sum(left_out) == 2
+    for table in tmp_path.glob("*/*.csv"):
+        assert "Jane" not in table.read_text()
+
+
+def test_persons_named_in_one_set_and_by_headers_in_the_other_are_left_out(tmp_path: Path) -> None:
+    labelled = read_manifest(_scans(tmp_path / "labelled", [f"P{n}" for n in range(12)], seed=0))
+    named = [replace(r, patient=f"P{r.path.stem}") for r in labelled.records]
+    labelled = replace(labelled, records=tuple(named), has_patients=True, has_persons=False)
+    folds = write_folds(labelled, tmp_path / "folds", folds=3, seed=0)
+    unlabelled = read_manifest(_scans(tmp_path / "own", ["P0", "Q"], seed=1))
+    for fold, found in zip(folds, add_unlabelled(folds, unlabelled, tmp_path / "f"), strict=True):
+        assert found.left_out == int(_sides(fold)[0] == "test")
+
+
+def test_the_same_group_in_both_sets_is_nobody(images: Path, tmp_path: Path) -> None:
+    folds = write_folds(_unknown(read_manifest(images)), tmp_path / "a", folds=3, seed=0)
+    other = write_phantom(make_phantom(6, 1, 32, seed=5), tmp_path / "other")
+    [there, *_] = write_folds(_unknown(read_manifest(other)), tmp_path / "b", folds=3, seed=0)
+    found = add_unlabelled(folds, read_manifest(there.images), tmp_path / "a")
+    assert [fold.left_out for fold in found] == [0, 0, 0]

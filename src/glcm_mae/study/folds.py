@@ -12,9 +12,10 @@ import numpy as np
 from glcm_mae.data import Manifest, Split, holdout, read_manifest
 from glcm_mae.data.duplicates import duplicate_groups
 from glcm_mae.data.groups import joined_groups
+from glcm_mae.data.persons import file_of, identities
 from glcm_mae.data.splits import kept_together, with_split
 from glcm_mae.errors import UserError
-from glcm_mae.files import common_folder
+from glcm_mae.files import common_folder, write_atomically
 
 Progress = Callable[[int], None]
 
@@ -47,8 +48,9 @@ def write_folds(
 ) -> list[Fold]:
     """Deal a labelled set into folds that keep patients and copies together; write them.
 
-    A split that the manifest gives is the only fold. Where no patient is known, an image and its
-    copies count as one: the unit that intervals resample.
+    A split that the manifest gives is the only fold. Where the manifest names no patient, images
+    of one person by their DICOM headers, and copies, count as one, the unit that intervals
+    resample: their group is written as such, for no other set has anybody of its name.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def write_folds(
     """
     groups = kept_together(manifest, progress)
     if not manifest.has_patients:
-        manifest = _with_patients(manifest, [f"group {group}" for group in groups])
+        manifest = _grouped(manifest, [f"group {group}" for group in groups])
     numbers = [0] if _is_split(manifest) else range(folds)
     return [
         _written(manifest, holdout(manifest, folds, number, seed, groups), folder, number)
@@ -94,10 +96,10 @@ def write_published_folds(manifest: Manifest, folder: Path, folds: int, seed: in
     -------
     list of Fold
     """
-    apart = _with_patients(manifest, [record.name for record in manifest.records])
+    apart = _grouped(manifest, [record.name for record in manifest.records])
     numbers = [0] if _is_split(manifest) else range(folds)
     everything = folder / "all.csv"
-    _write_once(_without_split(apart), everything)
+    _write_once(_without_split(apart), everything, grouped=True)
     written = [
         _written(apart, holdout(apart, folds, number, seed), folder, number) for number in numbers
     ]
@@ -110,8 +112,9 @@ def add_unlabelled(
     """Give each fold the unlabelled images that have nothing to do with its test part.
 
     Left out are images of which the test part holds a copy (the same pixels, or nearly), other
-    images of a file that it holds one of, images of its patients, and whatever is joined with one
-    of these in the same ways: a patient whom a copy gives away is left out whole.
+    images of a file that it holds one of, images of its patients, by name or DICOM header, and
+    whatever is joined with one of these in the same ways: a patient whom a copy gives away is left
+    out whole.
 
     Parameters
     ----------
@@ -136,7 +139,12 @@ def add_unlabelled(
     """
     labelled = read_manifest(folds[0].images, plane=unlabelled.plane, may_lack=True)
     both = replace(unlabelled, records=labelled.records + unlabelled.records)
-    groups = joined_groups(both.patients, _files(both), duplicate_groups(both, progress))
+    groups = joined_groups(
+        _patients_of_each(labelled, unlabelled),
+        [file_of(record) or record.name for record in both.records],
+        duplicate_groups(both, progress),
+        links=_of_one_person(labelled, unlabelled),
+    )
     of_labelled, of_unlabelled = groups[: len(labelled)], groups[len(labelled) :]
     unlabelled = _without_split(unlabelled)
     kept = {}
@@ -162,20 +170,35 @@ def _is_split(manifest: Manifest) -> bool:
     return any(record.split for record in manifest.records)
 
 
-def _files(manifest: Manifest) -> np.ndarray:
-    """Name the file (N,) of each image; a MedMNIST file holds images that are strangers."""
-    return np.array(
-        [
-            record.name if record.path.suffix.lower() == ".npz" else os.path.realpath(record.path)
-            for record in manifest.records
-        ]
-    )
+def _patients_of_each(*sets: Manifest) -> list[str]:
+    """Name the patient of each image within its own set: another's may have the same group 3."""
+    return [
+        f"{number} {record.patient}" for number, one in enumerate(sets) for record in one.records
+    ]
 
 
-def _with_patients(manifest: Manifest, patients: Sequence[str]) -> Manifest:
-    pairs = zip(manifest.records, patients, strict=True)
-    records = tuple(replace(record, patient=patient) for record, patient in pairs)
-    return replace(manifest, records=records, has_patients=True)
+def _of_one_person(labelled: Manifest, unlabelled: Manifest) -> list[tuple[int, int]]:
+    """Link unlabelled images to labelled ones of the same person, among the images of both.
+
+    The unlabelled ones may be of one person all: that the labelled are not is enough.
+    """
+    first: dict[str, int] = {}
+    for n, names in enumerate(identities(labelled)):
+        for name in names:
+            first.setdefault(name, n)
+    return [
+        (first[name], n)
+        for n, names in enumerate(identities(unlabelled, doubtful=True), start=len(labelled))
+        for name in names
+        if name in first
+    ]
+
+
+def _grouped(manifest: Manifest, groups: Sequence[str]) -> Manifest:
+    """Let the images of each group count as one patient, whoever it is."""
+    pairs = zip(manifest.records, groups, strict=True)
+    records = tuple(replace(record, patient=group) for record, group in pairs)
+    return replace(manifest, records=records, has_patients=False)
 
 
 def _without_split(manifest: Manifest) -> Manifest:
@@ -186,19 +209,22 @@ def _without_split(manifest: Manifest) -> Manifest:
 
 def _written(manifest: Manifest, split: Split, folder: Path, number: int) -> Fold:
     path = folder / f"fold{number}.csv"
-    _write_once(with_split(manifest, split), path)
+    _write_once(with_split(manifest, split), path, grouped=not manifest.has_patients)
     return Fold(number, path)
 
 
-def _write_once(manifest: Manifest, path: Path) -> None:
+def _write_once(manifest: Manifest, path: Path, *, grouped: bool = False) -> None:
     """Write a manifest; refuse to change one on which cells may have been trained."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")  # two studies may be at it at once
-    manifest.write(fresh)
+    manifest.write(fresh, grouped=grouped)
     if not path.exists():
         fresh.replace(path)
         return
     told, before = (file.read_text(encoding="utf-8").splitlines() for file in (fresh, path))
     fresh.unlink()
+    header = before[0]
+    if grouped:  # which earlier versions wrote as patients, as if these were known
+        before[0] = header.replace(",patient,", ",group,")
     if told[0] == f"{before[0]},plane":  # which manifests did not tell before
         told = [line.rpartition(",")[0] for line in told]
     if told != before:
@@ -212,6 +238,9 @@ def _write_once(manifest: Manifest, path: Path) -> None:
             f"{path} was dealt from other images or with other settings (folds, split_seed, "
             "patient_regex, pretrain_on): restore them, or choose another folder with --out."
         )
+    if before[0] != header:  # so that cells yet to be run take no group for a patient
+        renamed = path.read_bytes().replace(header.encode(), before[0].encode(), 1)
+        write_atomically(path, renamed)
 
 
 def _images_folder(lines: Sequence[str]) -> str:

@@ -133,6 +133,11 @@ def run_study(
 def _about_patients(manifest: Manifest, published: bool) -> str | None:
     if manifest.has_patients and not published:
         return None
+    if manifest.has_persons and not published:
+        return (
+            "the images of one person by their DICOM headers count as one, copies with them, for "
+            "the data set names no patients"
+        )
     return (
         f"an image {'alone' if published else 'with its copies'} counts as one, for patients are "
         "not known or not kept together; if patients have several images, the intervals are too "
