@@ -20,7 +20,7 @@ from glcm_mae.errors import UserError
 if TYPE_CHECKING:
     from glcm_mae.data.manifest import Manifest
 
-__all__ = ["file_of", "header_groups", "identities", "one_patient_each", "with_persons"]
+__all__ = ["files_of", "header_groups", "identities", "one_patient_each", "with_persons"]
 
 _DIGITS = 16  # of 64: two of a million persons share a digest with a probability of 3e-8
 
@@ -141,40 +141,43 @@ def identities(manifest: Manifest, *, doubtful: bool = False) -> list[tuple[str,
     if manifest.has_patients:
         return [(_digest(record.patient),) for record in manifest.records]
     by_header = manifest.has_persons or doubtful
-    of_file = {
-        record.path: file_of(record) for record in manifest.records if record.frame is not None
-    }
     found = []
-    for record in manifest.records:
+    for record, file in zip(manifest.records, files_of(manifest.records), strict=True):
         person = record.person if by_header else ""
-        file = of_file.get(record.path) if record.frame is not None else None
-        found.append(tuple(filter(None, (person, _digest(file) if file else ""))))
+        # A file of one image is no more than the image.
+        shared = "" if record.frame is None or file == record.name else _digest(file)
+        found.append(tuple(filter(None, (person, shared))))
     return found
 
 
-def file_of(record: Record) -> str | None:
-    """Name the file of an image, whose other images are of the same patient if there are any.
+def files_of(records: Sequence[Record]) -> list[str]:
+    """Name the file of each image, whose other images are of the same patient if there are any.
 
     Parameters
     ----------
-    record : Record
-        The image.
+    records : sequence of Record
+        The images.
 
     Returns
     -------
-    str or None
-        None of a MedMNIST file, which holds images that are strangers to each other.
+    list of str
+        Of an image of a MedMNIST file its own name, for it holds images that are strangers.
 
     Examples
     --------
-    >>> file_of(Record(Path("/data/ct.nii"), None, "", None, frame=3))
-    '/data/ct.nii'
+    >>> files_of([Record(Path("/data/ct.nii"), None, "", None, frame=3)])
+    ['/data/ct.nii']
     """
+    paths = dict.fromkeys(record.path for record in records)
+    shared = {path: None if _holds_strangers(path) else os.path.realpath(path) for path in paths}
+    return [shared[record.path] or record.name for record in records]
+
+
+def _holds_strangers(path: Path) -> bool:
     try:
-        strangers = record.path.suffix.lower() == ".npz" and is_medmnist(record.path)
+        return path.suffix.lower() == ".npz" and is_medmnist(path)
     except UserError:  # whoever reads it says what is wrong, or skips it
-        strangers = False
-    return None if strangers else os.path.realpath(record.path)
+        return False
 
 
 def _person(path: Path) -> str:

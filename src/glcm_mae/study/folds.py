@@ -12,7 +12,7 @@ import numpy as np
 from glcm_mae.data import Manifest, Split, holdout, read_manifest
 from glcm_mae.data.duplicates import duplicate_groups
 from glcm_mae.data.groups import joined_groups
-from glcm_mae.data.persons import file_of, identities
+from glcm_mae.data.persons import files_of, identities
 from glcm_mae.data.splits import kept_together, with_split
 from glcm_mae.errors import UserError
 from glcm_mae.files import common_folder, write_atomically
@@ -141,7 +141,7 @@ def add_unlabelled(
     both = replace(unlabelled, records=labelled.records + unlabelled.records)
     groups = joined_groups(
         _patients_of_each(labelled, unlabelled),
-        [file_of(record) or record.name for record in both.records],
+        files_of(both.records),
         duplicate_groups(both, progress),
         links=_of_one_person(labelled, unlabelled),
     )
@@ -195,10 +195,10 @@ def _of_one_person(labelled: Manifest, unlabelled: Manifest) -> list[tuple[int, 
 
 
 def _grouped(manifest: Manifest, groups: Sequence[str]) -> Manifest:
-    """Let the images of each group count as one patient, whoever it is."""
+    """Let the images of each group count as one patient, whoever that is."""
     pairs = zip(manifest.records, groups, strict=True)
     records = tuple(replace(record, patient=group) for record, group in pairs)
-    return replace(manifest, records=records, has_patients=False)
+    return replace(manifest, records=records, has_patients=False, has_persons=False)
 
 
 def _without_split(manifest: Manifest) -> Manifest:
