@@ -272,6 +272,8 @@ def test_one_dicom_patient_under_no_name_is_a_leak(tmp_path: Path, split: bool) 
     [leak] = [finding for finding in audit.findings if finding.leaks]
     assert leak.kind == ("patients cross split" if split else "patients not named")
     assert [len(group) for group in leak.groups] == [4, 4, 4]
+    [told] = [finding for finding in audit.findings if finding.kind == "no patients"]
+    assert "but for those of one person by DICOM headers" in told.text
     assert "person" not in json.dumps(audit.to_json()).replace("one person", "")
 
 

@@ -15,6 +15,7 @@ from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, PredictSettings
 from glcm_mae.training.predict import predict
 
+from ..audit.sets import write_dicom
 from ..commands import complaint
 from .conftest import RECIPE
 
@@ -219,6 +220,22 @@ def test_an_external_without_a_class_is_told(
     assert main([*words[:-1], str(again), "--external", str(tmp_path / "others.csv")]) == 0
     page = (again / "external/comparison.md").read_text()
     assert "There is no image of dense: figures over all classes are not defined." in page
+
+
+def test_patients_may_be_those_of_dicom_headers(
+    done: Path, words: list[str], others: Path, tmp_path: Path
+) -> None:
+    for record in read_manifest(others).records:
+        place = tmp_path / "dcm" / str(record.label) / f"{record.path.stem}.dcm"
+        write_dicom(place, np.asarray(Image.open(record.path)), PatientID=record.patient)
+    again = tmp_path / "again"
+    shutil.copytree(done, again)
+    assert main([*words[:-1], str(again), "--external", str(tmp_path / "dcm")]) == 0
+    table = read_predictions(again / "external/arms/mse/linear/predictions.csv")
+    assert len(set(table.paths)) == 24
+    assert table.n_patients == 12
+    results = json.loads((again / "external/comparison.json").read_text())["results"]
+    assert {one["unit"] for one in results["linear"]["comparisons"]} == {"image", "patient"}
 
 
 def test_what_is_wrong_later_leaves_the_study_its_report(

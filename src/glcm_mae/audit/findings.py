@@ -147,9 +147,10 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
             Finding(
                 "no patients",
                 "warning",
-                "No patients are known, so every image counts as one: if patients have several "
-                "images, give a column patient, patient_regex, or build a manifest with "
-                "glcm-mae data manifest.",
+                "No patients are known, so every image counts as one"
+                f"{', but for those of one person by DICOM headers' * manifest.has_persons}: if "
+                "patients have several images, give a column patient, patient_regex, or build a "
+                "manifest with glcm-mae data manifest.",
             )
         )
     patients = {"patients": manifest.patients.tolist()} if manifest.has_patients else {}
