@@ -95,8 +95,8 @@ def test_images_of_a_group_count_as_one_and_nobody_is_known(tmp_path: Path) -> N
     assert manifest.patients.tolist() == ["group 0", "group 0", "group 1"]
     assert not manifest.has_patients
     assert persons.identities(manifest) == [(), (), ()]
-    table.write_text("path,group,patient\na.png,group 0,p\n")
-    with pytest.raises(UserError, match="has the columns patient and group"):
+    table.write_text("path,copy_group,patient\na.png,group 0,p\n")
+    with pytest.raises(UserError, match="has the columns patient and copy_group"):
         read_manifest(table)
 
 

@@ -269,7 +269,7 @@ def test_folds_that_called_groups_patients_are_taken_up(images: Path, tmp_path: 
     folds = write_folds(manifest, tmp_path, folds=3, seed=0)
     now = [fold.images.read_bytes() for fold in folds]
     for fold in folds:  # as earlier versions have written them
-        fold.images.write_bytes(fold.images.read_bytes().replace(b",group,", b",patient,", 1))
+        fold.images.write_bytes(fold.images.read_bytes().replace(b",copy_group,", b",patient,", 1))
     with pytest.raises(UserError, match="was dealt from other images or with other settings"):
         write_folds(manifest, tmp_path, folds=3, seed=1)
     assert read_manifest(folds[0].images).has_patients

@@ -131,7 +131,7 @@ class Manifest:
         path : str or Path
             The CSV file; replaced if it exists.
         grouped : bool
-            Whether patients are invented: they then stand in a column group instead, for images
+            Whether patients are invented: they then stand in a column copy_group instead, for images
             that count as one though no patient is known.
 
         Raises
@@ -146,7 +146,7 @@ class Manifest:
                 "path": _relative(record.path, folder),
                 "frame": "" if record.frame is None else str(record.frame),
                 "label": record.label or "",
-                "group" if grouped else "patient": record.patient
+                "copy_group" if grouped else "patient": record.patient
                 if grouped or self.has_patients
                 else "",
                 "split": record.split or "",
@@ -185,9 +185,9 @@ def read_manifest(
     A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
-    ``path,frame,label,patient,group,split,mask,plane``, of which only ``path`` is required; it is
+    ``path,frame,label,patient,copy_group,split,mask,plane``, of which only ``path`` is required; it is
     relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
-    semicolons or tabs separate the columns. Where no patient is known, images of one ``group``
+    semicolons or tabs separate the columns. Where no patient is known, images of one ``copy_group``
     count as one, as those of one person by their DICOM headers do. An empty label means
     unlabelled; a column that is empty throughout counts as absent. The plane is that in which the
     frames of a volume are counted, and must be the one asked for.
@@ -251,7 +251,7 @@ def read_manifest(
     elif source.suffix.lower() == ".csv":
         rows = manifest_rows(source) if columns is None else translated_rows(source, columns)
         records, has_patients = table_records(source, rows, plane, may_lack)
-        grouped = any(row.get("group") for row in rows)
+        grouped = any(row.get("copy_group") for row in rows)
     else:
         raise UserError(
             f"{source} is no folder and no .csv file (nor a MedMNIST .npz): give a folder or a "

@@ -14,7 +14,7 @@ from glcm_mae.errors import UserError
 __all__ = ["COLUMNS", "first_few", "manifest_rows", "table_records", "translated_rows"]
 
 _OF_RECORD = ("path", "frame", "label", "patient", "split", "mask")
-COLUMNS = ("path", "frame", "label", "patient", "group", "split", "mask", "plane")
+COLUMNS = ("path", "frame", "label", "patient", "copy_group", "split", "mask", "plane")
 
 
 def manifest_rows(source: Path) -> list[dict[str, str]]:
@@ -23,8 +23,8 @@ def manifest_rows(source: Path) -> list[dict[str, str]]:
     Parameters
     ----------
     source : Path
-        A CSV with the columns path, frame, label, patient, group, split, mask, plane, at least the
-        first.
+        A CSV with the columns path, frame, label, patient, copy_group, split, mask, plane, at
+        least the first.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def table_records(
             source.parent / mask if mask else None,
         )
         for path, frame, label, patient, split, mask, group in zip(
-            paths, *(columns[name] for name in (*_OF_RECORD[1:], "group")), strict=True
+            paths, *(columns[name] for name in (*_OF_RECORD[1:], "copy_group")), strict=True
         )
     ]
     return records, has_patients
@@ -243,12 +243,12 @@ def _names_in(name: str, text: str) -> list[str]:
 
 
 def _check_cells(source: Path, columns: Mapping[str, list[str]]) -> None:
-    if any(columns["patient"]) and any(columns["group"]):
+    if any(columns["patient"]) and any(columns["copy_group"]):
         raise UserError(
-            f"{source} has the columns patient and group, which stands for patients where none are "
-            "known: remove one of them."
+            f"{source} has the columns patient and copy_group, which stands for patients where "
+            "none are known: remove one of them."
         )
-    for name in ("path", "patient", "group", "split"):
+    for name in ("path", "patient", "copy_group", "split"):
         cells = columns[name]
         if not all(cells) and (name == "path" or any(cells)):
             raise UserError(

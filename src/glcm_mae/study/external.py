@@ -49,8 +49,6 @@ class External:
         How many there are of patients that are named as some of the study.
     lacking : tuple of str
         Classes of the study of which there is no image.
-    has_patients : bool
-        Whether it is known which images are of one patient.
     apart : float or None
         How far their gray values were from those that the models were trained on, at most
         (`glcm_mae.data.gray_value_distance`); None where models do not tell.
@@ -61,7 +59,6 @@ class External:
     left_out: int
     named_alike: int
     lacking: tuple[str, ...]
-    has_patients: bool
     apart: float | None
 
 
@@ -173,7 +170,7 @@ def ask_models(
     runs = sorted(map(str, said))
     known = np.array(seen_by_any(runs, as_strangers(images)), dtype=bool)
     alike = np.zeros_like(known)
-    if manifest.has_patients:
+    if manifest.has_patients or manifest.has_persons:
         alike = np.array(seen_by_any(runs, images), dtype=bool) & ~known
     if known.all():
         raise UserError(
@@ -201,7 +198,6 @@ def ask_models(
         int(known.sum()),
         int(alike.sum()),
         lacking,
-        manifest.has_patients,
         apart,
     )
 

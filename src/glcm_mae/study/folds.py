@@ -224,7 +224,7 @@ def _write_once(manifest: Manifest, path: Path, *, grouped: bool = False) -> Non
     fresh.unlink()
     header = before[0]
     if grouped:  # which earlier versions wrote as patients, as if these were known
-        before[0] = header.replace(",patient,", ",group,")
+        before[0] = header.replace(",patient,", ",copy_group,")
     if told[0] == f"{before[0]},plane":  # which manifests did not tell before
         told = [line.rpartition(",")[0] for line in told]
     if told != before:
