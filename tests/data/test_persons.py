@@ -90,7 +90,7 @@ def test_images_of_a_group_count_as_one_and_nobody_is_known(tmp_path: Path) -> N
     for name in "abc":
         Image.fromarray(PIXELS).save(tmp_path / f"{name}.png")
     table = tmp_path / "manifest.csv"
-    table.write_text("path,group\na.png,group 0\nb.png,group 0\nc.png,group 1\n")
+    table.write_text("path,copy_group\na.png,group 0\nb.png,group 0\nc.png,group 1\n")
     manifest = read_manifest(table)
     assert manifest.patients.tolist() == ["group 0", "group 0", "group 1"]
     assert not manifest.has_patients

@@ -131,8 +131,8 @@ class Manifest:
         path : str or Path
             The CSV file; replaced if it exists.
         grouped : bool
-            Whether patients are invented: they then stand in a column copy_group instead, for images
-            that count as one though no patient is known.
+            Whether patients are invented: they then stand in a column copy_group instead, for
+            images that count as one though no patient is known.
 
         Raises
         ------
@@ -185,11 +185,11 @@ def read_manifest(
     A folder is read as a class-per-folder tree (subfolders of a class are searched too, hidden
     files are left out); if its subfolders are called train, val and test, each of these is such
     a tree. A folder that holds only images is a set of unlabelled images. A CSV has the columns
-    ``path,frame,label,patient,copy_group,split,mask,plane``, of which only ``path`` is required; it is
-    relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
+    ``path,frame,label,patient,copy_group,split,mask,plane``, of which only ``path`` is required; it
+    is relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
     semicolons or tabs separate the columns. Where no patient is known, images of one ``copy_group``
-    count as one, as those of one person by their DICOM headers do. An empty label means
-    unlabelled; a column that is empty throughout counts as absent. The plane is that in which the
+    count as one, as those of one person by their DICOM headers do. An empty label means unlabelled;
+    a column that is empty throughout counts as absent. The plane is that in which the
     frames of a volume are counted, and must be the one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
