@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glcm_mae.data import perceptual
 from glcm_mae.data.perceptual import (
     APART,
+    alike_in_hashes,
     hash_distances,
     have_copies,
     is_perceptual_hash,
@@ -97,6 +99,52 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(expected) == 2
     monkeypatch.setattr("glcm_mae.data.perceptual._ROWS", 2)
     assert have_copies(hashes, scenes[3:5]).tolist() == expected
+
+
+def test_pairs_are_those_of_all_distances() -> None:
+    """In every pose, and each pair once where a set is compared with itself."""
+    scenes = make_scenes(40)
+    turned = [CHANGES[name](scenes[n]) for n, name in enumerate(("mirrored", "turned", "jpeg"))]
+    hashes = ["", *_hashes(scenes + turned), ""]
+    others = hashes[30:]
+    wanted = torch.nonzero(hash_distances(hashes, others) <= APART).tolist()
+    found = [torch.stack(pair, 1) for _, *pair in alike_in_hashes(hashes, others)]
+    assert torch.cat(found).tolist() == wanted
+    wanted = torch.nonzero((hash_distances(hashes, hashes) <= APART).triu(1)).tolist()
+    assert len(wanted) == 3
+    found = [torch.stack(pair, 1) for _, *pair in alike_in_hashes(hashes)]
+    assert torch.cat(found).tolist() == wanted
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))
+@settings(max_examples=25, deadline=None)
+def test_sorted_hashes_share_no_less_than_the_best_pose(seed: int, share: float) -> None:
+    torch.manual_seed(seed)
+    step = (torch.rand(6, 544) < share) * torch.randn(6, 544)  # up, down or flat
+    bits = torch.cat([step > 0, step < 0], dim=1).float()
+    hashes = [np.packbits(row.numpy().astype(np.uint8)).tobytes().hex() for row in bits]
+    in_order = perceptual._sorted(bits)
+    assert torch.equal(in_order.sum(dim=1), bits.sum(dim=1))
+    for symmetry in SYMMETRIES:
+        assert torch.equal(perceptual._sorted(perceptual._posed(bits, symmetry)), in_order)
+    least = perceptual._jaccard(in_order @ in_order.T, bits.sum(1) + bits.sum(1, keepdim=True))
+    assert (least <= hash_distances(hashes, hashes)).all()
+
+
+def test_few_pairs_are_turned_in_all_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight products of matrices a pair took ten minutes of 50,000 images in five folds."""
+    tried = []
+
+    def counted(hashes: list[str], others: list[str]) -> torch.Tensor:
+        tried.append(len(hashes) * len(others))
+        return hash_distances(hashes, others)
+
+    monkeypatch.setattr(perceptual, "hash_distances", counted)
+    monkeypatch.setattr(perceptual, "_ROWS", 64)
+    rng = np.random.default_rng(0)
+    hashes = perceptual_hashes(torch.stack([thumbnail(gray) for gray in rng.random((256, 64, 64))]))
+    assert have_copies(hashes[:128], hashes[100:]).sum() == 28
+    assert sum(tried) < 0.3 * 128 * 156  # a block of rows for each column with a copy
 
 
 def test_what_is_a_hash() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,7 +14,14 @@ from torch.nn import functional as F
 from glcm_mae.data.symmetries import SYMMETRIES, Symmetry
 from glcm_mae.data.thumbnails import band
 
-__all__ = ["APART", "hash_distances", "have_copies", "is_perceptual_hash", "perceptual_hashes"]
+__all__ = [
+    "APART",
+    "alike_in_hashes",
+    "hash_distances",
+    "have_copies",
+    "is_perceptual_hash",
+    "perceptual_hashes",
+]
 
 _POINTS = 17  # of a thumbnail's band, along both axes
 _STEPS = 2 * _POINTS * (_POINTS - 1)  # between neighbours, to the right and down
@@ -82,8 +90,8 @@ def have_copies(hashes: Sequence[str], others: Sequence[str]) -> np.ndarray:
     """Tell which images have a copy among others: re-encoded, resized, brightened or mirrored.
 
     A copy is what is no more than 0.25 apart (`hash_distances`). A crop of more than 1% on each
-    side hides it: within one set, `near_duplicates` finds those, too. A million pairs take a
-    quarter of a second of one core.
+    side hides it: within one set, `near_duplicates` finds those, too. A million pairs take some
+    20 ms of one core, or a quarter of a second where all images are much alike.
 
     Parameters
     ----------
@@ -103,10 +111,60 @@ def have_copies(hashes: Sequence[str], others: Sequence[str]) -> np.ndarray:
     [True, True, False]
     """
     found = np.zeros(len(hashes), dtype=bool)
-    for start in range(0, len(hashes), _ROWS):
-        rows = slice(start, start + _ROWS)
-        found[rows] = (hash_distances(hashes[rows], others) <= APART).any(dim=1).numpy()
+    for _, row, _ in alike_in_hashes(hashes, others):
+        found[row] = True
     return found
+
+
+def alike_in_hashes(
+    hashes: Sequence[str], others: Sequence[str] | None = None
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Find the pairs of images that are no more than 0.25 apart (`hash_distances`).
+
+    Nearly all pairs are told apart without trying eight symmetries: of each hash, the bits that
+    symmetries put in each other's place are sorted, and two images share no more in any pose than
+    their sorted hashes do.
+
+    Parameters
+    ----------
+    hashes : sequence of str
+        Of `perceptual_hashes`; "" is alike to nothing.
+    others : sequence of str, optional
+        What they are compared with. Default: the hashes themselves, each pair once.
+
+    Yields
+    ------
+    done : int
+        How many of the hashes were looked at.
+    row, column : Tensor of int64, (P,)
+        The pairs found since the last time, sorted: positions in ``hashes`` and in ``others``.
+
+    Examples
+    --------
+    >>> one, other = perceptual_hashes(torch.randn(2, 64, 64))
+    >>> [(done, row, column)] = alike_in_hashes([one, other, one])
+    >>> done, row.tolist(), column.tolist()
+    (3, [0], [2])
+    """
+    against = hashes if others is None else others
+    theirs = torch.empty(len(against), 2 * _STEPS)
+    for start in range(0, len(against), _ROWS):
+        theirs[start : start + _ROWS] = _sorted(_unpacked(against[start : start + _ROWS]))
+    counts = theirs.sum(dim=1)  # (M,)
+    for start in range(0, len(hashes), _ROWS):
+        some = hashes[start : start + _ROWS]
+        first = start if others is None else 0
+        ours = _sorted(_unpacked(some))  # (R, 1088)
+        count = ours.sum(dim=1, keepdim=True) + counts[first:]  # (R, M)
+        at_least = _jaccard(ours @ theirs[first:].T, count)
+        near = torch.nonzero((at_least <= APART).any(dim=0)).flatten() + first
+        apart = hash_distances(some, [against[n] for n in near.tolist()])
+        row, column = torch.nonzero(apart <= APART, as_tuple=True)
+        row, column = row + start, near[column]
+        if others is None:
+            later = row < column
+            row, column = row[later], column[later]
+        yield start + len(some), row, column
 
 
 def hash_distances(hashes: Sequence[str], others: Sequence[str]) -> Tensor:
@@ -135,6 +193,11 @@ def hash_distances(hashes: Sequence[str], others: Sequence[str]) -> Tensor:
     shared = torch.zeros_like(count)
     for symmetry in SYMMETRIES:
         shared = torch.maximum(shared, _posed(ours, symmetry) @ theirs.T)
+    return _jaccard(shared, count)
+
+
+def _jaccard(shared: Tensor, count: Tensor) -> Tensor:
+    """Distance of sets that have so many bits in common, and counted one by one so many."""
     return 1 - shared / (count - shared).clamp_min(1)
 
 
@@ -159,3 +222,20 @@ def _posed(bits: Tensor, symmetry: Symmetry) -> Tensor:
         down = -down
     steps = torch.cat([right.flatten(1), down.flatten(1)], dim=1)
     return torch.cat([steps > 0, steps < 0], dim=1).float()
+
+
+def _sorted(bits: Tensor) -> Tensor:
+    """Sort the bits (N, 1088) of each orbit: those that symmetries put in each other's place."""
+    member, orbit, rank = _orbits()
+    return ((bits @ member)[:, orbit] > rank).float()
+
+
+@cache
+def _orbits() -> tuple[Tensor, Tensor, Tensor]:
+    """Tell which bits are of which orbit (1088, K); of each bit, its orbit and its rank in it."""
+    single = torch.eye(2 * _STEPS)
+    places = torch.stack([_posed(single, symmetry).argmax(dim=1) for symmetry in SYMMETRIES])
+    _, orbit = places.amin(dim=0).unique(return_inverse=True)  # (1088,), 0 to K - 1
+    member = F.one_hot(orbit).float()  # (1088, K)
+    rank = (member.cumsum(dim=0) - member)[torch.arange(2 * _STEPS), orbit]
+    return member, orbit, rank
