@@ -52,6 +52,17 @@ def images(channels: int = 1) -> Images:
     )
 
 
+class Watched:
+    """Images (N, C, H, W) that remember how many of them were taken at once, at most."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels, self.shape, self.most = pixels, pixels.shape, 0
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        self.most = max(self.most, len(rows))
+        return self.pixels[rows]
+
+
 def clusters(rng: np.random.Generator, n: int = 60) -> tuple[np.ndarray, ...]:
     """Features of three classes, well apart, labels, and patients of two images each."""
     labels = np.arange(n) // 2 % 3

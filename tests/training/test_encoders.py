@@ -28,13 +28,24 @@ _CONFIG = EncoderConfig(
 
 def test_moments_are_those_of_all_pixels() -> None:
     pixels = torch.rand(150, 3, 5, 7) * torch.tensor([1.0, 0.1, 0.0]).view(3, 1, 1)
-    mean, deviation = moments(pixels)
-    exact = pixels.double().transpose(0, 1).flatten(1)
+    rows = np.arange(10, 150)
+    mean, deviation = moments(pixels, rows)
+    exact = pixels[10:].double().transpose(0, 1).flatten(1)
     torch.testing.assert_close(mean.double(), exact.mean(dim=1), rtol=1e-6, atol=0)
     torch.testing.assert_close(
         deviation[:2].double(), exact.std(dim=1, correction=0)[:2], rtol=1e-5, atol=0
     )
     assert float(deviation[2]) == pytest.approx(1e-3)  # of a constant channel: no division by 0
+
+
+def test_the_training_part_is_not_copied() -> None:
+    """It was, for its mean and deviation: most images were then in memory twice."""
+    watched: Any = small.Watched(torch.rand(200, 1, 16, 16))
+    images = replace(small.images(), pixels=watched)
+    train = np.arange(20, 180)
+    _, config = encoder_or_random(None, small.model(), small.data(Path("m.csv")), images, train)
+    assert watched.most == 64
+    assert config.mean == pytest.approx((watched.pixels[20:180].mean().item(),), rel=1e-6)
 
 
 def test_named_sizes_give_way_to_numbers() -> None:

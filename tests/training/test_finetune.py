@@ -98,10 +98,20 @@ def test_the_predictions_are_those_of_the_written_weights(settings: FinetuneSett
     images = read_images(settings.data, quiet=True)
     test = holdout(images.manifest, 3, 0, 0).test
     model = module.NormalizedClassifier(classifier, config)
-    chances = module.probabilities(model, images.pixels[test], torch.device("cpu"))
+    chances = module.probabilities(model, images.pixels, test, torch.device("cpu"))
     np.testing.assert_allclose(
         chances, read_predictions(run / "predictions.csv").probabilities, atol=1e-5
     )
+
+
+def test_held_out_images_are_not_copied() -> None:
+    """They were, those of the validation part in every epoch."""
+    watched: Any = small.Watched(torch.rand(200, 1, 16, 16))
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 3))
+    rows = np.arange(0, 200, 2)
+    chances = module.probabilities(model, watched, rows, torch.device("cpu"))
+    assert chances.shape == (100, 3)
+    assert watched.most == 64
 
 
 def test_a_run_killed_between_epochs_resumes_to_the_same_bits(

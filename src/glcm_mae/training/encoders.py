@@ -24,9 +24,7 @@ from glcm_mae.models import (
 )
 from glcm_mae.settings import DataSettings, ModelSettings, height_and_width
 
-from .inputs import Images
-
-_BATCH = 64
+from .inputs import Images, batches
 
 _LICENCE_NOTE = (
     "The encoder starts from a checkpoint and not from a run: if it is another project's, its "
@@ -108,16 +106,16 @@ def build_encoder(config: EncoderConfig, drop_path: float = 0.0) -> Encoder:
         raise UserError(str(error)) from error
 
 
-def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel over a set of images: (N, C, H, W) to (C,) twice."""
-    # Image by image, added up in float64: a float32 sum over a large set loses digits. A batch at
-    # a time: the squares of all would take as much memory as the images.
-    count = pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
-    batches = pixels.split(_BATCH)
-    sums = torch.cat([batch.sum(dim=(2, 3)) for batch in batches])
-    squares = torch.cat([batch.square().sum(dim=(2, 3)) for batch in batches])
-    mean = sums.double().sum(dim=0) / count
-    square = squares.double().sum(dim=0) / count
+def moments(pixels: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel over some images, rows of (N, C, H, W): (C,) twice."""
+    # Image by image, added up in float64: a float32 sum over a large set loses digits.
+    count = len(rows) * pixels.shape[2] * pixels.shape[3]
+    sums, squares = [], []
+    for batch in batches(pixels, rows):
+        sums.append(batch.sum(dim=(2, 3)))
+        squares.append(batch.square().sum(dim=(2, 3)))
+    mean = torch.cat(sums).double().sum(dim=0) / count
+    square = torch.cat(squares).double().sum(dim=0) / count
     deviation = (square - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
     return mean.float(), deviation.float()
 
@@ -303,7 +301,7 @@ def encoder_or_random(
     if weights is not None and Path(weights).is_dir():
         check_fits(read_config(Path(weights)), data, images, weights)
         return load_encoder(Path(weights), drop_path)
-    config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels[train]))
+    config = encoder_config(model, data, images.pixels.shape[1], *moments(images.pixels, train))
     if weights is not None:
         config = _normalized_as(weights, config)
     encoder = build_encoder(config, drop_path)

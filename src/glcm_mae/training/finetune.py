@@ -23,6 +23,7 @@ from .fabric import launch
 from .gray_values import write_gray_values
 from .inputs import (
     Images,
+    batches,
     check_classes,
     check_sides,
     labelled,
@@ -40,8 +41,6 @@ from .tables import prediction_tables
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-_BATCH = 64  # images at a time where nothing is learned
 
 
 class NormalizedClassifier(nn.Module):
@@ -141,7 +140,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     _train(fabric, run, settings, plan, model, images, split)
     if fabric.is_global_zero:
         held_out = np.concatenate([split.test, split.val])
-        chances = probabilities(model, images.pixels[held_out], fabric.device)
+        chances = probabilities(model, images.pixels, held_out, fabric.device)
         fold = settings.data.fold or 0
         tables = prediction_tables(images.manifest, [split], [chances], settings.seed, fold)
         tables.write(run.folder, seen)
@@ -155,29 +154,33 @@ def finetune(settings: FinetuneSettings) -> Path:
     return run.folder
 
 
-def probabilities(model: nn.Module, pixels: Tensor, device: torch.device) -> np.ndarray:
-    """Class probabilities of images.
+def probabilities(
+    model: nn.Module, pixels: Tensor, rows: np.ndarray, device: torch.device
+) -> np.ndarray:
+    """Class probabilities of some images.
 
     Parameters
     ----------
     model : nn.Module
         Takes images (B, C, H, W) in [0, 1], returns logits (B, K).
     pixels : Tensor, (N, C, H, W)
-        The images.
+        All images.
+    rows : ndarray of int, (n,)
+        Positions of those that are asked about.
     device : torch.device
         Where to compute.
 
     Returns
     -------
-    ndarray of float64, (N, K)
+    ndarray of float64, (n, K)
     """
-    return _logits(model, pixels, device).softmax(dim=1).numpy()
+    return _logits(model, pixels, rows, device).softmax(dim=1).numpy()
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, pixels: Tensor, device: torch.device) -> Tensor:
+def _logits(model: nn.Module, pixels: Tensor, rows: np.ndarray, device: torch.device) -> Tensor:
     model.eval()
-    return torch.cat([model(batch.to(device)).double().cpu() for batch in pixels.split(_BATCH)])
+    return torch.cat([model(batch.to(device)).double().cpu() for batch in batches(pixels, rows)])
 
 
 def check_settings(settings: FinetuneSettings) -> None:
@@ -311,7 +314,7 @@ def _validation_loss(
     val: np.ndarray,
     class_weights: Tensor,
 ) -> float:
-    logits = _logits(model, images.pixels[val], fabric.device)
+    logits = _logits(model, images.pixels, val, fabric.device)
     loss = F.cross_entropy(logits, labels[val], class_weights.double())
     # Devices may differ in the last digit, and must agree on when to stop.
     return fabric.broadcast(float(loss))

@@ -38,8 +38,9 @@ class Finetuned(Trained):
     def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
         """See `Trained`."""
         model = self.model.to(fabric.device)
+        everything = np.arange(len(images))
         with fabric.autocast():
-            return {".": probabilities(model, images.pixels, fabric.device)}
+            return {".": probabilities(model, images.pixels, everything, fabric.device)}
 
     @property
     def grid(self) -> tuple[int, int]:

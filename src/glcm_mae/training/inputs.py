@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
@@ -17,6 +18,7 @@ from glcm_mae.settings import DataSettings, height_and_width
 from .progress import Meter
 
 _MARGIN = 0.1
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,29 @@ def _tell_flat(
             f"with the class, a shortcut{advice}.",
             file=sys.stderr,
         )
+
+
+def batches(pixels: Tensor, rows: np.ndarray) -> Iterator[Tensor]:
+    """Take some of the images, 64 at a time: all at once they would lie in memory twice.
+
+    Parameters
+    ----------
+    pixels : Tensor, (N, C, H, W)
+        All images.
+    rows : ndarray of int
+        Positions of those that are wanted.
+
+    Yields
+    ------
+    Tensor, (at most 64, C, H, W)
+
+    Examples
+    --------
+    >>> [len(batch) for batch in batches(torch.rand(90, 1, 2, 2), np.arange(70))]
+    [64, 6]
+    """
+    for some in torch.from_numpy(rows).split(_BATCH):
+        yield pixels[some]
 
 
 def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:

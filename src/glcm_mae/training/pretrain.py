@@ -86,9 +86,9 @@ def pretrain(settings: PretrainSettings) -> Path:
     fabric = launch(settings.hardware, idle_weights=_idle_weights(settings.objective))
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
     _check_phases(settings, len(images), fabric.world_size)
-    config = encoder_config(
-        settings.model, settings.data, images.pixels.shape[1], *moments(images.pixels)
-    )
+    everything = np.arange(len(images))
+    mean, deviation = moments(images.pixels, everything)
+    config = encoder_config(settings.model, settings.data, images.pixels.shape[1], mean, deviation)
     torch.manual_seed(settings.seed)
     augment = augmentation(settings.data, settings.augment)
     model = _build(settings, config, images.pixels, augment)
@@ -101,8 +101,8 @@ def pretrain(settings: PretrainSettings) -> Path:
         facts["decoder"] = _start_from(settings.init, model.mae, quiet=not fabric.is_global_zero)
     if fabric.is_global_zero:
         run.begin()
-        write_seen(run.folder, images, np.arange(len(images)), settings.init)
-        write_gray_values(run.folder, images, np.arange(len(images)))
+        write_seen(run.folder, images, everything, settings.init)
+        write_gray_values(run.folder, images, everything)
     fabric.barrier()  # whoever looks for a checkpoint finds those of other runs removed
     _train(fabric, run, settings, model, images, augment)
     if fabric.is_global_zero:
