@@ -61,6 +61,24 @@ def test_order_and_account(tmp_path: Path) -> None:
     assert loaded.hashes == file_hashes(records)
 
 
+def test_more_than_the_memory_holds_is_refused_at_the_first_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the middle, by the system, without a word."""
+    monkeypatch.setattr("glcm_mae.data.images.memory_left", lambda: 70 * 4 * 4 * 4 * 3.0)
+    gray = record(tmp_path, "gray.png", noise(4, 4))
+    rgb = record(tmp_path, "rgb.png", noise(4, 4, 3))
+    assert len(load_images([rgb] * 70, image_size=(4, 4)).pixels) == 70
+    read: list[int] = []
+    with pytest.raises(UserError, match=r"^71 images of 3 x 4 x 4 .* GiB.*color gray") as error:
+        load_images([rgb] * 71, image_size=(4, 4), progress=read.append)
+    assert read == []
+    with pytest.raises(UserError, match=r"^211 images of 1 x 4 x 4") as error:
+        load_images([gray] * 211, image_size=(4, 4))
+    assert "color" not in str(error.value)
+    assert load_images([rgb] * 71, image_size=(4, 4), keep=False).kept[-1] == 70
+
+
 def test_color(tmp_path: Path) -> None:
     gray = record(tmp_path, "gray.png", noise(4, 5))
     rgb = record(tmp_path, "rgb.png", noise(4, 5, 3))

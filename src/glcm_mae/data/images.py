@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glcm_mae.data.manifest import Record
+from glcm_mae.data.memory import memory_left
 from glcm_mae.data.perceptual import perceptual_hashes
 from glcm_mae.data.readers import Facts, Plane, UnreadableImage, one_line, read_image
 from glcm_mae.data.thumbnails import LUMINANCE, luminance, thumbnail
@@ -147,7 +149,7 @@ def load_images(
     UserError
         The files differ in a way that the settings do not settle: channels, size, bits per
         sample, polarity, floating-point, signed or rescaled values without a window, no such
-        window; or no file could be read.
+        window; they take more memory than is left; or no file could be read.
 
     Examples
     --------
@@ -189,7 +191,9 @@ def load_images(
             names_by_channels[loaded.pixels.shape[0]].append(name)
             names_by_range[_range(loaded.facts)].append(name)
             if images is None:
-                images = loaded.pixels.new_empty(len(records) * keep, *loaded.pixels.shape)
+                shape = len(records) * keep, *loaded.pixels.shape
+                _check_memory(shape)
+                images = loaded.pixels.new_empty(shape)
             if keep and len(names_by_channels) == 1:  # else only counted, for the error below
                 images[len(kept)] = loaded.pixels
             kept.append(index)
@@ -388,6 +392,18 @@ def _check_settings(
         if value not in get_args(allowed):
             names = ", ".join(get_args(allowed))
             raise UserError(f"data.{setting} is {value!r}: set it to one of {names}.")
+
+
+def _check_memory(shape: Sequence[int]) -> None:
+    """Refuse, once the first image tells the number of channels, what no memory can hold."""
+    needed, left = 4 * math.prod(shape), memory_left()
+    if needed > left:
+        raise UserError(
+            f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
+            f"{needed / 2**30:.1f} GiB of memory, of which {left / 2**30:.1f} GiB are left: give "
+            "fewer at a time, set data.image_size lower"
+            f"{' or data.color gray' * (shape[1] == 3)}, or take a machine with more."
+        )
 
 
 def _check_alike(
