@@ -6,7 +6,8 @@ from sklearn import metrics as sk
 
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation import compute_metrics, weighted_metrics
-from glcm_mae.evaluation.metrics import CLASS_METRICS, OVERALL_METRICS
+from glcm_mae.evaluation import metrics as module
+from glcm_mae.evaluation.metrics import CLASS_METRICS, OVERALL_METRICS, weighted_auroc
 
 
 @st.composite
@@ -230,3 +231,22 @@ def test_names_that_do_not_fit():
         compute_metrics(labels, probabilities, classes=("a", "b"), positive="x")
     with pytest.raises(UserError, match="needs two classes and there are 3"):
         compute_metrics(labels, np.eye(3)[:2], positive="1")
+
+
+@given(tables(), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_auroc_alone_is_that_of_all_metrics(table, seed):
+    labels, probabilities = table
+    weights = np.random.default_rng(seed).integers(0, 3, (5, len(labels))).astype(float)
+    wanted = weighted_metrics(labels, probabilities, weights)["auroc"]
+    np.testing.assert_array_equal(weighted_auroc(labels, probabilities, weights), wanted)
+
+
+def test_the_auroc_alone_ranks_two_classes_once(monkeypatch):
+    """The audit asks for it a thousand times a shortcut: other metrics took most of that time."""
+    ranked = []
+    rank = module._auroc_auprc
+    monkeypatch.setattr(module, "_auroc_auprc", lambda *a: ranked.append(a) or rank(*a))
+    monkeypatch.setattr(module, "calibration_error", None)
+    weighted_auroc([0, 1, 1], [0.4, 0.7, 0.2], np.ones((2, 3)))
+    assert len(ranked) == 1

@@ -11,8 +11,8 @@ from glcm_mae.audit.inspection import Look
 from glcm_mae.audit.measurements import MEASUREMENTS
 from glcm_mae.data import Manifest, grouped_folds
 from glcm_mae.errors import UserError
-from glcm_mae.evaluation import Interval, patient_bootstrap, weighted_metrics
-from glcm_mae.evaluation.metrics import FloatArray, IntArray
+from glcm_mae.evaluation import Interval, patient_bootstrap
+from glcm_mae.evaluation.metrics import FloatArray, IntArray, weighted_auroc
 
 __all__ = ["SUSPICIOUS", "Shortcut", "predict_by_ranks", "rank_shortcuts", "traits"]
 
@@ -209,7 +209,7 @@ def _auroc(probabilities: FloatArray, labels: IntArray, groups: np.ndarray, seed
     def auroc(
         labels: IntArray, probabilities: FloatArray, weights: FloatArray
     ) -> dict[str, FloatArray]:
-        return {"auroc": weighted_metrics(labels, probabilities, weights)["auroc"]}
+        return {"auroc": weighted_auroc(labels, probabilities, weights)}
 
     patients = [str(group) for group in groups]
     return patient_bootstrap(labels, probabilities, patients, auroc, _RESAMPLES, seed)["auroc"]

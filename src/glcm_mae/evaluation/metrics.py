@@ -228,6 +228,42 @@ def weighted_metrics(
     return _metrics(labels, probabilities, weights, names, positive, folds)
 
 
+def weighted_auroc(labels: ArrayLike, probabilities: ArrayLike, weights: FloatArray) -> FloatArray:
+    """Compute the overall AUROC of `weighted_metrics`, and nothing else, for R resamples at once.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `compute_metrics`.
+    weights : ndarray of float, shape (R, N)
+        How often each image counts in each resample, >= 0.
+
+    Returns
+    -------
+    ndarray of shape (R,)
+        Of two classes that of the last, else the mean of each class against the rest.
+
+    Raises
+    ------
+    UserError, ValueError
+        As for `compute_metrics`.
+
+    Examples
+    --------
+    >>> weighted_auroc([0, 1, 1], [0.4, 0.7, 0.2], np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]]))
+    array([0.5, 1. ])
+    """
+    labels, probabilities = as_predictions(labels, probabilities)
+    k = probabilities.shape[1]
+    one_fold = np.zeros(len(labels), dtype=np.int64)
+    of_class = [
+        _auroc_auprc(labels == c, probabilities[:, c], weights, one_fold)[0]
+        for c in range(k == 2, k)  # of two classes the last alone
+    ]
+    overall: FloatArray = np.stack(of_class, axis=1).mean(1)
+    return overall
+
+
 def range_of(metric: str) -> tuple[float, float]:
     """Say between which values a metric lies.
 
