@@ -168,6 +168,23 @@ def test_blocks_change_nothing(scenes: list[Picture], monkeypatch: pytest.Monkey
     )
 
 
+def test_the_structure_of_images_is_not_kept(
+    scenes: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of all took 20 KB an image: it is found again for the few that are looked at closely."""
+    looked_at: list[int] = []
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        looked_at.append(len(images) * (images.shape[-1] > 16))
+        return band(images)
+
+    monkeypatch.setattr(duplicates, "band", counted)
+    assert near_duplicates(small(scenes)) == []
+    assert sum(looked_at) < len(scenes)
+    copies = [CHANGES["cropped all round"](scene) for scene in scenes[:2]]
+    assert len(near_duplicates(small([*scenes, *copies]))) == 2
+
+
 def test_groups_of_files(tmp_path: Path, scenes: list[Picture]) -> None:
     """Depth, polarity and format do not hide a copy; a broken file stands alone."""
     first, second = np.asarray(scenes[0]), np.asarray(scenes[1])
@@ -178,10 +195,11 @@ def test_groups_of_files(tmp_path: Path, scenes: list[Picture]) -> None:
     Image.fromarray(second).save(tmp_path / "e.jpg", quality=50)
     (tmp_path / "f.png").touch()
     (tmp_path / "g.png").touch()
-    done: list[int] = []
-    groups = duplicate_groups(read_manifest(tmp_path), done.append)
+    told: list[tuple[str, int]] = []
+    groups = duplicate_groups(read_manifest(tmp_path), lambda *progress: told.append(progress))
     assert groups.tolist() == [0, 0, 0, 1, 1, 2, 3]
-    assert done == [1, 2, 3, 4, 5, 6, 7]
+    assert told[:7] == [("reading images", number) for number in range(1, 8)]
+    assert told[7:] == [("comparing fingerprints", 5), ("comparing images", 5)]
 
 
 def test_equal_pixels_are_one_group_even_without_structure() -> None:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from glcm_mae.training.progress import Meter
+from glcm_mae.training.progress import Meter, Meters
 
 
 def test_without_a_terminal_every_tenth_is_a_line(
@@ -46,3 +46,22 @@ def test_a_resumed_run_estimates_from_its_own_steps(
     meter.advance(images=60, by=10)
     assert meter.images_per_second == pytest.approx(2.0)
     assert re.search(r"training: 90/100, 2 images/s , 30 s left", capsys.readouterr().err)
+
+
+def test_each_part_of_a_stage_has_its_own_pace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Meters(100) as progress:
+        for title, seconds in (("reading images", 1.0), ("comparing images", 20.0)):
+            progress(title, 0)
+            for done in (50, 100):
+                now[0] += 50 * seconds
+                progress(title, done)
+    assert capsys.readouterr().err.splitlines() == [
+        "reading images: 50/100, 1 images/s , 50 s left",
+        "reading images: 100/100, 1 images/s , 0 s left",
+        "comparing images: 50/100, 0 images/s , 1000 s left",
+        "comparing images: 100/100, 0 images/s , 0 s left",
+    ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from glcm_mae.audit.inspection import Look, inspect, places
 from glcm_mae.audit.leaks import leak_findings
 from glcm_mae.audit.shortcuts import SUSPICIOUS, Shortcut, rank_shortcuts
 from glcm_mae.data import Manifest, kept_together, one_line
-from glcm_mae.data.duplicates import copy_groups, near_duplicates
+from glcm_mae.data.duplicates import Progress, copy_groups, near_duplicates
 from glcm_mae.data.persons import header_groups
 from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
@@ -151,7 +152,7 @@ def check(
     manifest: Manifest,
     folds: int = 5,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Audit:
     """Audit a data set: damaged images, copies, conflicts, leaks, shortcuts, identifiers.
 
@@ -166,7 +167,7 @@ def check(
     seed : int
         Of these folds and of the bootstrap.
     progress : callable, optional
-        Called after each image with the number read.
+        Called after each image that was read, and now and then as they are compared.
 
     Returns
     -------
@@ -185,14 +186,15 @@ def check(
     >>> audit.leaks, [finding.kind for finding in audit.findings if finding.leaks]
     (True, ['copies cross patients'])
     """
-    looks = tuple(inspect(manifest, progress, source))
+    read = None if progress is None else partial(progress, "reading images")
+    looks = tuple(inspect(manifest, read, source))
     names = tuple(_names(manifest, looks))
     manifest = _with_neutral_labels(manifest, looks)
     if any(look.identifiers.in_source for look in looks):
         source = "the images"
     digests = ["" if look.constant else look.digest for look in looks]
     thumbnails = torch.stack([look.thumbnail for look in looks])
-    copies = copy_groups(digests, near_duplicates(thumbnails))
+    copies = copy_groups(digests, near_duplicates(thumbnails, progress))
     together = kept_together(manifest, copies=copies)
     shortcuts = tuple(rank_shortcuts(manifest, looks, together, folds, seed))
     of_files = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,13 +16,16 @@ from torch.nn import functional as F
 from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.images import content_hash, is_constant
 from glcm_mae.data.manifest import Manifest, Record
-from glcm_mae.data.perceptual import APART, hash_distances, perceptual_hashes
+from glcm_mae.data.perceptual import alike_in_hashes, perceptual_hashes
 from glcm_mae.data.readers import Plane, UnreadableImage, read_image
 from glcm_mae.data.registration import agreement, register
 from glcm_mae.data.symmetries import POSES, SYMMETRIES, WINDOWS
 from glcm_mae.data.thumbnails import SIDE, band, luminance, thumbnail
 
-__all__ = ["NearDuplicate", "copy_groups", "duplicate_groups", "near_duplicates"]
+__all__ = ["NearDuplicate", "Progress", "copy_groups", "duplicate_groups", "near_duplicates"]
+
+Progress = Callable[[str, int], None]
+"""Takes what is being done, such as "comparing images", and with how many images it is done."""
 
 # Both chosen on pairs made from a chest X-ray set (`benchmarks/near_duplicates.py`): copies cut by
 # 5% had cosines from 0.67, distinct images' best seldom reached 0.5; registered copies agreed by
@@ -62,7 +66,7 @@ class NearDuplicate:
     turned: bool
 
 
-def near_duplicates(thumbnails: Tensor) -> list[NearDuplicate]:
+def near_duplicates(thumbnails: Tensor, progress: Progress | None = None) -> list[NearDuplicate]:
     """Find pairs that differ by resizing, re-encoding, mirroring, brightness or a slight crop.
 
     Two steps. First every image is described by 256 numbers: its `band` at 16 x 16 pixels, with
@@ -74,8 +78,8 @@ def near_duplicates(thumbnails: Tensor) -> list[NearDuplicate]:
     Where one scene is most of the set, as the frames of a long clip, it is itself what all images
     share: so pairs whose perceptual hashes are those of copies are correlated before, as they lie.
 
-    Time grows with the square of the number of images: about 4 s of one core for 1,000 and two
-    minutes for 10,000. Memory is some 50 KB an image.
+    Time grows with the square of the number of images: about a second of one core for 1,000, half
+    a minute for 10,000, ten minutes for 50,000. Memory is some 6 KB an image beside its thumbnail.
 
     Parameters
     ----------
@@ -83,6 +87,8 @@ def near_duplicates(thumbnails: Tensor) -> list[NearDuplicate]:
         (N, SIDE, SIDE), of `thumbnail`. Those without a perceptual hash match nothing: constant
         ones, and bodies that fill less than about a sixth of a black image, such as the end slices
         of a head, whose outlines are alike in all.
+    progress : callable, optional
+        Called now and then.
 
     Returns
     -------
@@ -98,38 +104,43 @@ def near_duplicates(thumbnails: Tensor) -> list[NearDuplicate]:
     """
     hashes = [text for part in thumbnails.split(_PART) for text in perceptual_hashes(part)]
     structured = torch.tensor([n for n, text in enumerate(hashes) if text], dtype=torch.int64)
-    images = thumbnails[structured]
+    images = thumbnails
+    if len(structured) < len(thumbnails):  # else not copied: 16 KB an image
+        images = thumbnails[structured]
     if len(images) < 2:
         return []
-    fine = _by_parts(band, images)
-    coarse = _by_parts(lambda part: band(_resized(part, _COARSE)), images)
     found: dict[tuple[int, int], NearDuplicate] = {}
 
-    def correlate(
-        fixed: Tensor, moving: Tensor, poses: list[int], seen: Tensor, place: Tensor
-    ) -> None:
-        correlations = agreement(fine[fixed], seen, place).tolist()
+    def looked_at(
+        look: Callable[[Tensor], Tensor], fixed: Tensor, moving: Tensor, poses: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Show both images of pairs, (P, H, H) twice, the second ones in their poses."""
+        # In one batch, for a convolution of a single image differs in the last digits.
+        first, second = look(images[torch.cat([fixed, moving])]).split(len(fixed))
+        return first, _turned(second, poses)
+
+    def keep(fixed: Tensor, moving: Tensor, poses: list[int], correlations: Tensor) -> None:
         pairs = zip(structured[fixed].tolist(), structured[moving].tolist(), strict=True)
-        for (one, other), pose, correlation in zip(pairs, poses, correlations, strict=True):
+        for (one, other), pose, correlation in zip(
+            pairs, poses, correlations.tolist(), strict=True
+        ):
             key = (min(one, other), max(one, other))
             if correlation >= max(AGREEMENT, found[key].agreement if key in found else 0.0):
                 turned = POSES[pose].symmetry != POSES[0].symmetry
                 found[key] = NearDuplicate(*key, correlation, turned)
 
     told = [text for text in hashes if text]
-    for fixed, moving, poses in _in_blocks(_alike_in_hashes(images, told)):
-        correlate(fixed, moving, poses, _turned(fine[moving], poses), _placed(poses))
+    for pairs in _in_blocks(_alike_in_hashes(images, told, progress)):
+        keep(*pairs, agreement(*looked_at(band, *pairs), _placed(pairs[2])))
     known = set(found)  # registering takes longest
-    for fixed, moving, poses in _in_blocks(_unlike(known, structured, _candidates(images))):
-        rough = register(coarse[fixed], _turned(coarse[moving], poses), _placed(poses), steps=8)
-        seen = _turned(fine[moving], poses)
-        correlate(fixed, moving, poses, seen, register(fine[fixed], seen, rough, steps=6))
+    for pairs in _in_blocks(_unlike(known, structured, _candidates(images, progress))):
+        place = register(*looked_at(_coarse, *pairs), _placed(pairs[2]), steps=8)
+        seen = looked_at(band, *pairs)
+        keep(*pairs, agreement(*seen, register(*seen, place, steps=6)))
     return [found[key] for key in sorted(found)]
 
 
-def duplicate_groups(
-    manifest: Manifest, progress: Callable[[int], None] | None = None
-) -> np.ndarray:
+def duplicate_groups(manifest: Manifest, progress: Progress | None = None) -> np.ndarray:
     """Group the images of a data set that are copies or near-copies of each other.
 
     Parameters
@@ -137,7 +148,7 @@ def duplicate_groups(
     manifest : Manifest
         The data set. An image that cannot be read is a group of its own.
     progress : callable, optional
-        Called after each image with the number read.
+        Called after each image that was read, and now and then as they are compared.
 
     Returns
     -------
@@ -166,8 +177,8 @@ def duplicate_groups(
             small[number] = image
             hashes.append(digest)
             if progress is not None:
-                progress(number + 1)
-    return copy_groups(hashes, near_duplicates(small))
+                progress("reading images", number + 1)
+    return copy_groups(hashes, near_duplicates(small, progress))
 
 
 def copy_groups(hashes: Sequence[str], pairs: Sequence[NearDuplicate]) -> np.ndarray:
@@ -204,11 +215,15 @@ def _looked_at(plane: Plane, record: Record) -> tuple[str, Tensor]:
     return digest, thumbnail(luminance(pixels), facts.white_is_zero)
 
 
-def _candidates(images: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _candidates(
+    images: Tensor, progress: Progress | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield pairs worth a closer look: positions (P,), (P,), and the pose (P,) of the second."""
     described = _by_parts(_described, images)  # (N, 256)
     whiten = _whitening(described)
     fixed = whiten(described)
+    # Written over again and again: to be given as much anew takes half as long as to fill it.
+    space = torch.empty(min(_ROWS, len(images)) * len(POSES) * min(_COLUMNS, len(images)))
     for start in range(0, len(images), _COLUMNS):
         block = images[start : start + _COLUMNS]
         parts = [_described(window(block)).unflatten(1, (_SIDE, _SIDE)) for window in WINDOWS]
@@ -218,29 +233,31 @@ def _candidates(images: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         )
         for top in range(0, len(images), _ROWS):
             rows = fixed[top : top + _ROWS]
-            cosine, pose = (rows @ posed.flatten(0, 1).T).view(len(rows), *posed.shape[:2]).max(1)
-            row, column = torch.nonzero(cosine >= _CANDIDATE, as_tuple=True)
+            shape = len(rows), len(posed), len(block)
+            cosine = space[: math.prod(shape)].view(len(rows), -1)
+            cosine = torch.mm(rows, posed.flatten(0, 1).T, out=cosine).view(shape)
+            # The poses of the few pairs alone: to find the best of all takes ten times as long.
+            row, column = torch.nonzero(cosine.amax(1) >= _CANDIDATE, as_tuple=True)
             apart = row + top != column + start
             row, column = row[apart], column[apart]
             if len(row):
-                yield row + top, column + start, pose[row, column]
+                yield row + top, column + start, cosine[row, :, column].argmax(1)
+        if progress is not None:
+            progress("comparing images", start + len(block))
 
 
 def _alike_in_hashes(
-    images: Tensor, hashes: Sequence[str]
+    images: Tensor, hashes: Sequence[str], progress: Progress | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield pairs as `_candidates` does, whatever else is in the set."""
     plain = F.normalize(_by_parts(_described, images), dim=1)  # (N, 256)
-    for top in range(0, len(images), _PART):
-        alike = hash_distances(hashes[top : top + _PART], hashes) <= APART
-        row, column = torch.nonzero(alike, as_tuple=True)
-        row += top
-        later = row < column
-        row, column = row[later], column[later]
+    for done, row, column in alike_in_hashes(hashes):
         if len(row):
             square = plain[column].unflatten(1, (_SIDE, _SIDE))  # (P, 16, 16)
             cosines = [(plain[row] * turn(square).flatten(1)).sum(1) for turn in SYMMETRIES]
             yield row, column, torch.stack(cosines).argmax(0)
+        if progress is not None:
+            progress("comparing fingerprints", done)
 
 
 def _unlike(
@@ -283,6 +300,10 @@ def _whitening(descriptions: Tensor) -> Callable[[Tensor], Tensor]:
 def _described(images: Tensor) -> Tensor:
     """Band of images (N, H, H) at 16 x 16 pixels: (N, 256)."""
     return band(_resized(images, _SIDE)).flatten(1)
+
+
+def _coarse(images: Tensor) -> Tensor:
+    return band(_resized(images, _COARSE))
 
 
 def _by_parts(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

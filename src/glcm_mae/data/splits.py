@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glcm_mae.data.duplicates import duplicate_groups
+from glcm_mae.data.duplicates import Progress, duplicate_groups
 from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.manifest import Manifest, patients_on_two_sides
 from glcm_mae.data.persons import header_groups
@@ -248,7 +247,7 @@ def manifest_folds(
 
 def kept_together(
     manifest: Manifest,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
     copies: np.ndarray | None = None,
 ) -> np.ndarray:
     """Group the images that must stay on one side of a split: a patient's, and copies.
@@ -261,7 +260,7 @@ def kept_together(
     manifest : Manifest
         The data set. Of an image that cannot be read no copies are known.
     progress : callable, optional
-        Called after each image with the number read.
+        Called after each image that was read, and now and then as they are compared.
     copies : np.ndarray, optional
         Group of copies (N,) of each image, where `duplicate_groups` has told already.
 

@@ -23,15 +23,15 @@ def data_check(s: settings.DataCheckSettings, recipe: str) -> tuple[str, int]:
     """
     from glcm_mae.audit import check, format_audit, write_audit
     from glcm_mae.data import read_manifest
-    from glcm_mae.training.progress import Meter
+    from glcm_mae.training.progress import Meters
 
     _check_folds(s.folds, s.seed)
     if s.out is not None:
         check_folder(s.out)
         check_apart(s.out, s.images)
     manifest = read_manifest(s.images, s.patient_regex, s.plane, may_cross=True, may_lack=True)
-    with Meter("reading images", len(manifest)) as meter:
-        audit = check(s.images, manifest, s.folds, s.seed, lambda _: meter.advance(images=1))
+    with Meters(len(manifest)) as progress:
+        audit = check(s.images, manifest, s.folds, s.seed, progress)
     report = format_audit(audit, colour=sys.stdout.isatty())
     if s.out is not None:
         folder = Path(s.out)
@@ -48,7 +48,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
     from glcm_mae.data import read_manifest
     from glcm_mae.data.duplicates import duplicate_groups
     from glcm_mae.data.splits import holdout, kept_together, with_split
-    from glcm_mae.training.progress import Meter
+    from glcm_mae.training.progress import Meters
 
     _check_folds(s.folds, s.seed)
     out = _csv(s.out)
@@ -60,8 +60,8 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
             f"{s.images} gives a split, which folds would override: take the method holdout, or a "
             "manifest without the column split."
         )
-    with Meter("reading images", len(manifest)) as meter:
-        copies = duplicate_groups(manifest, lambda _: meter.advance(images=1))
+    with Meters(len(manifest)) as progress:
+        copies = duplicate_groups(manifest, progress)
     groups = kept_together(manifest, copies=copies)
     folds = range(s.folds) if s.method == "kfold" else [s.fold]
     lines = []

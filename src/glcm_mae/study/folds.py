@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from glcm_mae.data import Manifest, Split, holdout, read_manifest
-from glcm_mae.data.duplicates import duplicate_groups
+from glcm_mae.data.duplicates import Progress, duplicate_groups
 from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.persons import files_of, identities
 from glcm_mae.data.splits import kept_together, with_split
 from glcm_mae.errors import UserError
 from glcm_mae.files import common_folder, write_atomically
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def write_folds(
     folds, seed : int
         How many, and what fixes them.
     progress : callable, optional
-        Called after each image that was looked at for copies.
+        Called after each image that was read, and now and then as they are compared.
 
     Returns
     -------
@@ -126,7 +124,7 @@ def add_unlabelled(
         Gets ``unlabelled.csv`` if it is the same for all folds, else ``fold0-unlabelled.csv`` and
         so on.
     progress : callable, optional
-        Called after each image that was looked at for copies.
+        Called after each image that was read, and now and then as they are compared.
 
     Returns
     -------

@@ -24,7 +24,7 @@ from glcm_mae.settings import (
     height_and_width,
 )
 from glcm_mae.training.inputs import check_classes, check_readable, labelled, manifest_of
-from glcm_mae.training.progress import Meter
+from glcm_mae.training.progress import Meters
 
 from .alone import alone_in
 from .arms import Arm
@@ -310,14 +310,12 @@ def _deal(
 ) -> list[Fold]:
     if published:
         return write_published_folds(manifest, folder, settings.folds, settings.split_seed)
-    with Meter("looking for copies", len(manifest)) as meter:
-        folds = write_folds(
-            manifest, folder, settings.folds, settings.split_seed, lambda _: meter.advance(images=1)
-        )
+    with Meters(len(manifest)) as progress:
+        folds = write_folds(manifest, folder, settings.folds, settings.split_seed, progress)
     if unlabelled is None:
         return folds
-    with Meter("looking for tested images", len(manifest) + len(unlabelled)) as meter:
-        return add_unlabelled(folds, unlabelled, folder, lambda _: meter.advance(images=1))
+    with Meters(len(manifest) + len(unlabelled)) as progress:
+        return add_unlabelled(folds, unlabelled, folder, progress)
 
 
 def _tables(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 
 from rich.console import Console
@@ -103,3 +104,38 @@ class Meter:
             left = pace * (self._total - self._done)
             print(f"{self._title}: {self._done}/{self._total}, {news}, {left:.0f} s left",
                   file=sys.stderr, flush=True)  # fmt: skip
+
+
+class Meters:
+    """A `Meter` for each part of what is done with the same images, one after the other.
+
+    Parameters
+    ----------
+    total : int
+        Number of images.
+
+    Examples
+    --------
+    >>> with Meters(2) as progress:
+    ...     progress("reading images", 2)
+    ...     progress("comparing images", 1)
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total, self._title, self._done = total, "", 0
+        self._shown = ExitStack()
+
+    def __enter__(self) -> Meters:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._shown.close()
+
+    def __call__(self, title: str, done: int) -> None:
+        """Show how far it is, on a new meter where something else is being done."""
+        if title != self._title:
+            self._shown.close()
+            self._meter = self._shown.enter_context(Meter(title, self._total))
+            self._title, self._done = title, 0
+        self._meter.advance(images=done - self._done, by=done - self._done)
+        self._done = done
