@@ -73,8 +73,11 @@ def image_findings(looks: Sequence[Look]) -> list[Finding]:
     empty (0,)
     """
     findings = []
-    empty = [n for n, look in enumerate(looks) if look.unreadable.startswith("is empty")]
-    unreadable = [n for n, look in enumerate(looks) if look.unreadable and n not in set(empty)]
+    empty: list[int] = []
+    unreadable: list[int] = []
+    for n, look in enumerate(looks):
+        if look.unreadable:
+            (empty if look.unreadable.startswith("is empty") else unreadable).append(n)
     for kind, images, what in (
         ("unreadable", unreadable, "cannot be read: export them again or remove them."),
         ("empty", empty, "are empty files: export them again or remove them."),
