@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from glcm_mae.settings import OptimizerSettings
 from glcm_mae.training.order import epoch_batches, seed_step
+from glcm_mae.training.step import Plan
 
 
 def _drawn(*key: int) -> list[float]:
@@ -35,6 +37,18 @@ def test_the_order_follows_from_seed_and_epoch() -> None:
     assert order[0] == torch.cat(epoch_batches(50, 5, 1, 2)).tolist()
     assert order[0] != order[1]
     assert order[0] != order[2]
+
+
+def test_an_epoch_is_dealt_once_and_not_at_each_of_its_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dealt, deal = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda n, **how: dealt.append(n) or deal(n, **how))
+    epoch_batches.cache_clear()
+    plan = Plan(40, OptimizerSettings(epochs=3, batch_size=4, accumulate=2), seed=0)
+    taken = torch.stack([torch.cat(plan.batches(step)) for step in range(plan.steps)])
+    assert dealt == [40, 40, 40]
+    assert (taken.view(3, 40).sort(dim=1).values == torch.arange(40)).all()
 
 
 def test_the_order_does_not_touch_the_global_generator() -> None:
