@@ -65,14 +65,34 @@ def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     path,label
     "a, b.png",1
     """
+    return "".join(csv_lines(columns, rows))
+
+
+def csv_lines(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    r"""Write a table as CSV, row by row: what is too long to be held in memory.
+
+    Parameters
+    ----------
+    columns, rows
+        As for `csv_text`.
+
+    Yields
+    ------
+    str
+        The names of the columns, then a row each, with its line feed.
+
+    Examples
+    --------
+    >>> list(csv_lines(["path", "label"], [["a, b.png", 1]]))
+    ['path,label\n', '"a, b.png",1\n']
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")  # or a cell's "\r" would not be quoted
     for row in itertools.chain([columns], rows):
         writer.writerow(row)
-        text.seek(text.tell() - 2)
-        text.write("\n")
+        yield text.getvalue().removesuffix("\r\n") + "\n"
+        text.seek(0)
         text.truncate()
-    return text.getvalue()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Feature vectors as a table: those that a probe judges, and who has seen which image."""
 
 import csv
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from glcm_mae.data import read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models import load_encoder
 from glcm_mae.settings import EmbedSettings, HardwareSettings
-from glcm_mae.training.embed import embed, write_embedding
+from glcm_mae.training.embed import Embedding, embed, write_embedding
 from glcm_mae.training.inputs import read_images
 from glcm_mae.training.probe import extract
 
@@ -211,3 +212,19 @@ def test_a_run_must_tell_how_its_images_were_read(
         (copy / "settings.yaml").write_text(text)
         with pytest.raises(UserError, match=message):
             embed(EmbedSettings(run=str(copy), images=str(manifest), out="a.csv"))
+
+
+def test_a_long_table_is_never_whole_in_memory(tmp_path: Path) -> None:
+    """That of 50,000 images and a ViT-B took 2 GiB beside its features."""
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((400, 1024), dtype=np.float32)
+    records = small.images().manifest.records * 100
+    manifest = replace(small.images().manifest, records=records)
+    found = Embedding(manifest, features, [None] * 400, "mean", 0)
+    out = tmp_path / "features.csv"
+    tracemalloc.start()
+    write_embedding(found, EmbedSettings(run="run", images="images", out=str(out)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < out.stat().st_size / 4
+    np.testing.assert_array_equal(_vectors(_table(out)), features)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glcm_mae import __version__
 from glcm_mae.data import Manifest
-from glcm_mae.files import csv_text, write_atomically
+from glcm_mae.files import csv_lines, whole_file
 from glcm_mae.models import load_encoder
 from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import EmbedSettings
@@ -123,4 +123,6 @@ def write_embedding(found: Embedding, settings: EmbedSettings) -> None:
         (*(row[name] for name in shown), *how.values(), *features)
         for row, features in zip(facts, found.features, strict=True)
     )
-    write_atomically(Path(settings.out), csv_text([*shown, *how, *names], rows))
+    with whole_file(Path(settings.out)) as file:
+        for line in csv_lines([*shown, *how, *names], rows):
+            file.write(line.encode())
