@@ -23,6 +23,7 @@ from glcm_mae.data import (
     read_image,
 )
 from glcm_mae.data.images import is_constant
+from glcm_mae.data.record import file_by_file
 from glcm_mae.data.thumbnails import SIDE, luminance, thumbnail
 
 __all__ = ["Look", "inspect", "places"]
@@ -103,15 +104,19 @@ def inspect(
     >>> good.shape, good.constant, bad.unreadable
     ((1, 3, 4), True, 'is empty: export or copy it again.')
     """
-    looks = []
+    looks: dict[int, Look] = {}
+    order, named = file_by_file(manifest.records), places(manifest)
     with ThreadPoolExecutor(2) as pool:  # decoding holds no lock
-        for look in pool.map(
-            partial(_look, source, manifest.plane), manifest.records, places(manifest)
-        ):
-            looks.append(look)
+        in_order = pool.map(
+            partial(_look, source, manifest.plane),
+            [manifest.records[n] for n in order],
+            [named[n] for n in order],
+        )
+        for n, look in zip(order, in_order, strict=True):
+            looks[n] = look
             if progress is not None:
                 progress(len(looks))
-    return looks
+    return [looks[n] for n in range(len(manifest))]
 
 
 def places(manifest: Manifest) -> list[str]:

@@ -18,6 +18,7 @@ from glcm_mae.data.images import content_hash, is_constant
 from glcm_mae.data.manifest import Manifest, Record
 from glcm_mae.data.perceptual import alike_in_hashes, perceptual_hashes
 from glcm_mae.data.readers import Plane, UnreadableImage, read_image
+from glcm_mae.data.record import file_by_file
 from glcm_mae.data.registration import agreement, register
 from glcm_mae.data.symmetries import POSES, SYMMETRIES, WINDOWS
 from glcm_mae.data.thumbnails import SIDE, band, luminance, thumbnail
@@ -170,14 +171,15 @@ def duplicate_groups(manifest: Manifest, progress: Progress | None = None) -> np
     [0, 1, 0]
     """
     small = torch.zeros(len(manifest), SIDE, SIDE)
-    hashes = []
+    hashes = [""] * len(manifest)
     look = partial(_looked_at, manifest.plane)
+    order = file_by_file(manifest.records)
     with ThreadPoolExecutor(2) as pool:  # decoding holds no lock
-        for number, (digest, image) in enumerate(pool.map(look, manifest.records)):
-            small[number] = image
-            hashes.append(digest)
+        looks = pool.map(look, [manifest.records[n] for n in order])
+        for done, (n, (digest, image)) in enumerate(zip(order, looks, strict=True), start=1):
+            small[n], hashes[n] = image, digest
             if progress is not None:
-                progress("reading images", number + 1)
+                progress("reading images", done)
     return copy_groups(hashes, near_duplicates(small, progress))
 
 

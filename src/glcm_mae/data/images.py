@@ -20,6 +20,7 @@ from glcm_mae.data.manifest import Record
 from glcm_mae.data.memory import memory_left
 from glcm_mae.data.perceptual import perceptual_hashes
 from glcm_mae.data.readers import Facts, Plane, UnreadableImage, one_line, read_image
+from glcm_mae.data.record import file_by_file
 from glcm_mae.data.thumbnails import LUMINANCE, luminance, thumbnail
 from glcm_mae.data.windows import Unscalable, unit_range
 from glcm_mae.errors import UserError
@@ -174,19 +175,20 @@ def load_images(
         plane=plane,
     )
     images: Tensor | None = None
-    kept: list[int] = []
-    hashes: list[str] = []
-    perceptual: list[str] = []
+    hashes: dict[int, str] = {}
+    perceptual: dict[int, str] = {}
     lost_color = 0
-    skipped: list[tuple[str, str]] = []
+    skipped: dict[int, tuple[str, str]] = {}
     names_by_channels: dict[int, list[str]] = defaultdict(list)
     names_by_range: dict[str, list[str]] = defaultdict(list)
-    for index, loaded in enumerate(_in_threads(load, records)):
+    order = file_by_file(records)
+    in_order = _in_threads(load, [records[index] for index in order])
+    for done, (index, loaded) in enumerate(zip(order, in_order, strict=True), start=1):
         name = one_line(records[index].name)
         if isinstance(loaded, UnreadableImage):
             if on_error == "stop":
                 raise loaded
-            skipped.append((name, loaded.reason))
+            skipped[index] = name, loaded.reason
         else:
             names_by_channels[loaded.pixels.shape[0]].append(name)
             names_by_range[_range(loaded.facts)].append(name)
@@ -195,21 +197,28 @@ def load_images(
                 _check_memory(shape)
                 images = loaded.pixels.new_empty(shape)
             if keep and len(names_by_channels) == 1:  # else only counted, for the error below
-                images[len(kept)] = loaded.pixels
-            kept.append(index)
-            hashes.append(loaded.digest)
-            perceptual.append(loaded.perceptual)
+                images[index] = loaded.pixels
+            hashes[index], perceptual[index] = loaded.digest, loaded.perceptual
             lost_color += loaded.lost_color
         if progress is not None:
-            progress(index + 1)
+            progress(done)
     if images is None:
         raise UserError(
-            f"None of the {len(records)} images can be read; the first: {skipped[0][0]} "
-            f"{skipped[0][1]}"
+            f"None of the {len(records)} images can be read; the first: {' '.join(skipped[0])}"
         )
     _check_alike(names_by_channels, names_by_range, window)
-    positions = np.array(kept, dtype=np.int64)
-    return LoadedImages(images[: len(kept)], positions, skipped, hashes, perceptual, lost_color)
+    kept = sorted(hashes)
+    for place, index in enumerate(kept if keep else ()):
+        if place < index:  # closing the gaps in place: no second copy of the images
+            images[place] = images[index]
+    return LoadedImages(
+        images[: len(kept)],
+        np.array(kept, dtype=np.int64),
+        [skipped[index] for index in sorted(skipped)],
+        [hashes[index] for index in kept],
+        [perceptual[index] for index in kept],
+        lost_color,
+    )
 
 
 def content_hash(pixels: np.ndarray) -> str:
@@ -274,7 +283,9 @@ def file_hashes(records: Sequence[Record], plane: Plane = "axial") -> list[str]:
     def digest(record: Record) -> str:
         return content_hash(read_image(record.path, record.frame, plane)[0])
 
-    return list(_in_threads(digest, records))
+    order = file_by_file(records)
+    found = dict(zip(order, _in_threads(digest, [records[n] for n in order]), strict=True))
+    return [found[n] for n in range(len(records))]
 
 
 def _in_threads(work: Callable[[Record], _T], records: Sequence[Record]) -> Iterator[_T]:

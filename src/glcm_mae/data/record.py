@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,3 +53,31 @@ class Record:
     def name(self) -> str:
         """What tables and messages call the image: its path, with ``#frame`` where it has one."""
         return str(self.path) if self.frame is None else f"{self.path}#{self.frame}"
+
+
+def file_by_file(records: Sequence[Record]) -> list[int]:
+    """Put images in the order in which to read them: those of one file together.
+
+    Of packed files the last alone is kept unpacked. Read in the order of a table that was shuffled,
+    or sorted by class, each slice would unpack its volume anew.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The images.
+
+    Returns
+    -------
+    list of int
+        Their positions: files in the order of their first image, images of one in their own.
+
+    Examples
+    --------
+    >>> names = ("a.nii.gz", "b.nii.gz", "a.nii.gz")
+    >>> file_by_file([Record(Path(name), None, name, None, n) for n, name in enumerate(names)])
+    [0, 2, 1]
+    """
+    first: dict[Path, int] = {}
+    for position, record in enumerate(records):
+        first.setdefault(record.path, position)
+    return sorted(range(len(records)), key=lambda position: first[records[position].path])
