@@ -145,3 +145,13 @@ def test_files_that_are_missing_are_skipped_as_unreadable_ones(tmp_path: Path, c
     assert [record.path.name for record in images.manifest.records] == ["0.png", "2.png"]
     assert "skipped" in capsys.readouterr().err
     assert images.skipped == 1
+
+
+def test_thousands_of_skipped_images_are_not_named_one_by_one(tmp_path: Path, capsys: Any) -> None:
+    _write(tmp_path, ["a/good.png"])
+    for number in range(25):
+        (tmp_path / f"a/{number:02}.png").touch()
+    assert read_images(small.data(tmp_path, on_error="skip")).skipped == 25
+    *named, last = capsys.readouterr().err.splitlines()[:21]
+    assert len({line.split(":")[0] for line in named}) == 20
+    assert last.startswith("skipped 25 of 26 images, of which the first 20 are named above")

@@ -19,6 +19,7 @@ from .progress import Meter
 
 _MARGIN = 0.1
 _BATCH = 64
+_NAMED = 20  # skipped images
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def read_images(
     """
     manifest = manifest or manifest_of(data)
     loaded = _load("reading images", data, manifest, quiet=quiet)
-    for name, reason in () if quiet else loaded.skipped:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
+    if not quiet:
+        _tell_skipped(loaded.skipped, len(manifest))
     kept = loaded.kept if loaded.skipped else None
     if not isinstance(data.window, str) and not quiet:
         _tell_flat(loaded.pixels, manifest.subset(loaded.kept), data.window, if_dark)
@@ -112,6 +113,18 @@ def read_images(
         len(loaded.skipped),
         loaded.lost_color,
     )
+
+
+def _tell_skipped(skipped: Sequence[tuple[str, str]], of: int) -> None:
+    """Name skipped images on stderr, of very many the first."""
+    for name, reason in skipped[:_NAMED]:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    if len(skipped) > _NAMED:
+        print(
+            f"skipped {len(skipped)} of {of} images, of which the first {_NAMED} are named above; "
+            "glcm-mae data check --out names all in its audit.json",
+            file=sys.stderr,
+        )
 
 
 def _tell_flat(
