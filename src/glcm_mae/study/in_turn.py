@@ -12,6 +12,7 @@ from typing import Any
 
 from glcm_mae.errors import UserError
 from glcm_mae.settings import FinetuneSettings, PretrainSettings, ProbeSettings
+from glcm_mae.training.kept_images import images_kept
 
 from .alone import alone_in
 from .cells import Cell, Stage
@@ -49,6 +50,11 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     -------
     list of Failure
     """
+    with images_kept():
+        return _run_in_turn(chosen)
+
+
+def _run_in_turn(chosen: Sequence[Cell]) -> list[Failure]:
     failures: list[Failure] = []
     pace = Pace()
     waiting = [(number, cell.arm) for number, cell in enumerate(chosen, 1) if not is_done(cell)]

@@ -15,6 +15,7 @@ from glcm_mae.data.manifest import evenly_spread
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
+from .kept_images import kept_or_read
 from .progress import Meter
 
 _MARGIN = 0.1
@@ -207,19 +208,22 @@ def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:
 def _load(
     title: str, data: DataSettings, manifest: Manifest, *, quiet: bool = False, keep: bool = True
 ) -> LoadedImages:
-    with Meter(title, len(manifest), enabled=not quiet) as meter:
-        return load_images(
-            manifest.records,
-            height_and_width(data.image_size),
-            data.color,
-            data.resize,
-            data.window,
-            data.on_error,
-            progress=lambda _: meter.advance(images=1),
-            invert_monochrome1=data.invert_monochrome1,
-            plane=data.plane,
-            keep=keep,
-        )
+    def read() -> LoadedImages:
+        with Meter(title, len(manifest), enabled=not quiet) as meter:
+            return load_images(
+                manifest.records,
+                height_and_width(data.image_size),
+                data.color,
+                data.resize,
+                data.window,
+                data.on_error,
+                progress=lambda _: meter.advance(images=1),
+                invert_monochrome1=data.invert_monochrome1,
+                plane=data.plane,
+                keep=keep,
+            )
+
+    return kept_or_read(data, manifest, read) if keep else read()
 
 
 def manifest_of(data: DataSettings, *, may_cross: bool = False) -> Manifest:
