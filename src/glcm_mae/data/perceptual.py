@@ -91,7 +91,7 @@ def have_copies(hashes: Sequence[str], others: Sequence[str]) -> np.ndarray:
 
     A copy is what is no more than 0.25 apart (`hash_distances`). A crop of more than 1% on each
     side hides it: within one set, `near_duplicates` finds those, too. A million pairs take some
-    20 ms of one core, or a quarter of a second where all images are much alike.
+    30 ms of one core, or a quarter of a second where all images are much alike.
 
     Parameters
     ----------
