@@ -233,6 +233,27 @@ def test_setting_out_of_range(more, said, images, tmp_path, capsys):
 # --- runs
 
 
+@pytest.mark.parametrize("command", ["pretrain", "probe", "finetune", "baseline", "predict"])
+def test_a_run_is_not_written_over_its_own_manifest(command, images, tmp_path, capsys):
+    manifest = images(a=4, b=4).parent / "out/validation.csv"
+    done("data", "manifest", tmp_path / "images", "--out", manifest)
+    before = state(tmp_path)
+    option = ["--run", "nowhere", "--images"] if command == "predict" else ["--data.images"]
+    sentence = complaint(capsys, command, *option, manifest, "--out", manifest.parent)
+    assert sentence == f"out would write over {manifest}, which is read: give another name."
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["", "encoder.safetensors"])
+@pytest.mark.parametrize("command", ["pretrain", "probe", "finetune"])
+def test_a_run_is_not_written_over_its_own_weights(command, place, images, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    option = "--init" if command == "pretrain" else "--encoder"
+    sentence = complaint(capsys, *words(command, images(a=4), out, option, out / place))
+    assert sentence == f"out would write over {out / place}, which is read: give another name."
+
+
 def test_loss_that_is_no_number(images, tmp_path, capsys):
     more = ["--optimizer.base_lr", 1e30, "--optimizer.warmup", 0, "--checkpoint_minutes", 0]
     sentence = complaint(capsys, *words("pretrain", images(a=20), tmp_path / "out", *more))

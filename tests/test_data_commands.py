@@ -219,6 +219,16 @@ def test_a_manifest_is_not_written_over_the_one_it_is_made_of(leaking, tmp_path,
     assert listed.read_text() == before
 
 
+def test_folds_are_not_written_over_the_manifest_they_are_dealt_from(leaking, tmp_path, capsys):
+    listed = tmp_path / "set-fold2.csv"
+    assert run(capsys, "data", "manifest", leaking, "--out", listed)[0] == 0
+    before = listed.read_text()
+    words = ["data", "split", listed, "--method", "kfold", "--folds", 3]
+    code, _, err = run(capsys, *words, "--out", tmp_path / "set.csv")
+    assert (code, f"out would write over {listed}, which is read" in err) == (2, True)
+    assert (listed.read_text(), list(tmp_path.iterdir())) == (before, [listed])
+
+
 def test_a_table_and_names_of_classes_are_given_as_pairs(tmp_path, capsys):
     write_set(tmp_path / "set")
     table = tmp_path / "set/table.csv"

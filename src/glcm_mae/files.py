@@ -189,13 +189,13 @@ def keep_inputs(out: str | Path, inputs: Iterable[str | Path]) -> None:
 
     Examples
     --------
-    >>> keep_inputs("scans/../scan.png", ["scan.png"])
+    >>> keep_inputs("a/../scan.png", ["scan.png"])
     Traceback (most recent call last):
     ...
-    glcm_mae.errors.UserError: out is scans/../scan.png, which is read: give another name.
+    glcm_mae.errors.UserError: out would write over a/../scan.png, which is read: give another name.
     """
     if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
-        raise UserError(f"out is {out}, which is read: give another name.")
+        raise UserError(f"out would write over {out}, which is read: give another name.")
 
 
 def check_out(out: str, endings: tuple[str, ...]) -> None:

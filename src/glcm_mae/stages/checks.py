@@ -6,6 +6,14 @@ from pathlib import Path
 
 from glcm_mae import settings
 from glcm_mae.errors import UserError
+from glcm_mae.files import keep_inputs
+
+# What the runs of several commands write, of what others, or the same in another folder, read.
+_OF_RUNS = (
+    *("predictions.csv", "validation.csv", "unlabelled.csv", "explanations.csv"),
+    *("seen.csv", "gray_values.csv"),
+    *("encoder.safetensors", "decoder.safetensors", "head.safetensors"),
+)
 
 
 def check_folder(out: str) -> None:
@@ -27,6 +35,13 @@ def check_apart(out: str, read: str, what: str = "the folder of images") -> None
         raise UserError(f"out is {out}, in {what} {read}: choose another.")
 
 
+def check_kept(out: str, read: str | None) -> None:
+    """Refuse a run's folder in which what is read would be written over: a manifest, weights."""
+    if read is not None:
+        for name in ("", *_OF_RUNS):
+            keep_inputs(Path(out) / name, [read])
+
+
 def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
     from glcm_mae.data.images import check_image_size
@@ -34,6 +49,7 @@ def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     if out:
         check_folder(out)
         check_apart(out, data.images)
+        check_kept(out, data.images)
     check_image_size(settings.height_and_width(data.image_size))
     for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
         if not 0 <= value < 2**32:

@@ -53,7 +53,11 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
     _check_folds(s.folds, s.seed)
     out = _csv(s.out)
     manifest = read_manifest(s.images, s.patient_regex, s.plane)
-    keep_inputs(out, [s.images, *(record.path for record in manifest.records)])
+    paths = {s.fold: out}
+    if s.method == "kfold":
+        paths = {fold: out.with_stem(f"{out.stem}-fold{fold}") for fold in range(s.folds)}
+    for path in paths.values():
+        keep_inputs(path, [s.images, *(record.path for record in manifest.records)])
     given = any(record.split for record in manifest.records)
     if given and s.method == "kfold":
         raise UserError(
@@ -63,11 +67,9 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
     with Meters(len(manifest)) as progress:
         copies = duplicate_groups(manifest, progress)
     groups = kept_together(manifest, copies=copies)
-    folds = range(s.folds) if s.method == "kfold" else [s.fold]
     lines = []
-    for fold in folds:
+    for fold, path in paths.items():
         split = holdout(manifest, s.folds, fold, s.seed, groups)
-        path = out.with_stem(f"{out.stem}-fold{fold}") if s.method == "kfold" else out
         with_split(manifest, split).write(path)
         sizes = ", ".join(f"{len(getattr(split, n))} {n}" for n in ("train", "val", "test"))
         lines.append(f"{path}: {sizes}")

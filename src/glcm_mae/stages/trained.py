@@ -7,7 +7,13 @@ from pathlib import Path
 from glcm_mae import settings
 from glcm_mae.errors import UserError
 from glcm_mae.files import check_out, keep_inputs, write_atomically
-from glcm_mae.stages.checks import check_apart, check_empty, check_folder, check_shared
+from glcm_mae.stages.checks import (
+    check_apart,
+    check_empty,
+    check_folder,
+    check_kept,
+    check_shared,
+)
 from glcm_mae.stages.evaluation import evaluated
 from glcm_mae.stages.process import leads
 
@@ -19,6 +25,7 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
 
     check_folder(s.out)
     check_apart(s.out, s.images)
+    check_kept(s.out, s.images)
     run = predict(s)
     if not leads():
         return ""
@@ -46,6 +53,7 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
 
     check_folder(s.out)
     check_apart(s.out, s.images)
+    check_kept(s.out, s.images)
     run = new_run(s)
     found = explain(s)
     measured = faithfulness(found, s.seed).to_json()

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from glcm_mae import settings
-from glcm_mae.stages.checks import check_shared
+from glcm_mae.stages.checks import check_kept, check_shared
 from glcm_mae.stages.evaluation import evaluated
 from glcm_mae.stages.idle import idle_shape, idle_terms
 from glcm_mae.stages.process import leads
@@ -19,6 +19,7 @@ def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     from glcm_mae.training.pretrain import pretrain
 
     check_shared(s.seed, s.data, s.out)
+    check_kept(s.out, s.init)
     _tell(*idle_terms(s.objective))
     run = pretrain(s)
     if not leads():
@@ -38,6 +39,7 @@ def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
     from glcm_mae.training.finetune import finetune
 
     check_shared(s.seed, s.data, s.out)
+    check_kept(s.out, s.encoder)
     _tell_of_file(s.encoder)
     _tell(*idle_shape(s.model, s.encoder))
     run = finetune(s)
@@ -57,6 +59,7 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
     from glcm_mae.training.probe import probe
 
     check_shared(s.seed, s.data, s.out)
+    check_kept(s.out, s.encoder)
     _tell_of_file(s.encoder)
     _tell(*idle_shape(s.model, s.encoder))
     run = probe(s)
