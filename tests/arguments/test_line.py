@@ -1,6 +1,9 @@
 """A command line in, settings out; whatever is wrong with it in a sentence."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from glcm_mae import arguments, settings
 from glcm_mae.arguments import parse
@@ -117,6 +120,34 @@ def test_a_list_of_words_needs_no_brackets() -> None:
     assert settings.arms == ["mse", "random"]
     assert settings.set == ["data.window=[0,200]", "seed=1"]
     assert parse([*shared, "--baselines", ""])[1].baselines == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(r"#(\d+)", "~", "&p", "*p", "!p", "@p", "%p", "Null", "| p", "p: q", "p #q", "'p'"),
+        *('"p"', "12", "1e3", "true", "{p}", "[0-9]+=p", r"\d", "é😀"),
+    ],
+)
+def test_text_arrives_as_typed(text: str, tmp_path: Path) -> None:
+    words = ["data", "manifest", "images", "--out", "m.csv"]
+    for given in (["--pattern", text, "--rename", text], [f"--pattern={text}", f"--rename={text}"]):
+        settings = parse([*words, *given])[1]
+        assert (settings.pattern, settings.rename) == (text, [text])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"pattern": text, "rename": ["a, b", text]}))
+    settings = parse([*words, "--config", str(recipe)])[1]
+    assert (settings.pattern, settings.rename) == (text, ["a, b", text])
+
+
+@pytest.mark.parametrize("nothing", ["null", "~", ""])
+def test_a_text_is_taken_back_by_null(nothing: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"pattern: {nothing}")
+    words = ["data", "manifest", "images", "--out", "m.csv", "--config", str(recipe)]
+    assert parse(words)[1].pattern is None
+    recipe.write_text("pattern: p")
+    assert parse([*words, "--pattern", "null"])[1].pattern is None
 
 
 @pytest.mark.parametrize("text", ["-1000,400", "[-1000,400]", "-1e3, 400.0", "[-1000, 400]"])

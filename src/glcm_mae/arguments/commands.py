@@ -66,6 +66,12 @@ def leaves(kind: type, prefix: str = "") -> Iterator[tuple[str, tuple[Any, bool]
             yield f"{prefix}{field.name}", (annotation, required)
 
 
+def is_list_of_words(annotation: Any) -> bool:
+    """Tell whether a setting is a list of texts or names, which are read as they are written."""
+    of = get_args(annotation)[0] if get_origin(annotation) is list else None
+    return of is str or get_origin(of) is Literal
+
+
 def readable(annotation: Any) -> str:
     """Write a type as one would write its values: ``int | null``, ``[float, float]``."""
     origin, arguments = get_origin(annotation), get_args(annotation)

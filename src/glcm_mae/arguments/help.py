@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Literal, get_origin
+from typing import Any, Literal, get_origin
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+import yaml
+from jsonargparse import (
+    ArgumentParser,
+    DefaultHelpFormatter,
+    get_loader,
+    set_loader,
+    set_parsing_settings,
+)
 
 from glcm_mae import __version__
 from glcm_mae.arguments.commands import COMMANDS, leaves, readable, summary
@@ -15,6 +22,7 @@ from glcm_mae.arguments.recipes import recipes_for
 def parser_for(command: str) -> ArgumentParser:
     """Make the parser of one command: its types, its help, its ``--print_config``."""
     set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    set_loader("as_typed", _as_typed, (yaml.YAMLError,))
     kind = COMMANDS[command]
     required = [name for name, (_, must) in leaves(kind) if must]
     # The first needs no name.
@@ -31,6 +39,7 @@ def parser_for(command: str) -> ArgumentParser:
         formatter_class=_Help,
         exit_on_error=False,
         allow_abbrev=False,
+        parser_mode="as_typed",
     )
     parser.add_argument(
         "--config",
@@ -60,6 +69,12 @@ def overview() -> argparse.ArgumentParser:
     )
     overview.add_argument("--version", action="version", version=f"glcm-mae {__version__}")
     return overview
+
+
+def _as_typed(text: str) -> Any:
+    """Read YAML, where null alone is nothing: to YAML itself #(a), &a and ~ are nothing, too."""
+    value = get_loader("yaml")(text)
+    return text if value is None and text != "null" else value
 
 
 class _Help(DefaultHelpFormatter):

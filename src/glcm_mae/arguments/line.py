@@ -10,9 +10,9 @@ import re
 import types
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from glcm_mae.arguments.commands import COMMANDS, leaves
+from glcm_mae.arguments.commands import COMMANDS, is_list_of_words, leaves
 from glcm_mae.arguments.complaints import did_you_mean, unknown_setting, wrong_value
 from glcm_mae.arguments.help import overview, parser_for
 from glcm_mae.arguments.recipes import read_recipe, recipe_options, settings_in
@@ -21,6 +21,7 @@ from glcm_mae.errors import UserError
 # Settings that one wants to say without naming their group, or with a letter.
 _SHORT = {"on_error": "data.on_error", "o": "out"}
 _NUMBER = r"\s*[-+]?(?:\.?\d[\w.+-]*|\.?inf)\s*"
+_BRACKETED = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")  # one pair around all, others in it
 _NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
 
 
@@ -141,12 +142,26 @@ def _value(text: str, annotation: Any) -> str:
     """Read a list without the outer brackets, which a shell takes for a pattern of file names."""
     if any(get_origin(kind) is tuple for kind in _kinds(annotation)):
         return _pair(text)
-    if get_origin(annotation) is not list or text.startswith("["):
-        return text
-    if not _is_words(get_args(annotation)[0]):
+    if is_list_of_words(annotation):
+        return json.dumps(_words(text), ensure_ascii=False)
+    if get_origin(annotation) is list and not text.startswith("["):
         return f"[{text}]"
-    parts = re.split(r",(?![^\[]*\])", text) if text else []  # not in data.window=[0,200]
-    return json.dumps([part.strip() for part in parts])
+    return text
+
+
+def _words(text: str) -> list[str]:
+    """Read A,B or [A,B] with each word as it is typed; a recipe's list comes as JSON."""
+    try:
+        return [str(word) for word in json.loads(text)] if text.startswith('["') else _split(text)
+    except ValueError:
+        return _split(text)
+
+
+def _split(text: str) -> list[str]:
+    whole = _BRACKETED.fullmatch(text)
+    bare = whole.group(1) if whole else text
+    parts = re.split(r",(?![^\[]*\])", bare) if bare.strip() else []  # not in data.window=[0,200]
+    return [part.strip() for part in parts]
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
@@ -161,10 +176,6 @@ def _pair(text: str) -> str:
     if not _NUMBERS.fullmatch(bare):
         return text
     return "[" + re.sub(r"\.?inf", ".inf", bare, flags=re.IGNORECASE) + "]"
-
-
-def _is_words(annotation: Any) -> bool:
-    return annotation is str or get_origin(annotation) is Literal
 
 
 def _built(kind: type, values: dict[str, Any]) -> Any:

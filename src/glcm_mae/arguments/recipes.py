@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from glcm_mae import settings
-from glcm_mae.arguments.commands import COMMANDS
+from glcm_mae.arguments.commands import COMMANDS, is_list_of_words
 from glcm_mae.arguments.complaints import did_you_mean, unknown_setting
 from glcm_mae.errors import UserError
 
@@ -115,12 +116,13 @@ def settings_in(
     for key, value in content.items():
         name = f"{prefix}{key}"
         is_group = any(other.startswith(f"{name}.") for other in known)
-        if is_group and value in ("", "null", "~"):
+        if is_group and value in ("", "null", None):
             continue
         if is_group and isinstance(value, dict):
             yield from settings_in(value, known, path, f"{name}.")
         elif name in known and not isinstance(value, dict):
-            yield name, _text(value)
+            words = is_list_of_words(known[name][0]) and _are_texts(value)
+            yield name, json.dumps(value, ensure_ascii=False) if words else _text(value)
         else:
             raise UserError(f"{path}: {unknown_setting(name, known)}")
 
@@ -128,7 +130,11 @@ def settings_in(
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_text(item) for item in value)}]"
-    return str(value) or "null"  # as YAML reads a key with nothing behind it
+    return "null" if value in (None, "") else str(value)  # `key: ~`, and a key with nothing behind
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 class _AsWritten(yaml.SafeLoader):
@@ -148,4 +154,7 @@ class _AsWritten(yaml.SafeLoader):
         return node
 
 
-_AsWritten.yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # merges
+# But for merges, and for ~, which is nothing in a recipe and a text on the command line.
+_AsWritten.yaml_implicit_resolvers = {
+    first: yaml.SafeLoader.yaml_implicit_resolvers[first] for first in "<~"
+}
