@@ -1,6 +1,7 @@
 """The commands data check, data split and data manifest, as one types them."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from glcm_mae.cli import main
 from glcm_mae.data import read_manifest
 
 from .audit.sets import flipped_copy, write_dicom, write_set
+from .data.readers.samples import nifti
 from .data.scenes import make_scenes
 
 PATIENT = ["--patient_regex", r"^p\d+"]
@@ -208,6 +210,17 @@ def test_a_manifest_of_dicom_headers_holds_no_identifier(tmp_path, capsys):
     assert len(set(patients)) == 2
     code, _, err = run(capsys, *words, "--key_file", tmp_path / "study/key")
     assert (code, "would lie beside" in err) == (2, True)
+
+
+def test_a_manifest_of_coronal_slices_goes_on_as_it_says(tmp_path, capsys):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a.nii").write_bytes(nifti(np.zeros((4, 5, 6), np.int16)))
+    csv = tmp_path / "m.csv"
+    words = ["data", "manifest", tmp_path / "set", "--out", csv, "--plane", "coronal"]
+    code, out, _ = run(capsys, *words)
+    assert (code, "lists 5 images" in out) == (0, True)
+    assert out.endswith(f"Next: glcm-mae data check {csv} --plane coronal\n")
+    assert run(capsys, *shlex.split(out.partition("Next: glcm-mae ")[2]))[0] == 0
 
 
 def test_a_manifest_is_not_written_over_the_one_it_is_made_of(leaking, tmp_path, capsys):

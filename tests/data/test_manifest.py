@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glcm_mae.data import Manifest, Record, holdout, patients_on_two_sides, read_manifest
+from glcm_mae.data.listing import build_manifest
 from glcm_mae.errors import UserError
 
 from .readers.samples import dicom, metaimage, nifti, nrrd
@@ -446,3 +447,15 @@ def test_the_plane_of_slices_is_kept_and_must_be_the_one_asked_for(name, tmp_pat
         UserError, match=r"slices in the plane coronal .* set to axial: set it to c"
     ):
         read_manifest(path)
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_a_manifest_is_built_of_slices_in_any_plane(name, tmp_path) -> None:
+    (tmp_path / name).write_bytes(VOLUMES[name])
+    listed, _ = build_manifest(tmp_path, tmp_path / "m.csv", plane="coronal")
+    assert listed == read_manifest(tmp_path, plane="coronal")
+    listed.write(tmp_path / "m.csv")
+    again, _ = build_manifest(tmp_path / "m.csv", tmp_path / "n.csv", plane="coronal")
+    assert again == listed
+    with pytest.raises(UserError, match="set it to coronal"):
+        build_manifest(tmp_path / "m.csv", tmp_path / "n.csv")

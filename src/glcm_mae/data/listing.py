@@ -17,6 +17,7 @@ from glcm_mae.data.manifest import (
 )
 from glcm_mae.data.naming import left_out, listed, named_by, renamed
 from glcm_mae.data.pseudonyms import dicom_patient, pseudonym, read_key
+from glcm_mae.data.readers import Plane
 from glcm_mae.errors import UserError
 
 __all__ = ["build_manifest"]
@@ -33,6 +34,7 @@ def build_manifest(
     dicom_patients: bool = False,
     key_file: str | None = None,
     official_split: bool = True,
+    plane: Plane = "axial",
 ) -> tuple[Manifest, str]:
     """List the images of a folder with all that is known of them.
 
@@ -61,6 +63,9 @@ def build_manifest(
         A secret that turns patients into codes, see `read_key`.
     official_split : bool
         Keep the split that folders or a layout give.
+    plane : {"axial", "coronal", "sagittal"}
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices; that of a manifest, if it says
+        one.
 
     Returns
     -------
@@ -96,7 +101,7 @@ def build_manifest(
             "--key_file, outside the manifest's folder; it is made if it does not exist."
         )
     key = read_key(Path(key_file), Path(out)) if key_file is not None else None
-    records, has_patients = _records(folder, layout, pattern, columns)
+    records, has_patients = _records(folder, layout, pattern, columns, plane)
     check_names(records)
     root = folder.parent if folder.is_file() else folder
     if leave_out is not None:
@@ -116,19 +121,23 @@ def build_manifest(
     if not official_split:
         records = [replace(record, split=None) for record in records]
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
-    manifest = Manifest(tuple(records), classes, has_patients)
+    manifest = Manifest(tuple(records), classes, has_patients, plane)
     return manifest, _told(manifest)
 
 
 def _records(
-    images: Path, layout: str | None, pattern: str | None, columns: Mapping[str, str] | None
+    images: Path,
+    layout: str | None,
+    pattern: str | None,
+    columns: Mapping[str, str] | None,
+    plane: Plane,
 ) -> tuple[list[Record], bool]:
     if layout is not None:
         manifest = read_layout(images, layout)
     elif pattern is not None and images.is_dir():
         return listed(images), False
     else:
-        manifest = read_manifest(images, may_cross=True, columns=columns or None)
+        manifest = read_manifest(images, plane=plane, may_cross=True, columns=columns or None)
     return list(manifest.records), manifest.has_patients
 
 

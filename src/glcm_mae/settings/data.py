@@ -105,6 +105,9 @@ class DataManifestSettings:
         lie outside the manifest's folder.
     official_split : bool
         Keep the split that folders or a layout give.
+    plane : str
+        How volumes (NIfTI, NRRD, MetaImage) are cut into slices: axial, coronal or sagittal. The
+        manifest keeps it, and later commands must name it, too.
     """
 
     images: str
@@ -117,3 +120,4 @@ class DataManifestSettings:
     dicom_patients: bool = False
     key_file: str | None = None
     official_split: bool = True
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"

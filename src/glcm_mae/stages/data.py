@@ -103,7 +103,8 @@ def data_manifest(s: settings.DataManifestSettings, recipe: str) -> str:
     given = vars(s) | {"out": out, "columns": columns, "rename": rename}
     manifest, told = build_manifest(**given)
     manifest.write(out)
-    return f"{out} lists {told} Next: glcm-mae data check {shlex.quote(s.out)}"
+    plane = f" --plane {s.plane}" * (s.plane != "axial")
+    return f"{out} lists {told} Next: glcm-mae data check {shlex.quote(s.out)}{plane}"
 
 
 def _pairs(setting: str, texts: list[str]) -> dict[str, str]:
