@@ -15,7 +15,7 @@ from glcm_mae.data import Manifest, Record, holdout, patients_on_two_sides, read
 from glcm_mae.data.listing import build_manifest
 from glcm_mae.errors import UserError
 
-from .readers.samples import dicom, metaimage, nifti, nrrd
+from .readers.samples import dicom, medmnist, metaimage, nifti, npz, nrrd
 
 CHEST_REGEX = r"^(person\d+|(?:NORMAL\d+-)?IM-\d+)"
 
@@ -459,3 +459,14 @@ def test_a_manifest_is_built_of_slices_in_any_plane(name, tmp_path) -> None:
     assert again == listed
     with pytest.raises(UserError, match="set it to coronal"):
         build_manifest(tmp_path / "m.csv", tmp_path / "n.csv")
+
+
+def test_what_does_not_belong_to_the_source_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png")
+    (tmp_path / "m.npz").write_bytes(npz(medmnist()))
+    for source in (tmp_path / "a", tmp_path / "m.npz"):
+        with pytest.raises(UserError, match=f"columns are those of a CSV, and {source} is none"):
+            read_manifest(source, columns={"path": "file"})
+    with pytest.raises(UserError, match=r"m\.npz is one file, .* leave patient_regex out"):
+        read_manifest(tmp_path / "m.npz", patient_regex=r"^p\d+")
+    assert read_manifest(tmp_path / "m.npz", plane="coronal").plane == "coronal"

@@ -93,8 +93,6 @@ def build_manifest(
             "layout."
         )
     folder = Path(images)
-    if columns and (not folder.is_file() or folder.suffix.lower() != ".csv"):
-        raise UserError(f"columns are those of a CSV, and {images} is none: leave them out.")
     if dicom_patients and key_file is None:
         raise UserError(
             "dicom_patients writes patients as codes and needs a secret: name its file with "
@@ -134,7 +132,7 @@ def _records(
 ) -> tuple[list[Record], bool]:
     if layout is not None:
         manifest = read_layout(images, layout)
-    elif pattern is not None and images.is_dir():
+    elif pattern is not None and images.is_dir() and not columns:
         return listed(images), False
     else:
         manifest = read_manifest(images, plane=plane, may_cross=True, columns=columns or None)

@@ -227,7 +227,8 @@ def read_manifest(
     UserError
         The source is missing or holds no images, a folder cannot be listed, a class folder is
         empty, a CSV has missing files, duplicates, unknown columns or gaps, a file name is no
-        text or has no patient, or a patient is on two sides of the given split.
+        text or has no patient, a patient is on two sides of the given split, ``columns`` are given
+        for what is no CSV, or ``patient_regex`` for what tells its patients or is one file.
 
     Examples
     --------
@@ -244,11 +245,19 @@ def read_manifest(
     source = Path(source)
     if not source.exists():
         raise UserError(f"{source} does not exist: give a folder of images or a CSV manifest.")
+    is_table = source.suffix.lower() == ".csv" and not source.is_dir()
+    if columns is not None and not is_table:
+        raise UserError(f"columns are those of a CSV, and {source} is none: leave them out.")
     if source.suffix.lower() == ".npz":
-        return _read_medmnist(source)
+        if patient_regex is not None:
+            raise UserError(
+                f"{source} is one file, each of whose images counts as a patient: leave "
+                "patient_regex out, or give a folder or a manifest."
+            )
+        return _read_medmnist(source, plane)
     if source.is_dir():
         records, has_patients, grouped = read_folder(source), False, False
-    elif source.suffix.lower() == ".csv":
+    elif is_table:
         rows = manifest_rows(source) if columns is None else translated_rows(source, columns)
         records, has_patients = table_records(source, rows, plane, may_lack)
         grouped = any(row.get("copy_group") for row in rows)
@@ -345,7 +354,7 @@ def check_names(records: list[Record]) -> None:
                 ) from None
 
 
-def _read_medmnist(source: Path) -> Manifest:
+def _read_medmnist(source: Path, plane: Plane) -> Manifest:
     """List the images of a MedMNIST file by their numbers, with its official split."""
     labels = read_medmnist_labels(source)
     tasks = max(of_split.shape[1] for of_split in labels.values())
@@ -360,7 +369,7 @@ def _read_medmnist(source: Path) -> Manifest:
         for frame, (split, label) in enumerate(rows)
     )
     classes = tuple(sorted({label for _, label in rows if label is not None}))
-    return Manifest(records, classes, has_patients=False)
+    return Manifest(records, classes, False, plane)
 
 
 def _frames_of(record: Record, plane: Plane) -> list[Record]:
