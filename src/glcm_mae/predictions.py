@@ -184,7 +184,7 @@ class Predictions:
 
         Raises
         ------
-        OSError
+        UserError
             If the file cannot be written; an older file at `path` is then intact.
         """
         extra = {

@@ -137,7 +137,8 @@ class Manifest:
         Raises
         ------
         UserError
-            If a name begins or ends with a space, which would be lost.
+            If a name begins or ends with a space, which would be lost, or the file cannot be
+            written; an older one is then intact.
         """
         path = Path(path)
         folder = os.path.abspath(path.parent)
