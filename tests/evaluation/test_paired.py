@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -195,3 +196,20 @@ def test_images_may_lie_in_another_folder():
     unknown = [arm(paths=table.paths, patients=table.paths) for table in (here, there)]
     with pytest.raises(UserError, match="do not hold the same images, 240 are in only one"):
         paired_difference(*unknown)
+
+
+@pytest.mark.parametrize("patients", ["known", "images", "files"])
+def test_images_may_be_spelled_in_full(patients):
+    def spelled(name):
+        paths = [name(f"set/{k // 2}.tif") + f"#{k % 2}" for k in range(120)]
+        files = [path.partition("#")[0] for path in paths]
+        of = {"known": arm().patients, "images": paths, "files": files}
+        return arm(paths=paths, patients=of[patients])
+
+    short, full = spelled(str), spelled(os.path.abspath)
+    result = paired_difference(short, full, n_resamples=50)
+    assert (result["difference"]["value"], "folders" in result) == (0, False)
+    elsewhere = spelled("/elsewhere/{}".format)
+    if patients != "known":
+        with pytest.raises(UserError, match=r"not hold the same images|another label or patient"):
+            paired_difference(short, elsewhere)

@@ -1,5 +1,6 @@
 """Whether two arms differ, judged on the same images and the same resamples."""
 
+import os
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -39,9 +40,10 @@ def paired_difference(
     ----------
     predictions_a, predictions_b : Predictions, str or pathlib.Path
         Tables, or their CSV files, over the same images in any order, with the same patients,
-        labels, folds and classes. Where patients are known and the images of one lie in another
-        folder than those of the other, their paths below it are compared. For a comparison by
-        patient give ``table.by_patient()``.
+        labels, folds and classes. Their paths may be spelled from the root or from the folder in
+        which this runs. Where patients are known and the images of one lie in another folder than
+        those of the other, their paths below it are compared. For a comparison by patient give
+        ``table.by_patient()``.
     statistic : str
         A name of `compute_metrics`: ``"auroc"``, ``"sensitivity/malignant"``, ...
     positive : str, optional
@@ -74,7 +76,7 @@ def paired_difference(
     >>> result["a"]["value"], result["b"]["value"], result["difference"]["value"]
     (0.75, 1.0, 0.25)
     """
-    a, b, folders = _below_their_folders(_table(predictions_a), _table(predictions_b))
+    a, b, folders = _named_alike(_table(predictions_a), _table(predictions_b))
     a.check_seeds()
     b.check_seeds()
     both = f"{_name(predictions_a, 'a')} and {_name(predictions_b, 'b')}"
@@ -118,18 +120,33 @@ def paired_difference(
     }
 
 
-def _below_their_folders(
-    a: Predictions, b: Predictions
-) -> tuple[Predictions, Predictions, list[str]]:
-    """Name images by where they lie below their folder, if by that two tables hold the same."""
+def _named_alike(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions, list[str]]:
+    """Name images so that two tables hold the same, if they do.
+
+    That is by their paths in full, or by where they lie below their folders, which are then told.
+    """
+    if set(a.paths) == set(b.paths):
+        return a, b, []
+    full = _in_full(a), _in_full(b)
+    if set(full[0].paths) == set(full[1].paths):
+        return *full, []
     are_known = a.patients != a.paths and b.patients != b.paths  # else 1.png is like any other
-    if set(a.paths) == set(b.paths) or not are_known:
+    if not are_known:
         return a, b, []
     folders = [common_folder(table.paths) for table in (a, b)]
     below = [_without(table, folder) for table, folder in zip((a, b), folders, strict=True)]
     if set(below[0].paths) != set(below[1].paths):
         return a, b, []
     return below[0], below[1], folders
+
+
+def _in_full(table: Predictions) -> Predictions:
+    """Spell paths from the root, and patients that are none but the image itself or its file."""
+    patients = tuple(
+        os.path.abspath(patient) if f"{path}#".startswith(f"{patient}#") else patient
+        for path, patient in zip(table.paths, table.patients, strict=True)
+    )
+    return replace(table, paths=tuple(map(os.path.abspath, table.paths)), patients=patients)
 
 
 def _without(table: Predictions, folder: str) -> Predictions:
