@@ -1,13 +1,14 @@
-"""Write a file whole or not at all, and not where it must not lie."""
+"""Write a file whole or not at all, and not where it must not lie; read what it tells."""
 
 import csv
 import io
 import itertools
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from glcm_mae.errors import UserError
 
@@ -146,6 +147,45 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
         ) from error
     finally:
         _remove(temporary)
+
+
+def read_facts(file: Path, mend: str) -> dict[str, Any]:
+    r"""Read the names and values that a JSON file holds.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    mend : str
+        What to do where it is damaged.
+
+    Returns
+    -------
+    dict
+        Nothing where there is no file.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_atomically(folder / "about.json", '{"images": 5}')
+    >>> read_facts(folder / "about.json", "copy it anew"), read_facts(folder / "a.json", "")
+    ({'images': 5}, {})
+    """
+    if not file.exists():
+        return {}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise UserError(f"{file} is damaged: {mend}.")
+    return told
 
 
 def common_folder(files: Iterable[str]) -> str:

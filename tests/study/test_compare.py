@@ -211,6 +211,17 @@ def test_an_arm_of_other_settings_is_refused_before_anything_is_run(
         assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == files
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff"])
+def test_a_damaged_note_of_the_images_is_named(
+    content: bytes, images: Path, recipe: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "images.json").write_bytes(content)
+    said = complaint(capsys, *_compare(images, recipe, out))
+    assert said.startswith(f"{out / 'images.json'} is damaged: copy it anew, or choose another")
+
+
 def test_two_studies_are_not_at_work_in_one_folder(
     images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

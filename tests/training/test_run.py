@@ -273,6 +273,17 @@ def test_the_log_is_rewound_to_the_checkpoint(run: Run) -> None:
     assert small.log(run.folder) == []
 
 
+@pytest.mark.parametrize("line", [b"x}", b'{"epoch": 1}', b'["step"]}', b"\xff}", b'{"step": {}}'])
+def test_a_damaged_log_is_refused_and_kept(run: Run, line: bytes) -> None:
+    run.log({"step": 4})
+    log = run.folder / "log.jsonl"
+    log.write_bytes(log.read_bytes() + line + b"\n")
+    before = log.read_bytes()
+    with pytest.raises(UserError, match=r"log\.jsonl is damaged: remove it, and go on with"):
+        run.rewind_log(8)
+    assert log.read_bytes() == before
+
+
 def test_a_finished_run_says_so_and_drops_its_checkpoint(
     run: Run, settings: PretrainSettings
 ) -> None:

@@ -21,7 +21,7 @@ from glcm_mae.evaluation.metrics import (
 from glcm_mae.evaluation.of_seeds import metrics_of_seeds
 from glcm_mae.evaluation.operating_point import Choice, operating_point
 from glcm_mae.evaluation.thresholds import ThresholdCalls, calls_at_threshold, threshold_metrics
-from glcm_mae.files import write_atomically
+from glcm_mae.files import read_facts, write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.provenance import made_by
 
@@ -285,16 +285,8 @@ def about_patients_of(
 
 
 def _told_beside(table: Path) -> dict[str, Any]:
-    about = table.with_name("about.json")
-    if not about.exists():
-        return {}
-    try:
-        told = json.loads(about.read_text(encoding="utf-8"))
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise UserError(f"{about} is damaged: copy it anew, or remove it if it is not of a run.")
-    return told
+    mend = "copy it anew, or remove it if it is not of a run"
+    return read_facts(table.with_name("about.json"), mend)
 
 
 def _n_different(name: str, values: Any) -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from glcm_mae.errors import UserError
-from glcm_mae.files import write_atomically
+from glcm_mae.files import read_facts, write_atomically
 
 from .arms import Arm
 
@@ -29,9 +29,9 @@ def pin_images(hashes: Mapping[str, str], out: Path) -> None:
     Raises
     ------
     UserError
-        If an image has changed since the study began.
+        If an image has changed since the study began, or the file is damaged.
     """
-    _pin(hashes, out, "images.json")
+    _pin(hashes, out, "images")
 
 
 def pin_weights(arms: Sequence[Arm], out: Path) -> None:
@@ -47,19 +47,23 @@ def pin_weights(arms: Sequence[Arm], out: Path) -> None:
     Raises
     ------
     UserError
-        If a file has changed since the study began.
+        If a file has changed since the study began, or ``weights.json`` is damaged.
     """
     inits = [arm.pretrain.init for arm in arms if arm.pretrain is not None]
     given = {weights for weights in (*inits, *(arm.encoder for arm in arms)) if weights is not None}
     if not given:
         return
-    _pin({weights: _digest(Path(weights)) for weights in sorted(given)}, out, "weights.json")
+    _pin({weights: _digest(Path(weights)) for weights in sorted(given)}, out, "weights")
 
 
-def _pin(now: Mapping[str, str], out: Path, name: str) -> None:
-    file = out / name
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    changed = [what for what, digest in now.items() if before.get(what, digest) != digest]
+def _pin(now: Mapping[str, str], out: Path, what: str) -> None:
+    file = out / f"{what}.json"
+    before = read_facts(
+        file,
+        "copy it anew, or choose another folder with --out (without it nobody knows whether the "
+        f"{what} are those with which finished cells were made)",
+    )
+    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
     if changed:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glcm_mae.files import write_atomically
+from glcm_mae.files import read_facts, write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
 
 from .cells import baseline_folder, cell_folder
@@ -125,7 +125,9 @@ def _bytes_of(file: Path) -> bytes | None:
 
 def _tell_of_patients(file: Path, about_patients: str) -> None:
     """Write what patients are, beside what a stage may have told already."""
-    told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    told = read_facts(
+        file, f"copy it anew, or remove the folder {file.parent}, which is then made again"
+    )
     text = json.dumps(told | {"patients": about_patients}, indent=2) + "\n"
     write_atomically(file, text)
 

@@ -194,11 +194,23 @@ class Run:
         ----------
         step : int
             The last step that the checkpoint holds.
+
+        Raises
+        ------
+        UserError
+            If a line is neither whole nor torn at its end.
         """
         if not self._log.exists():
             return
-        lines = self._log.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        try:
+            lines = self._log.read_text(encoding="utf-8").splitlines()
+            whole = [line for line in lines if line.endswith("}")]
+            kept = [line for line in whole if json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self._log} is damaged: remove it, and go on with --resume true (what it told of "
+                "the steps before is lost, and no more)."
+            ) from error
         write_atomically(self._log, "".join(line + "\n" for line in kept))
 
 
