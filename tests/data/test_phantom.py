@@ -1,6 +1,8 @@
 """The phantom: its physics, what tells its classes apart, and what must not."""
 
 import csv
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +198,31 @@ def test_a_half_written_folder_is_completed(tmp_path: Path) -> None:
     whole = manifest.read_bytes()
     manifest.unlink()
     assert write_phantom(phantom, str(tmp_path)).read_bytes() == whole
+
+
+def test_a_killed_writing_leaves_whole_files_and_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantom = make_phantom(1, 1, size=16)
+    write_phantom(phantom, tmp_path / "whole")
+
+    def killed(temporary: Path, path: Path) -> None:
+        if path.name == "00001.png":
+            shutil.copy(temporary, temporary.with_name(".00001.png.123.tmp"))  # not cleared up
+            raise KeyboardInterrupt
+        temporary.rename(path)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_phantom(phantom, tmp_path / "killed")
+    monkeypatch.undo()
+    assert sorted(os.listdir(tmp_path / "killed/images")) == [".00001.png.123.tmp", "00000.png"]
+    write_phantom(phantom, tmp_path / "killed")
+    names = [
+        sorted(path.relative_to(tmp_path / folder) for path in (tmp_path / folder).rglob("*"))
+        for folder in ("whole", "killed")
+    ]
+    assert names[0] == names[1]
 
 
 def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path: Path) -> None:

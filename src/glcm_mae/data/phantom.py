@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glcm_mae.errors import UserError
-from glcm_mae.files import csv_text
+from glcm_mae.files import csv_text, write_atomically
 
 WAVELENGTH = 2.0  # of the ultrasound, in pixels: an echo travels there and back, one cycle a pixel
 FINE = 2  # samples of the echo per pixel and axis
@@ -280,9 +280,10 @@ def write_phantom(phantom: Phantom, folder: str | Path) -> Path:
     folder = Path(folder)
     files = _files(phantom)
     _refuse_anything_else(folder, files)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for torn in filter(_is_torn, sorted(folder.rglob("*"))):
+        torn.unlink()
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        write_atomically(folder / name, content)
     return folder / "manifest.csv"
 
 
@@ -307,9 +308,16 @@ def _refuse_anything_else(folder: Path, files: Mapping[str, bytes]) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder to write the phantom to.")
     for path in sorted(folder.rglob("*")):
+        if path.is_dir() or _is_torn(path):
+            continue
         name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and (name not in files or path.read_bytes() != files[name]):
+        if name not in files or path.read_bytes() != files[name]:
             raise UserError(
                 f"{folder} holds something other than this phantom ({name}): choose another "
                 "folder or empty this one."
             )
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether a file is what a killed process was writing."""
+    return path.match(".*.tmp") and path.is_file()
