@@ -25,3 +25,19 @@ def test_it_leaves_a_folder_that_is_not_empty_alone(tmp_path):
     with pytest.raises(UserError, match="is not empty"):
         demo(DemoSettings(str(tmp_path)))
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"epochs": 0}, "epochs is 0: set it to 1 or more"),
+        ({"unlabelled_patients": 0}, "unlabelled_patients is 0: set it to 1 or more"),
+        ({"labelled_patients": 4}, "labelled_patients is 4: set it to 5 or more"),
+        ({"images_per_patient": -1}, "images_per_patient is -1: set it to 1 or more"),
+        ({"seed": 2**32}, "seed is 4294967296: set it from 0 to 4294967295"),
+    ],
+)
+def test_it_refuses_at_once_what_would_fail_in_the_end(tmp_path, wrong, said):
+    with pytest.raises(UserError, match=said):
+        demo(DemoSettings(str(tmp_path / "demo"), **wrong))
+    assert not (tmp_path / "demo").exists()

@@ -20,7 +20,7 @@ from glcm_mae.evaluation import evaluate, paired_difference, with_interval
 from glcm_mae.files import write_atomically
 from glcm_mae.report.pictures import draw_reconstructions, kept_texture, redraw
 from glcm_mae.settings import DemoSettings
-from glcm_mae.stages.checks import check_empty
+from glcm_mae.stages.checks import check_empty, check_seed
 from glcm_mae.texture import image_features, quantize
 from glcm_mae.training.classifiers import linear
 from glcm_mae.training.pretraining import load_run
@@ -49,10 +49,12 @@ def demo(settings: DemoSettings) -> str:
     Raises
     ------
     UserError
-        If the folder is not empty, or a stage fails.
+        If a size is too small, the folder is not empty, or a stage fails.
     """
     start = time.monotonic()
     out = Path(settings.out)
+    _check_sizes(settings)
+    check_seed("seed", settings.seed)
     check_empty(out)
     unlabelled, labelled = _write_data(settings, out)
 
@@ -78,6 +80,19 @@ def demo(settings: DemoSettings) -> str:
     minutes = (time.monotonic() - start) / 60
     shown = " and ".join(str(picture) for picture in pictures)
     return f"\n{summary}\n\nPictures: {shown}. Everything lies in {out} ({minutes:.1f} minutes)."
+
+
+def _check_sizes(settings: DemoSettings) -> None:
+    """Refuse at once what would be refused when all is simulated and pre-trained."""
+    least = {
+        "epochs": 1,
+        "unlabelled_patients": 1,
+        "labelled_patients": _FOLDS,  # of each class, for a probe tests one in each fold
+        "images_per_patient": 1,
+    }
+    for name, number in least.items():
+        if getattr(settings, name) < number:
+            raise UserError(f"{name} is {getattr(settings, name)}: set it to {number} or more.")
 
 
 def _write_data(settings: DemoSettings, out: Path) -> tuple[Path, Path]:

@@ -42,6 +42,12 @@ def check_kept(out: str, read: str | None) -> None:
             keep_inputs(Path(out) / name, [read])
 
 
+def check_seed(name: str, seed: int) -> None:
+    """Refuse a seed that NumPy, PyTorch or scikit-learn does not take."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"{name} is {seed}: set it from 0 to {2**32 - 1}.")
+
+
 def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
     from glcm_mae.data.images import check_image_size
@@ -51,6 +57,5 @@ def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
         check_apart(out, data.images)
         check_kept(out, data.images)
     check_image_size(settings.height_and_width(data.image_size))
-    for name, value in (("seed", seed), ("data.split_seed", data.split_seed)):
-        if not 0 <= value < 2**32:
-            raise UserError(f"{name} is {value}: set it from 0 to {2**32 - 1}.")
+    check_seed("seed", seed)
+    check_seed("data.split_seed", data.split_seed)

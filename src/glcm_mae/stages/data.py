@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from glcm_mae import settings
 from glcm_mae.errors import UserError
 from glcm_mae.files import keep_inputs
-from glcm_mae.stages.checks import check_apart, check_folder
+from glcm_mae.stages.checks import check_apart, check_folder, check_seed
 
 if TYPE_CHECKING:
     from glcm_mae.data import Manifest
@@ -130,5 +130,4 @@ def _csv(out: str) -> Path:
 def _check_folds(folds: int, seed: int) -> None:
     if folds < 3:
         raise UserError(f"folds is {folds}: set it to 3 or more (one to test, one to validate).")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed is {seed}: set it from 0 to {2**32 - 1}.")
+    check_seed("seed", seed)
