@@ -164,6 +164,12 @@ def test_a_pair_of_numbers_needs_no_brackets(text: str) -> None:
     assert parse(["pretrain", *NEEDED, "--data.image_size", "64"])[1].data.image_size == 64
 
 
+def test_numbers_where_one_will_do_need_no_brackets() -> None:
+    for text, levels in (("8,16", [8, 16]), ("[8, 16]", [8, 16]), ("8", 8), ("[8]", [8])):
+        given = parse(["pretrain", *NEEDED, "--objective.texture.levels", text])[1]
+        assert given.objective.texture.levels == levels
+
+
 @pytest.mark.parametrize("text", ["400", "1,2,3", "[1,2", "low,high", "1,"])
 def test_what_is_no_pair_of_numbers(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = complaint(capsys, "features", "scans", "-o", "f.csv", "--range", text)

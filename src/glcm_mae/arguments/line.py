@@ -140,12 +140,12 @@ def _given(
 
 def _value(text: str, annotation: Any) -> str:
     """Read a list without the outer brackets, which a shell takes for a pattern of file names."""
-    if any(get_origin(kind) is tuple for kind in _kinds(annotation)):
-        return _pair(text)
     if is_list_of_words(annotation):
         return json.dumps(_words(text), ensure_ascii=False)
-    if get_origin(annotation) is list and not text.startswith("["):
-        return f"[{text}]"
+    if get_origin(annotation) is list:
+        return text if text.startswith("[") else f"[{text}]"
+    if any(get_origin(kind) in (tuple, list) for kind in _kinds(annotation)):
+        return _numbers(text)
     return text
 
 
@@ -170,8 +170,8 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if is_union else (annotation,)
 
 
-def _pair(text: str) -> str:
-    """Bring A,B to [A,B], and an infinite end to the spelling of YAML."""
+def _numbers(text: str) -> str:
+    """Bring A,B to [A,B] where another value will do, too; spell an infinite end as YAML does."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if not _NUMBERS.fullmatch(bare):
         return text
