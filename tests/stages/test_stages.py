@@ -32,7 +32,7 @@ def test_study(phantom, tmp_path, capsys, monkeypatch):
     assert f"--data.images {phantom} --data.image_size 32" in end
     assert {f.name for f in Path("pre").iterdir()} == {
         *("config.json", "encoder.safetensors", "decoder.safetensors", "finished.json"),
-        *("log.jsonl", "seen.csv", "settings.yaml"),
+        *("gray_values.csv", "log.jsonl", "seen.csv", "settings.yaml"),
     }
     assert json.loads(Path("pre/config.json").read_text())["patch_size"] == 8
     assert {"patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= keys(

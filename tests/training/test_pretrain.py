@@ -68,6 +68,7 @@ def test_a_run_leaves_what_the_next_stages_need(reference: Path) -> None:
         "decoder.safetensors",
         "encoder.safetensors",
         "finished.json",
+        "gray_values.csv",
         "log.jsonl",
         "seen.csv",
         "settings.yaml",
