@@ -95,6 +95,17 @@ def test_study(phantom, tmp_path, capsys, monkeypatch):
     assert os.listdir("probe")
 
 
+def test_what_is_tested_next_are_images_that_were_held_out(phantom, tmp_path, capsys) -> None:
+    split = tmp_path / "split.csv"
+    assert main(["data", "split", str(phantom), "--out", str(split), "--folds", "3"]) == 0
+    for images, tested in ((split, split), (phantom, "LABELLED_IMAGES")):
+        out = str(tmp_path / images.stem)
+        words = [*TINY["pretrain"], "--data.images", str(images), "--out", out]
+        assert main(["pretrain", *words]) == 0
+        said = capsys.readouterr().out
+        assert f"Next: glcm-mae probe --encoder {out} --data.images {tested} " in said
+
+
 def test_evaluate_says_how_much_better_than_another_arm(tmp_path: Path, capsys) -> None:
     for arm, right in (("better", 0.9), ("worse", 0.6)):
         rows = ["path,patient,label,p_a,p_b"]

@@ -17,6 +17,7 @@ from glcm_mae.stages.process import leads
 def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     """Pre-train; see `glcm_mae.training.pretrain.pretrain`."""
     from glcm_mae.training.pretrain import pretrain
+    from glcm_mae.training.run import facts_of
 
     check_shared(s.seed, s.data, s.out)
     check_kept(s.out, s.init)
@@ -24,8 +25,8 @@ def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     run = pretrain(s)
     if not leads():
         return ""
-    # Without a held-out fold all these images have been seen: what is tested must be others.
-    tested = s.data.images if s.data.fold is not None else "LABELLED_IMAGES"
+    # Where none is held out all these images have been seen: what is tested must be others.
+    tested = s.data.images if facts_of(run).get("held_out") else "LABELLED_IMAGES"
     folder = shlex.quote(str(run))
     return (
         f"The encoder lies in {run}. Next: glcm-mae probe{recipe} --encoder {folder} "

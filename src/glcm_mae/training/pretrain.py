@@ -82,7 +82,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     run = Run(settings.out, settings, resume=settings.resume)
     if run.finished:
         return run.folder
-    manifest = _training_part(settings.data)
+    manifest, held_out = _training_part(settings.data)
     fabric = launch(settings.hardware, idle_weights=_idle_weights(settings.objective))
     images = read_images(settings.data, manifest, quiet=fabric.global_rank > 0)
     _check_phases(settings, len(images), fabric.world_size)
@@ -95,6 +95,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     facts: dict[str, object] = {
         "images": len(images),
         "skipped": images.skipped,
+        "held_out": held_out,
         "device": str(fabric.device),
     }
     if settings.init is not None:
@@ -174,11 +175,12 @@ def _idle_weights(objective: ObjectiveSettings) -> bool:
     return objective.mse_first > 0 or weights_of(objective).active == ("glcm_prediction",)
 
 
-def _training_part(data: DataSettings) -> Manifest:
-    """All images, or without those of the validation and test part where a fold is held out."""
+def _training_part(data: DataSettings) -> tuple[Manifest, int]:
+    """All images, or without those of the validation and test part, and how many these are."""
     manifest = manifest_of(data)
     split = asked_split(data, manifest)
-    return manifest if split is None else manifest.subset(split.train)
+    part = manifest if split is None else manifest.subset(split.train)
+    return part, len(manifest) - len(part)
 
 
 def _build(
