@@ -100,6 +100,16 @@ def test_redraw_with_norm_pix_loss_takes_brightness_and_contrast_from_the_true_p
     torch.testing.assert_close(drawn, x, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_norm_pix_loss_counts_for_every_term_of_redrawn_pixels(name):
+    x, out, head = images(), reconstruction(), texture_head()
+    totals = [
+        objective({name: 1.0}, norm_pix_loss=norm, head=head)(x, out).total
+        for norm in (True, False)
+    ]
+    assert torch.equal(*totals) is (name == "glcm_prediction")
+
+
 @pytest.mark.parametrize("norm_pix_loss", [False, True])
 def test_redraw_keeps_kept_patches_bit_by_bit(norm_pix_loss):
     x, out = images(), reconstruction()

@@ -53,8 +53,10 @@ def test_every_descriptor_that_needs_no_glcm_is_known():
         ),
         (
             ObjectiveSettings(mse=0.0, norm_pix_loss=True),
-            ["objective (norm_pix_loss): no effect, for objective.mse is 0."],
+            ["objective (norm_pix_loss): no effect, for objective.mse, ssim and glcm are 0."],
         ),
+        (ObjectiveSettings(mse=0.0, ssim=1.0, norm_pix_loss=True), []),
+        (ObjectiveSettings(mse=0.0, glcm=1.0, norm_pix_loss=True), []),
         (ObjectiveSettings(mse=0.0, mse_first=0.5, norm_pix_loss=True), []),
     ],
 )

@@ -83,7 +83,9 @@ class Objective(nn.Module):
     mean, std : Tensor or sequence of float, (C,)
         With which images in [0, 1] were normalised; std above 0.
     norm_pix_loss : bool
-        Normalise each target patch to mean 0 and variance 1 for mse (He et al. 2022, section 4.1).
+        Take what the network predicts for a patch up to brightness and contrast: for mse the target
+        patch is normalised to mean 0 and variance 1 (He et al. 2022, section 4.1), for ssim and
+        glcm the predicted patch gets mean and variance of the target (`redraw`).
     glcm : PatchLoss, optional
         GLCMLoss, PairKernelLoss or TransportLoss: needed for the term glcm.
     head : TextureHead, optional

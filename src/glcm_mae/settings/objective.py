@@ -114,7 +114,9 @@ class ObjectiveSettings:
     glcm_prediction : float
         Weight of texture prediction: a linear head predicts the texture of patches.
     norm_pix_loss : bool
-        Normalise each target patch to mean 0 and variance 1 for mse.
+        Let the network redraw each patch up to brightness and contrast: for mse the target patch
+        is normalised to mean 0 and variance 1, for ssim and glcm the redrawn patch gets mean and
+        variance of the target.
     balance : str
         fixed (weights as given) or gradient_norm (each term scaled so that its gradient at the
         decoder's output has the norm of the first term's, then weighted).

@@ -41,8 +41,9 @@ def idle_terms(objective: settings.ObjectiveSettings) -> list[str]:
     texture, target = _given(objective.texture), _given(objective.target)
     form, descriptor = objective.texture.form, objective.target.descriptor
     said = []
-    if objective.norm_pix_loss and not (objective.mse or objective.mse_first):
-        said.append(_said("objective", ["norm_pix_loss"], "objective.mse is 0"))
+    redrawn = objective.mse or objective.mse_first or objective.ssim or objective.glcm
+    if objective.norm_pix_loss and not redrawn:
+        said.append(_said("objective", ["norm_pix_loss"], "objective.mse, ssim and glcm are 0"))
     if not objective.glcm:
         said.append(_said("objective.texture", texture, "objective.glcm is 0"))
     elif form in _NOT_OF_FORM:
