@@ -199,6 +199,11 @@ def test_what_is_wrong_with_external_is_told_before_anything_is_run(
     rows.append(f"{tmp_path / 'large.png'},sparse")
     (tmp_path / "others.csv").write_text("\n".join(["path,label", *rows]))
     assert "20 x 20 pixels" in complaint(capsys, *new, tmp_path / "others.csv")
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    rows[-1] = f"{tmp_path / 'torn.png'},sparse"
+    (tmp_path / "others.csv").write_text("\n".join(["path,label", *rows]))
+    said = complaint(capsys, *new, tmp_path / "others.csv", "--set", "probe.data.on_error=skip")
+    assert said.startswith(f"{tmp_path / 'torn.png'} is ")
     assert "nowhere does not exist" in complaint(capsys, *new, "nowhere")
     assert "the study's own images: give another" in complaint(capsys, *new, images)
     said = complaint(capsys, *new, others, "--reference", "shortcuts")

@@ -106,7 +106,7 @@ class CompareSettings(CrossvalSettings):
     external : str, optional
         Labelled images of another source, a folder or a manifest: every model is asked about them,
         too, and the arms are compared there. Those on which a model was trained, or on copies of
-        which, are left out and counted.
+        which, are left out and counted; one that cannot be read is refused at the start.
     match_gray_values : bool
         Bring these images to the gray scale of each model's own (see glcm-mae predict).
     protocol : str

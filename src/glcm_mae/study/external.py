@@ -94,7 +94,8 @@ def list_external(
         raise UserError(
             "protocol published is not for images of another source: leave external out."
         )
-    data = replace(reading, images=source, patient_regex=None, fold=None)
+    # Whatever the recipe's on_error says: in the end models are asked about all images.
+    data = replace(reading, images=source, patient_regex=None, fold=None, on_error="stop")
     manifest = manifest_of(data, may_cross=True)
     lacking = sum(record.label is None for record in manifest.records)
     if lacking:
