@@ -35,7 +35,7 @@ def test_images_are_in_the_order_of_their_paths_in_every_seed():
             assert [table.paths[row] for row in rows] == list("abcd")
     assert aligned.labels.tolist() == [1, 0, 1, 0]
     assert aligned.folds.tolist() == [0, 0, 1, 1]
-    assert (aligned.n_folds, aligned.n_seeds) == (2, 2)
+    assert (aligned.n_folds, aligned.seeds) == (2, (5, 7))
 
 
 def test_no_folds_are_one_stratum():
