@@ -260,7 +260,7 @@ def test_times_do_not_enter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_one_dicom_patient_under_no_name_is_a_leak(tmp_path: Path, split: bool) -> None:
+def test_one_dicom_patient_under_no_name_may_not_cross_a_split(tmp_path: Path, split: bool) -> None:
     scenes = [np.asarray(scene) for scene in make_scenes(12, 64)]
     for number, scene in enumerate(scenes):
         side = ("train/" if number % 2 else "test/") if split else ""
@@ -269,9 +269,13 @@ def test_one_dicom_patient_under_no_name_is_a_leak(tmp_path: Path, split: bool) 
             tmp_path / f"{side}{'ab'[number // 2 % 2]}/{number}.dcm", scene, PatientID=person
         )
     audit = audited(tmp_path, regex=None)
-    [leak] = [finding for finding in audit.findings if finding.leaks]
-    assert leak.kind == ("patients cross split" if split else "patients not named")
-    assert [len(group) for group in leak.groups] == [4, 4, 4]
+    kind = "patients cross split" if split else "patients not named"
+    [of_persons] = [finding for finding in audit.findings if finding.kind == kind]
+    assert [len(group) for group in of_persons.groups] == [4, 4, 4]
+    assert of_persons.leaks == audit.leaks == split  # splits made here know whom headers name
+    assert audit.summary()["patients"] == 3
+    if not split:
+        assert "no copies and no patient would stand on two sides of a split" in format_audit(audit)
     [told] = [finding for finding in audit.findings if finding.kind == "no patients"]
     assert "but for those of one person by DICOM headers" in told.text
     assert "person" not in json.dumps(audit.to_json()).replace("one person", "")

@@ -93,9 +93,18 @@ def test_channels_are_matched_one_by_one() -> None:
         match_gray_values(others[:, :1], counts)
 
 
-@pytest.mark.parametrize("others", [[0.2], [0.2, 0.4], [0.0, 0.3, 1.0]])
+@pytest.mark.parametrize("others", [[0.2, 0.4], [0.0, 0.3, 1.0]])
 @pytest.mark.parametrize("reference", [[0.6], [0.6, 0.8], [0.1, 0.7, 0.9]])
 def test_sets_of_hardly_a_value_have_a_curve(others: list[float], reference: list[float]) -> None:
     pixels, study = (torch.tensor(values).view(1, 1, 1, -1) for values in (others, reference))
     matched = match_gray_values(pixels, count_gray_values(study))
     assert bool(((matched >= min(reference) - 1e-6) & (matched <= max(reference) + 1e-6)).all())
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_channel_of_one_value_stays_as_it_is(value: float) -> None:
+    others = _unit(_bytes(1, (4, 2, 8, 8)) // 3)
+    others[:, 1] = value
+    matched = match_gray_values(others, count_gray_values(_unit(_bytes(0, (4, 2, 8, 8)))))
+    assert bool((matched[:, 1] == value).all())
+    assert float(matched[:, 0].max()) > 0.9

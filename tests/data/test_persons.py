@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from glcm_mae.cli import main
 from glcm_mae.data import Manifest, Record, holdout, persons, read_manifest
 from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
@@ -103,7 +104,7 @@ def test_images_of_a_group_count_as_one_and_nobody_is_known(tmp_path: Path) -> N
 def test_groups_are_the_last_word_on_who_counts_as_one(tmp_path: Path) -> None:
     manifest = scans(tmp_path, ["7", "7", "8", "8"])
     apart = [replace(record, patient=record.name) for record in manifest.records]
-    replace(manifest, records=tuple(apart)).write(tmp_path / "all.csv", grouped=True)
+    replace(manifest, records=tuple(apart), has_groups=True).write(tmp_path / "all.csv")
     again = read_manifest(tmp_path / "all.csv")
     assert len(set(again.patients)) == 4
     assert len(set(persons.identities(again))) == 2
@@ -136,3 +137,18 @@ def test_frames_of_a_file_are_known_again_but_not_those_of_medmnist(tmp_path: Pa
     found = persons.identities(Manifest(tuple(frames), (), has_patients=False))
     assert found[0] == found[1] != ()
     assert found[2:] == [(), ()]
+
+
+def test_a_split_keeps_the_groups_of_a_manifest(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["path,label,copy_group"]
+    for n in range(24):
+        Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)).save(tmp_path / f"{n}.png")
+        rows.append(f"{n}.png,{'ab'[n // 2 % 2]},group {n // 2}")
+    (tmp_path / "groups.csv").write_text("\n".join(rows))
+    words = [str(tmp_path / name) for name in ("groups.csv", "split.csv")]
+    assert main(["data", "split", words[0], "--folds", "3", "--out", words[1]]) == 0
+    before, after = map(read_manifest, words)
+    assert after.patients.tolist() == before.patients.tolist()
+    assert after.has_groups
+    assert not after.tells_patients

@@ -353,6 +353,19 @@ def test_models_that_are_repeated_for_each_seed_tell_nothing_more():
         auroc = arms_of(found[times, grouped])["features"]["metrics"]["auroc"]
         return auroc["high"] - auroc["low"]
 
+    beside = compare_arms(
+        {
+            "features": _models(0.1, 0.5, 3.0, times=2),
+            "mse": arm(1.0, seeds=tuple(range(6)), folds=None),
+        },
+        {},
+        "mse",
+        n_resamples=200,
+        baselines=("features",),
+        seed_of_model={n: n // 3 for n in range(6)},
+    )
+    assert [of["n_seeds"] for of in arms_of(beside).values()] == [1, 2]
+    assert "One seed stands for all in: features." in format_comparison(beside)
     assert width(6, False) < 0.7 * width(2, False)  # as if each time were other models
     assert width(6, True) == pytest.approx(width(2, True))
     of_mse = [arms_of(result)["mse"]["metrics"]["auroc"]["value"] for result in found.values()]

@@ -198,12 +198,13 @@ def test_images_may_lie_in_another_folder():
         paired_difference(*unknown)
 
 
-@pytest.mark.parametrize("patients", ["known", "images", "files"])
+@pytest.mark.parametrize("patients", ["known", "images", "files", "persons"])
 def test_images_may_be_spelled_in_full(patients):
     def spelled(name):
         paths = [name(f"set/{k // 2}.tif") + f"#{k % 2}" for k in range(120)]
         files = [path.partition("#")[0] for path in paths]
-        of = {"known": arm().patients, "images": paths, "files": files}
+        persons = [files[k - k % 4] for k in range(120)]  # named after the first file of each
+        of = {"known": arm().patients, "images": paths, "files": files, "persons": persons}
         return arm(paths=paths, patients=of[patients])
 
     short, full = spelled(str), spelled(os.path.abspath)

@@ -131,6 +131,22 @@ def test_a_part_of_a_source_is_matched_as_the_whole(
     np.testing.assert_allclose(features, extract(*load_encoder(encoder), matched), atol=1e-6)
 
 
+def test_a_few_that_are_explained_are_told_by_their_source(
+    finetuned: Path, sets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, images in sets.items():
+        settings = ExplainSettings(
+            run=str(finetuned),
+            images=str(images),
+            out=str(tmp_path / name),
+            n_images=3,
+            hardware=small.CPU,
+        )
+        assert len(explain(settings).maps) == 3
+        told = "images are on another gray scale" in capsys.readouterr().err
+        assert told == (name == "gain")
+
+
 def test_a_few_images_make_no_curve(
     finetuned: Path, sets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

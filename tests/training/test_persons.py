@@ -1,5 +1,6 @@
 """Patients whom DICOM headers alone name: all stages count them in the same way."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from glcm_mae.errors import UserError
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import BaselineSettings, EmbedSettings
 from glcm_mae.training.baseline import baseline
-from glcm_mae.training.embed import embed
+from glcm_mae.training.embed import embed, write_embedding
 from glcm_mae.training.inputs import manifest_of, split_of
 from glcm_mae.training.pretrain import pretrain
 from glcm_mae.training.probe import grouped_parts, probe
@@ -111,6 +112,19 @@ def test_sets_made_anonymous_alike_are_not_one_person(tmp_path: Path) -> None:
     assert small.facts(run)["test_images_seen_in_pretraining"] == 0
 
 
+def test_new_images_of_one_known_person_alone_are_told(tmp_path: Path) -> None:
+    def seen(name: str, trained_on: Sequence[str], asked: Sequence[str]) -> list[bool | None]:
+        known = small.data(_scans(tmp_path / name / "known", trained_on, seed=1))
+        encoder = pretrain(small.pretraining(known, tmp_path / name / "encoder"))
+        images = _scans(tmp_path / name / "asked", asked, seed=2)
+        settings = EmbedSettings(run=str(encoder), images=str(images), out="", hardware=small.CPU)
+        return embed(settings).seen
+
+    assert seen("two", TWELVE[:2], TWELVE[:1]) == [True] * 3
+    assert seen("other", TWELVE[:2], TWELVE[5:6]) == [False] * 3
+    assert True not in seen("anonymous", ["ANON"] * 4, ["ANON"])
+
+
 def test_embedding_tells_of_persons(tmp_path: Path) -> None:
     one = small.data(_scans(tmp_path / "one", TWELVE[:2], seed=1))
     encoder = pretrain(small.pretraining(one, tmp_path / "encoder"))
@@ -124,3 +138,9 @@ def test_embedding_tells_of_persons(tmp_path: Path) -> None:
     )
     seen = [int(record.path.stem.partition("-")[2]) < 2 for record in found.manifest.records]
     assert found.seen == seen
+    table = str(tmp_path / "features.csv")
+    write_embedding(found, EmbedSettings(run=str(encoder), images="dcm", out=table))
+    with (tmp_path / "features.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["patient"] for row in rows}) == 12  # so that who learns of them can split
+    assert "Jane" not in (tmp_path / "features.csv").read_text()

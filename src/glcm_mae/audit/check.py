@@ -101,7 +101,7 @@ class Audit:
         read = [look for look in self.looks if look.facts is not None]
         classes = Counter(record.label or "(unlabelled)" for record in records)
         sizes = Counter(f"{look.shape[1]} x {look.shape[2]}" for look in read)
-        patients = len(np.unique(self.manifest.patients)) if self.manifest.has_patients else None
+        patients = len(np.unique(self.manifest.patients)) if self.manifest.tells_patients else None
         return {
             "images": len(records),
             "readable": len(read),

@@ -135,7 +135,7 @@ def class_findings(manifest: Manifest, groups: np.ndarray, folds: int) -> list[F
                 tuple(masks),
             )
         )
-    if manifest.has_patients and (mixed := _of_several_classes(manifest)):
+    if manifest.tells_patients and (mixed := _of_several_classes(manifest)):
         findings.append(
             Finding(
                 "mixed patients",

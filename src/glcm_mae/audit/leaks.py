@@ -75,7 +75,7 @@ def leak_findings(
     ]
     if not any(record.split for record in manifest.records):
         spanning = [group for group in copies if len(set(patients[list(group)].tolist())) > 1]
-        split = "a split by patient" if manifest.has_patients else "a split (no patient is known)"
+        split = "a split by patient" if manifest.tells_patients else "a split (no patient is known)"
         findings += _of_groups(
             "copies cross patients",
             "error",
@@ -86,12 +86,11 @@ def leak_findings(
         )
         return findings + _of_groups(
             "patients not named",
-            "error",
+            "warning",
             [] if persons is None else members(persons.tolist()),
-            "are of one patient, by their DICOM headers, and would be put on two sides by a split "
-            "that does not know it: name the patients with glcm-mae data manifest "
-            "--dicom_patients true.",
-            leaks=True,
+            "are of one patient, by their DICOM headers: splits made here hold them together, "
+            "those of other programs may not, unless patients are named, as glcm-mae data "
+            "manifest --dicom_patients true does.",
         )
     sides = np.array([record.split or "" for record in manifest.records])
     for kind, candidates, advice in (

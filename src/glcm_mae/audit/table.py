@@ -148,7 +148,7 @@ def verdict(audit: Audit) -> str:
     if not audit.leaks and not summary["readable"]:
         return "Whether a split would leak is unknown: no image can be read."
     if not audit.leaks:
-        known = audit.manifest.has_patients
+        known = audit.manifest.tells_patients
         return (
             f"No leak found: no copies{' and no patient' * known} would stand on two sides of a "
             f"split.{' Patients are not known.' * (not known)}"
@@ -156,6 +156,6 @@ def verdict(audit: Audit) -> str:
             * (unread > 0)
         )
     given = any(record.split for record in audit.manifest.records)
-    drawn = "by patient" if audit.manifest.has_patients else "image by image"
+    drawn = "by patient" if audit.manifest.tells_patients else "image by image"
     split = "The given split leaks" if given else f"A split {drawn} would leak"
     return f"{split}: the same picture or patient would be trained on and tested on."

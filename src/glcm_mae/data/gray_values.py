@@ -80,7 +80,8 @@ def match_gray_values(pixels: Tensor, reference: Counts) -> Tensor:
     has other patients in the main (more fat, more lesions), that difference is taken away, too.
 
     The least and the greatest value of each set, as a rule background and what is cut off, are
-    sent to each other and not counted, for their share tells how an image is framed.
+    sent to each other and not counted, for their share tells how an image is framed. A channel that
+    has one value throughout stays as it is.
 
     Parameters
     ----------
@@ -115,6 +116,9 @@ def match_gray_values(pixels: Tensor, reference: Counts) -> Tensor:
         )
     matched = torch.empty(pixels.shape, dtype=torch.float32)
     for channel, counts in enumerate(count_gray_values(pixels)):
+        if np.count_nonzero(counts) == 1:  # a single value has no rank
+            matched[:, channel] = pixels[:, channel]
+            continue
         values, sent = _curve(counts, reference[channel])
         for image, result in zip(pixels[:, channel], matched[:, channel], strict=True):
             result.copy_(torch.from_numpy(np.interp(image.numpy(), values, sent)))
@@ -147,7 +151,7 @@ def _ranks(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.f
     sets with equal histograms are sent to themselves.
     """
     occurring = np.flatnonzero(counts)
-    ends = occurring[[0, -1]]  # of a set of a single value twice the same
+    ends = occurring[[0, -1]]
     inner = occurring[1:-1]
     n = counts[inner]
     ranks = (np.cumsum(n) - n / 2) / max(n.sum(), 1)

@@ -54,6 +54,8 @@ class Manifest:
         How volumes (NIfTI, NRRD, MetaImage) are cut into the slices that the frames count.
     has_persons : bool
         Whether DICOM headers tell persons apart in a data set that names no patients.
+    has_groups : bool
+        Whether patients are groups of images that count as one, though no patient is known.
 
     Examples
     --------
@@ -73,6 +75,12 @@ class Manifest:
     has_patients: bool
     plane: Plane = "axial"
     has_persons: bool = False
+    has_groups: bool = False
+
+    @property
+    def tells_patients(self) -> bool:
+        """Whether it is known which images are of one patient: by the data set, or by headers."""
+        return self.has_patients or (self.has_persons and not self.has_groups)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -118,7 +126,7 @@ class Manifest:
         """
         return self.subset(evenly_spread(len(self), at_most))
 
-    def write(self, path: str | Path, *, grouped: bool = False) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the manifest as CSV, which `read_manifest` reads back.
 
         Images below the CSV's folder are named relative to it, others by their absolute path.
@@ -130,9 +138,6 @@ class Manifest:
         ----------
         path : str or Path
             The CSV file; replaced if it exists.
-        grouped : bool
-            Whether patients are invented: they then stand in a column copy_group instead, for
-            images that count as one though no patient is known.
 
         Raises
         ------
@@ -147,8 +152,8 @@ class Manifest:
                 "path": _relative(record.path, folder),
                 "frame": "" if record.frame is None else str(record.frame),
                 "label": record.label or "",
-                "copy_group" if grouped else "patient": record.patient
-                if grouped or self.has_patients
+                "copy_group" if self.has_groups else "patient": record.patient
+                if self.has_groups or self.has_patients
                 else "",
                 "split": record.split or "",
                 "mask": "" if record.mask is None else _relative(record.mask, folder),
@@ -189,9 +194,9 @@ def read_manifest(
     ``path,frame,label,patient,copy_group,split,mask,plane``, of which only ``path`` is required; it
     is relative to the CSV's folder, as ``mask`` is, which texture features alone look at. Commas,
     semicolons or tabs separate the columns. Where no patient is known, images of one ``copy_group``
-    count as one, as those of one person by their DICOM headers do. An empty label means unlabelled;
-    a column that is empty throughout counts as absent. The plane is that in which the
-    frames of a volume are counted, and must be the one asked for.
+    count as one, whatever DICOM headers say; else those of one person by these. An empty label
+    means unlabelled; a column that is empty throughout counts as absent. The plane is that in which
+    the frames of a volume are counted, and must be the one asked for.
 
     A file that holds several images (pages, frames, slices) stands for all of them, unless a row
     of a CSV names one by its frame, counted from 0. Where no patient is known, the images of one
@@ -291,7 +296,7 @@ def read_manifest(
         if has_persons and not grouped:
             records = one_patient_each(records)
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
-    return Manifest(tuple(records), classes, has_patients, plane, has_persons)
+    return Manifest(tuple(records), classes, has_patients, plane, has_persons, grouped)
 
 
 def evenly_spread(n: int, at_most: int) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 from glcm_mae.data.duplicates import Progress, duplicate_groups
 from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.manifest import Manifest, patients_on_two_sides
-from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
 
 __all__ = [
@@ -238,11 +237,10 @@ def manifest_folds(
     """
     # Names, not numbers, so that an error names the class.
     names = np.array([record.label or "(unlabelled)" for record in manifest.records])
-    if groups is None:
-        groups = header_groups(manifest)
-    if groups is None:
-        return grouped_folds(names, manifest.patients, folds, seed)
-    return grouped_folds(names, groups, folds, seed, unit="group(s) of patients and copies")
+    if groups is not None:
+        return grouped_folds(names, groups, folds, seed, unit="group(s) of patients and copies")
+    unit = f"patient(s){' by DICOM headers' * manifest.has_persons}"
+    return grouped_folds(names, manifest.patients, folds, seed, unit)
 
 
 def kept_together(

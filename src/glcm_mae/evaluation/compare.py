@@ -125,7 +125,7 @@ def compare_arms(
         Where several models of one training seed were tested on all images, as those of its folds
         on images of another source, each stands in the tables as a seed of its own, and this says
         of which it is. Figures are averaged over the models of a seed, and only then do seeds
-        differ. Default: each is a seed.
+        differ. Baselines are trained once: all their models are of one. Default: each is a seed.
 
     Returns
     -------
@@ -181,7 +181,9 @@ def compare_arms(
     (1.0, 0.25)
     """
     aligned = align_arms(tables, reference)
-    groups = np.array([(seed_of_model or {}).get(seed, seed) for seed in aligned.seeds])
+    seeds = np.array([(seed_of_model or {}).get(seed, seed) for seed in aligned.seeds])
+    once = seeds if seed_of_model is None else np.zeros_like(seeds)
+    groups = {name: once if name in baselines else seeds for name in tables}
     first = tables[reference]
     if positive is not None and positive not in first.classes:
         raise UserError(
@@ -211,7 +213,7 @@ def compare_arms(
         "n_images": first.n_images,
         "n_patients": first.n_patients,
         "n_folds": aligned.n_folds,
-        "n_seeds": len(np.unique(groups)),
+        "n_seeds": len(np.unique(seeds)),
         "patients": why_not_by_patient or "probabilities are averaged over the images of a patient",
         "comparisons": [
             {
@@ -252,7 +254,7 @@ def _compared(
     n_resamples: int,
     seed: int,
     baselines: Collection[str],
-    groups: IntArray,
+    groups: Mapping[str, IntArray],
 ) -> dict[str, Any]:
     """Compare the arms in one task, by image or by patient."""
     aligned = align_arms(tables, reference)
@@ -282,11 +284,11 @@ def _compared(
         seed,
     )
     measured = {
-        name: {metric: found.averaged(groups) for metric, found in of_arm.items()}
+        name: {metric: found.averaged(groups[name]) for metric, found in of_arm.items()}
         for name, of_arm in of_models.items()
     }
     n_patients = len(np.unique(aligned.patients))
-    over_seeds = len(np.unique(groups)) > 1
+    over_seeds = any(len(np.unique(of_arm)) > 1 for of_arm in groups.values())
     tests = _tests(aligned, probabilities, measured, n_patients, reference, case, over_seeds)
     for beside in (False, True):
         _correct([test for name, test in tests.items() if (name in baselines) is beside])

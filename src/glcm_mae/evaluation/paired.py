@@ -141,12 +141,11 @@ def _named_alike(a: Predictions, b: Predictions) -> tuple[Predictions, Predictio
 
 
 def _in_full(table: Predictions) -> Predictions:
-    """Spell paths from the root, and patients that are none but the image itself or its file."""
-    patients = tuple(
-        os.path.abspath(patient) if f"{path}#".startswith(f"{patient}#") else patient
-        for path, patient in zip(table.paths, table.patients, strict=True)
+    """Spell paths from the root, and patients, of whom an image or its file may be the name."""
+    paths, patients = (
+        tuple(map(os.path.abspath, names)) for names in (table.paths, table.patients)
     )
-    return replace(table, paths=tuple(map(os.path.abspath, table.paths)), patients=patients)
+    return replace(table, paths=paths, patients=patients)
 
 
 def _without(table: Predictions, folder: str) -> Predictions:

@@ -89,7 +89,7 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
     check_out(settings.out, (".csv",))
     may_lack = settings.on_error == "skip"
     manifest = list_images(settings.images, settings.patient_regex, settings.plane, may_lack)
-    if settings.per == "patient" and not manifest.has_patients:
+    if settings.per == "patient" and not manifest.tells_patients:
         raise UserError(
             f"{settings.images} does not tell patients: give a CSV with the columns path,patient, "
             "or find them in the files' names with --patient_regex."

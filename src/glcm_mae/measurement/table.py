@@ -116,7 +116,7 @@ def _columns(manifest: Manifest, settings: FeaturesSettings) -> list[str]:
         "path": not by_patient,
         "frame": not by_patient and not settings.is_volumetric and frames,
         "label": len(manifest.classes) > 0,
-        "patient": manifest.has_patients,
+        "patient": manifest.tells_patients,
         "region": any(record.mask is not None for record in manifest.records),
         "images": by_patient,
         "pixels": True,

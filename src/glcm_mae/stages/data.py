@@ -75,7 +75,7 @@ def data_split(s: settings.DataSplitSettings, recipe: str) -> str:
         lines.append(f"{path}: {sizes}")
     held = len(manifest) - len(np.unique(copies))
     patients = "no patients known"
-    if manifest.has_patients or manifest.has_persons:
+    if manifest.tells_patients:
         by_headers = " by DICOM headers" * manifest.has_persons
         patients = f"{len(np.unique(manifest.patients))} patients{by_headers}"
     lines.append(

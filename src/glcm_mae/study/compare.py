@@ -149,8 +149,7 @@ def _asked_outside(
     hardware = next(stage.hardware for stage in (base.probe, base.finetune) if stage is not None)
     with alone_in(out):
         found = ask_models(settings, manifest, complete, study.folds, hardware)
-        known = manifest.has_patients or manifest.has_persons
-        about = None if known else "each image counts as one, for none are known"
+        about = None if manifest.tells_patients else "each image counts as one, for none are known"
         external = study.comparison | {
             "external": {
                 "images": settings.external,

@@ -171,7 +171,7 @@ def ask_models(
     runs = sorted(map(str, said))
     known = np.array(seen_by_any(runs, as_strangers(images)), dtype=bool)
     alike = np.zeros_like(known)
-    if manifest.has_patients or manifest.has_persons:
+    if manifest.tells_patients:
         alike = np.array(seen_by_any(runs, images), dtype=bool) & ~known
     if known.all():
         raise UserError(

@@ -97,7 +97,7 @@ def write_published_folds(manifest: Manifest, folder: Path, folds: int, seed: in
     apart = _grouped(manifest, [record.name for record in manifest.records])
     numbers = [0] if _is_split(manifest) else range(folds)
     everything = folder / "all.csv"
-    _write_once(_without_split(apart), everything, grouped=True)
+    _write_once(_without_split(apart), everything)
     written = [
         _written(apart, holdout(apart, folds, number, seed), folder, number) for number in numbers
     ]
@@ -196,7 +196,9 @@ def _grouped(manifest: Manifest, groups: Sequence[str]) -> Manifest:
     """Let the images of each group count as one patient, whoever that is."""
     pairs = zip(manifest.records, groups, strict=True)
     records = tuple(replace(record, patient=group) for record, group in pairs)
-    return replace(manifest, records=records, has_patients=False, has_persons=False)
+    return replace(
+        manifest, records=records, has_patients=False, has_persons=False, has_groups=True
+    )
 
 
 def _without_split(manifest: Manifest) -> Manifest:
@@ -207,21 +209,21 @@ def _without_split(manifest: Manifest) -> Manifest:
 
 def _written(manifest: Manifest, split: Split, folder: Path, number: int) -> Fold:
     path = folder / f"fold{number}.csv"
-    _write_once(with_split(manifest, split), path, grouped=not manifest.has_patients)
+    _write_once(with_split(manifest, split), path)
     return Fold(number, path)
 
 
-def _write_once(manifest: Manifest, path: Path, *, grouped: bool = False) -> None:
+def _write_once(manifest: Manifest, path: Path) -> None:
     """Write a manifest; refuse to change one on which cells may have been trained."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")  # two studies may be at it at once
-    manifest.write(fresh, grouped=grouped)
+    manifest.write(fresh)
     if not path.exists():
         fresh.replace(path)
         return
     told, before = (file.read_text(encoding="utf-8").splitlines() for file in (fresh, path))
     fresh.unlink()
     header = before[0]
-    if grouped:  # which earlier versions wrote as patients, as if these were known
+    if manifest.has_groups:  # which earlier versions wrote as patients, as if these were known
         before[0] = header.replace(",patient,", ",copy_group,")
     if told[0] == f"{before[0]},plane":  # which manifests did not tell before
         told = [line.rpartition(",")[0] for line in told]

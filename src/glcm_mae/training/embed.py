@@ -104,7 +104,7 @@ def write_embedding(found: Embedding, settings: EmbedSettings) -> None:
     UserError
         The file cannot be written; what was there is intact.
     """
-    known = found.manifest.has_patients
+    known = found.manifest.tells_patients
     facts = [
         {
             "path": record.path,

@@ -28,7 +28,9 @@ _FILE = "gray_values.csv"
 # from the rest (95 of 100 draws: 0.08 and 0.06), and so is each class from all (0.04). A curve of
 # 20 takes as good as nothing away (docs/results/busi.md).
 _APART = 0.1
-_FEW = 20
+
+LEAST = 20
+"""Images that tell enough of a source's gray scale."""
 
 
 def write_gray_values(folder: Path, images: Images, used: np.ndarray) -> None:
@@ -112,7 +114,7 @@ def on_scale_of(run: Path, images: Images, *, match: bool) -> OnScale:
     if match:
         matched = replace(images, pixels=match_gray_values(images.pixels, known))
         return OnScale(matched, apart, _about_match(run, len(images), apart))
-    if apart <= _APART or len(images) < _FEW:
+    if apart <= _APART or len(images) < LEAST:
         return OnScale(images, apart, "")
     told = (
         f"the {len(images)} images are on another gray scale than those that {run} was trained on "
@@ -163,12 +165,12 @@ def read_gray_values(run: Path, channels: int) -> NDArray[np.int64] | None:
 
 def _about_match(run: Path, n: int, apart: float) -> str:
     few = (
-        f"; from {n} alone the curve takes away part of what they show, too: give {_FEW} or more "
+        f"; from {n} alone the curve takes away part of what they show, too: give {LEAST} or more "
         "of one source"
     )
     return (
         f"{n} images are brought to the gray scale of {run}, from which they were {apart:.2f} "
-        f"apart (0: alike, 1: nothing in common){few * (n < _FEW)}"
+        f"apart (0: alike, 1: nothing in common){few * (n < LEAST)}"
     )
 
 

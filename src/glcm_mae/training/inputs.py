@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
-from glcm_mae.data.manifest import evenly_spread
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
@@ -56,9 +55,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def spread(self, at_most: int) -> Images:
-        """Pick some images, evenly spread over the set."""
-        picked = evenly_spread(len(self), at_most)
+    def of(self, manifest: Manifest) -> Images:
+        """Pick those that a part of the manifest lists."""
+        wanted = {record.name for record in manifest.records}
+        records = enumerate(self.manifest.records)
+        picked = np.array([n for n, record in records if record.name in wanted], dtype=np.int64)
         return replace(
             self,
             pixels=self.pixels[picked],

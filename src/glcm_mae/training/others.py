@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from glcm_mae.data import Manifest, UnreadableImage
+from glcm_mae.data.manifest import evenly_spread
 from glcm_mae.errors import UserError
 from glcm_mae.models import EncoderConfig
 from glcm_mae.settings import DataSettings, ExplainSettings, OthersSettings, PredictSettings
 
 from .encoders import differing
-from .gray_values import on_scale_of
+from .gray_values import LEAST, on_scale_of
 from .inputs import Images, manifest_of, read_images
 from .run import Run, settings_of
 from .seen import seen_before, tell_unknown
@@ -227,12 +228,13 @@ def read_others(
     """
     manifest = list_for(run, s)
     at_most = len(manifest) if at_most is None else at_most
+    wanted = manifest.spread(at_most)
     # One curve for a source: all of its images count, whichever of them are wanted.
-    read = manifest if s.match_gray_values else manifest.spread(at_most)
+    read = manifest if s.match_gray_values else _with_more(manifest, at_most)
     images = read_listed(s, run.reading, read)
     scaled = on_scale_of(run.folder, images, match=s.match_gray_values)
     scaled.tell()
-    images = scaled.images.spread(at_most)
+    images = scaled.images.of(wanted)
     known = seen_before(str(run.folder), as_strangers(images))
     tell_unknown(str(run.folder), known)
     seen = known.count(True)
@@ -250,6 +252,12 @@ def read_others(
             file=sys.stderr,
         )
     return Others(images, known, alike, scaled.apart)
+
+
+def _with_more(manifest: Manifest, at_most: int) -> Manifest:
+    """Spread some images over the set, and beside them as many as tell its gray scale."""
+    positions = (evenly_spread(len(manifest), n) for n in (at_most, LEAST))
+    return manifest.subset(np.unique(np.concatenate(list(positions))))
 
 
 def list_for(run: Trained, s: OthersSettings) -> Manifest:
@@ -284,7 +292,8 @@ def list_for(run: Trained, s: OthersSettings) -> Manifest:
 
 def as_strangers(images: Images) -> Images:
     """Leave out the patients of images, whom another source may name as a run's own are."""
-    strangers = replace(images.manifest, has_patients=False, has_persons=False)
+    records = tuple(replace(record, person="") for record in images.manifest.records)
+    strangers = replace(images.manifest, records=records, has_patients=False, has_persons=False)
     return replace(images, manifest=strangers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -286,7 +287,13 @@ def _among(rows: list[Fingerprint], images: Images) -> _Found:
     left = np.flatnonzero(~same)
     perceptual = list(dict.fromkeys(row.perceptual for row in rows))
     same[left] = have_copies([images.perceptual[n] for n in left], perceptual)
-    alike = [not patients.isdisjoint(own) for own in identities(images.manifest)]
+    telling = patients - _shared_by_all(rows)
+    alike = [
+        not patients.isdisjoint(own) or not telling.isdisjoint(doubtful)
+        for own, doubtful in zip(
+            identities(images.manifest), identities(images.manifest, doubtful=True), strict=True
+        )
+    ]
     return _Found(same, np.array(alike, dtype=bool), _UNKNOWN in rows)
 
 
@@ -302,6 +309,15 @@ def _can_compare_patients(rows: list[Fingerprint], images: Images) -> bool:
 
 def _patients(rows: list[Fingerprint]) -> set[str]:
     return {row.patient for row in rows} - {""}
+
+
+def _shared_by_all(rows: list[Fingerprint]) -> set[str]:
+    """Find what all images have, as where one identifier makes a whole set anonymous."""
+    of_image: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.patient:
+            of_image[row.pixels].add(row.patient)
+    return set.intersection(*of_image.values()) if of_image else set()
 
 
 def _rows_of(weights: str) -> list[Fingerprint]:
