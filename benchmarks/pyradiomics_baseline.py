@@ -39,12 +39,13 @@ def main() -> None:
     left_out = []
     for column, name in enumerate(header[1:], start=1):
         published = {row[0].removeprefix("original_glcm_"): row[column] for row in rows}
-        case, _, way = name.partition("_")
+        case = name.partition("_")[0]
+        way = name.removeprefix(case)
         image, mask = (data / f"{case}_{kind}.nrrd" for kind in ("image", "label"))
-        if f"_{way}" * bool(way) not in WAYS or not image.is_file() or not image.stat().st_size:
+        if way not in WAYS or not image.is_file() or not image.stat().st_size:
             left_out.append(name)
             continue
-        found = _measured(image, mask, *WAYS[f"_{way}" * bool(way)])
+        found = _measured(image, mask, *WAYS[way])
         differences = [
             _relative(float(found[ours]), float(published[theirs]))
             for theirs, ours in PYRADIOMICS.items()

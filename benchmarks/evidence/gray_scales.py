@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glcm_mae.data import Manifest, grouped_folds, kept_together, read_image, read_manifest
+from glcm_mae.data import Manifest, kept_together, manifest_folds, read_image, read_manifest
 from glcm_mae.files import csv_text
 
 FOLDS, SEED = 5, 0
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     manifest, out = read_manifest(arguments.images), arguments.out
     labels = np.array([record.label for record in manifest.records])
-    fold = grouped_folds(labels, kept_together(manifest), FOLDS, SEED)
+    fold = manifest_folds(manifest, FOLDS, SEED, kept_together(manifest))
     out.mkdir(parents=True, exist_ok=True)
     _list(manifest.subset(np.flatnonzero(fold < 3)), out / "study.csv")
     others = manifest.subset(np.flatnonzero(fold >= 3))

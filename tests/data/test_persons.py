@@ -9,7 +9,6 @@ from PIL import Image
 
 from glcm_mae.cli import main
 from glcm_mae.data import Manifest, Record, holdout, persons, read_manifest
-from glcm_mae.data.persons import header_groups
 from glcm_mae.errors import UserError
 
 from ..audit.sets import write_dicom
@@ -26,9 +25,7 @@ def scans(folder: Path, names: list[str], side: str = "") -> Manifest:
 
 def test_images_of_one_person_are_one_group(tmp_path: Path) -> None:
     manifest = scans(tmp_path, ["7", "7", "8", "8", "", ""])
-    groups = dict(
-        zip([r.path.stem for r in manifest.records], header_groups(manifest), strict=True)
-    )
+    groups = {record.path.stem: record.patient for record in manifest.records}
     assert groups["0"] == groups["1"]
     assert groups["2"] == groups["3"]
     assert len(set(groups.values())) == 4
@@ -36,7 +33,9 @@ def test_images_of_one_person_are_one_group(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("person", ["", "ANONYMOUS"])
 def test_one_identifier_for_all_tells_nobody_apart(tmp_path: Path, person: str) -> None:
-    assert header_groups(scans(tmp_path, [person] * 4)) is None
+    manifest = scans(tmp_path, [person] * 4)
+    assert not manifest.tells_patients
+    assert len(set(manifest.patients.tolist())) == 4
 
 
 def test_a_drawn_split_holds_them_together(tmp_path: Path) -> None:
@@ -76,9 +75,7 @@ def test_a_header_is_read_once_for_all_frames_of_a_file(
     write_dicom(tmp_path / "other.dcm", PIXELS, PatientID="8")
     asked = []
     read = persons.dicom_patient
-    monkeypatch.setattr(
-        persons, "dicom_patient", lambda record: asked.append(record.path) or read(record)
-    )
+    monkeypatch.setattr(persons, "dicom_patient", lambda path: asked.append(path) or read(path))
     frames = tuple(Record(path, None, str(path), None, frame) for frame in range(300))
     other = Record(tmp_path / "other.dcm", None, "other.dcm", None)
     found = persons.with_persons([*frames, other])

@@ -22,6 +22,7 @@ from glcm_mae.predictions import Predictions, read_predictions
 from glcm_mae.settings import BaselineKind, BaselineSettings, PredictSettings
 from glcm_mae.training import classifiers, encoders
 from glcm_mae.training.baseline import baseline
+from glcm_mae.training.classifier_file import CLASSIFIER, keep, read_kept
 from glcm_mae.training.classifiers import (
     Linear,
     Neighbours,
@@ -33,7 +34,6 @@ from glcm_mae.training.classifiers import (
 )
 from glcm_mae.training.hand_made import local_glcms
 from glcm_mae.training.inputs import read_images
-from glcm_mae.training.kept import CLASSIFIER, keep, read_kept
 from glcm_mae.training.predict import predict
 from glcm_mae.training.probe import probe
 

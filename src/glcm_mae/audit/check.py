@@ -20,7 +20,6 @@ from glcm_mae.audit.leaks import leak_findings
 from glcm_mae.audit.shortcuts import SUSPICIOUS, Shortcut, rank_shortcuts
 from glcm_mae.data import Manifest, kept_together, one_line
 from glcm_mae.data.duplicates import Progress, copy_groups, near_duplicates
-from glcm_mae.data.persons import header_groups
 from glcm_mae.files import write_atomically
 from glcm_mae.provenance import made_by
 
@@ -202,7 +201,7 @@ def check(
     }
     identifiers = count_identifiers(list(of_files.values()))
     findings = [
-        *leak_findings(manifest, digests, copies, header_groups(manifest)),
+        *leak_findings(manifest, digests, copies),
         *image_findings(looks),
         *class_findings(manifest, together, folds),
         *_of_shortcuts(shortcuts),

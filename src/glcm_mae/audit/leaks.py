@@ -16,14 +16,13 @@ def leak_findings(
     manifest: Manifest,
     digests: Sequence[str],
     groups: np.ndarray,
-    persons: np.ndarray | None = None,
 ) -> list[Finding]:
     """Report copies, their labels, and what crosses a split.
 
     Where the manifest gives a split, a leak is a patient or a group of copies on two of its
     sides. Where it gives none, a split would be drawn by patient: a leak is a group of copies of
-    two patients, which such a split can part. Where no patients are known, every image is one, and
-    a person of several images, as DICOM headers tell, is a leak of every split.
+    two patients, which such a split can part. Where no patients are known, every image is one.
+    Persons whom DICOM headers alone name are patients, but for other programs' splits.
 
     Parameters
     ----------
@@ -33,8 +32,6 @@ def leak_findings(
         `content_hash` of each image, "" for an unreadable one.
     groups : np.ndarray
         Group of copies (N,) of each image, as `copy_groups` gives them.
-    persons : np.ndarray, optional
-        Whose each image is by its DICOM header (N,), as `header_groups` tells.
 
     Returns
     -------
@@ -74,6 +71,7 @@ def leak_findings(
         ),
     ]
     if not any(record.split for record in manifest.records):
+        is_unnamed = manifest.tells_patients and not manifest.has_patients
         spanning = [group for group in copies if len(set(patients[list(group)].tolist())) > 1]
         split = "a split by patient" if manifest.tells_patients else "a split (no patient is known)"
         findings += _of_groups(
@@ -87,7 +85,7 @@ def leak_findings(
         return findings + _of_groups(
             "patients not named",
             "warning",
-            [] if persons is None else members(persons.tolist()),
+            members(patients.tolist()) if is_unnamed else [],
             "are of one patient, by their DICOM headers: splits made here hold them together, "
             "those of other programs may not, unless patients are named, as glcm-mae data "
             "manifest --dicom_patients true does.",

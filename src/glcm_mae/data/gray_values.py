@@ -10,7 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["GRAY_VALUES", "count_gray_values", "gray_value_distance", "match_gray_values"]
+__all__ = [
+    "GRAY_VALUES",
+    "Counts",
+    "count_gray_values",
+    "gray_value_distance",
+    "match_gray_values",
+]
 
 _PER_BYTE = 16  # 8-bit values lie on a level; what resizing puts between them, near one
 _LEVELS = 255 * _PER_BYTE + 1
@@ -19,6 +25,7 @@ GRAY_VALUES: NDArray[np.float64] = np.linspace(0, 1, _LEVELS)
 """The values (L,), from 0 to 1, at which gray values are counted."""
 
 Counts = NDArray[np.int64]
+"""How often each of `GRAY_VALUES` occurs (C, L), channel by channel."""
 
 
 def count_gray_values(images: Iterable[Tensor]) -> Counts:
@@ -70,7 +77,7 @@ def gray_value_distance(counts: Counts, others: Counts) -> float:
     return float(np.abs(shares - theirs).max())
 
 
-def match_gray_values(pixels: Tensor, reference: Counts) -> Tensor:
+def match_gray_values(pixels: Tensor, reference: Counts, source: Counts | None = None) -> Tensor:
     """Bring a set of images to the scale of another set by one rising curve for all its pixels.
 
     The curve sends each gray value to that of the same rank in the other set (histogram
@@ -90,6 +97,8 @@ def match_gray_values(pixels: Tensor, reference: Counts) -> Tensor:
         what makes it another than the rest.
     reference : ndarray of int64, (C, L)
         Of the other set, from `count_gray_values`. Channels are matched one by one.
+    source : ndarray of int64, (C, L), optional
+        Likewise of all images of this source. Default: of these.
 
     Returns
     -------
@@ -115,7 +124,8 @@ def match_gray_values(pixels: Tensor, reference: Counts) -> Tensor:
             "read both alike."
         )
     matched = torch.empty(pixels.shape, dtype=torch.float32)
-    for channel, counts in enumerate(count_gray_values(pixels)):
+    source = count_gray_values(pixels) if source is None else source
+    for channel, counts in enumerate(source):
         if np.count_nonzero(counts) == 1:  # a single value has no rank
             matched[:, channel] = pixels[:, channel]
             continue
@@ -130,9 +140,7 @@ def _counted(image: Tensor) -> Counts:
     return np.stack([torch.bincount(of, minlength=_LEVELS).numpy() for of in levels])
 
 
-def _curve(
-    counts: NDArray[np.int64], reference: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _curve(counts: Counts, reference: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find the points of the curve: values that occur (K,), and those that they are sent to."""
     (low, *values, high), ranks = _ranks(counts)
     (their_low, *theirs, their_high), their_ranks = _ranks(reference)
@@ -144,14 +152,14 @@ def _curve(
     return points, np.array([their_low, *sent, their_high])
 
 
-def _ranks(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _ranks(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the values that occur (K,), and the ranks in [0, 1] of those between the ends (K - 2,).
 
     The rank of a value is the share of pixels below it and half of those that have it, so that
     sets with equal histograms are sent to themselves.
     """
     occurring = np.flatnonzero(counts)
-    ends = occurring[[0, -1]]
+    ends = occurring[[0, -1]]  # of a reference of a single value twice the same
     inner = occurring[1:-1]
     n = counts[inner]
     ranks = (np.cumsum(n) - n / 2) / max(n.sum(), 1)

@@ -112,7 +112,7 @@ def build_manifest(
     if rename:
         records = renamed(rename, records, folder)
     if dicom_patients:
-        records = [replace(record, patient=dicom_patient(record)) for record in records]
+        records = [replace(record, patient=dicom_patient(record.path)) for record in records]
         has_patients = True
     if key is not None and has_patients:
         records = [replace(r, patient=pseudonym(r.patient, key)) for r in records]

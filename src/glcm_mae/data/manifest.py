@@ -147,14 +147,14 @@ class Manifest:
         """
         path = Path(path)
         folder = os.path.abspath(path.parent)
+        unit = "copy_group" if self.has_groups else "patient"
+        is_known = self.has_groups or self.has_patients
         rows = [
             {
                 "path": _relative(record.path, folder),
                 "frame": "" if record.frame is None else str(record.frame),
                 "label": record.label or "",
-                "copy_group" if self.has_groups else "patient": record.patient
-                if self.has_groups or self.has_patients
-                else "",
+                unit: record.patient if is_known else "",
                 "split": record.split or "",
                 "mask": "" if record.mask is None else _relative(record.mask, folder),
                 "plane": self.plane if record.frame is not None and is_volume(record.path) else "",

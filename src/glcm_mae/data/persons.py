@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from glcm_mae.data.groups import joined_groups
 from glcm_mae.data.pseudonyms import dicom_patient
 from glcm_mae.data.readers import is_medmnist
 from glcm_mae.data.record import Record
@@ -20,7 +17,7 @@ from glcm_mae.errors import UserError
 if TYPE_CHECKING:
     from glcm_mae.data.manifest import Manifest
 
-__all__ = ["files_of", "header_groups", "identities", "one_patient_each", "with_persons"]
+__all__ = ["files_of", "identities", "one_patient_each", "with_persons"]
 
 _DIGITS = 16  # of 64: two of a million persons share a digest with a probability of 3e-8
 
@@ -80,30 +77,6 @@ def one_patient_each(records: Sequence[Record]) -> list[Record]:
         replace(record, patient=first[record.person]) if record.person else record
         for record in records
     ]
-
-
-def header_groups(manifest: Manifest) -> np.ndarray | None:
-    """Group images by the patient in their DICOM headers, where the data set names no patients.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        The data set, as `read_manifest` gives it.
-
-    Returns
-    -------
-    np.ndarray or None
-        Group (N,) int64 of each image. None where the data set names patients, or where headers
-        tell no two persons apart: sets are made anonymous by one identifier for all.
-
-    Examples
-    --------
-    >>> from glcm_mae.data.manifest import Manifest
-    >>> records = (Record(Path("a.png"), None, "a.png", None),)
-    >>> header_groups(Manifest(records, (), has_patients=False)) is None
-    True
-    """
-    return joined_groups(manifest.patients) if manifest.has_persons else None
 
 
 def identities(manifest: Manifest, *, doubtful: bool = False) -> list[tuple[str, ...]]:
@@ -182,7 +155,7 @@ def _holds_strangers(path: Path) -> bool:
 
 def _person(path: Path) -> str:
     try:
-        return _digest(dicom_patient(Record(path, None, "", None)))
+        return _digest(dicom_patient(path))
     except UserError:  # no DICOM file, without an identifier, or not to be read
         return ""
 

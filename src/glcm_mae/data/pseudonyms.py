@@ -9,7 +9,6 @@ import secrets
 from pathlib import Path
 
 from glcm_mae.data.readers import read_dicom_header
-from glcm_mae.data.record import Record
 from glcm_mae.errors import UserError
 
 __all__ = ["dicom_patient", "pseudonym", "read_key"]
@@ -94,13 +93,13 @@ def read_key(path: Path, artefact: Path) -> bytes:
     return key
 
 
-def dicom_patient(record: Record) -> str:
+def dicom_patient(path: Path) -> str:
     """Read the patient's identifier from a DICOM header.
 
     Parameters
     ----------
-    record : Record
-        The image.
+    path : Path
+        The file.
 
     Returns
     -------
@@ -115,20 +114,19 @@ def dicom_patient(record: Record) -> str:
     Examples
     --------
     >>> from pydicom.data import get_testdata_file
-    >>> path = Path(get_testdata_file("CT_small.dcm"))
-    >>> dicom_patient(Record(path, None, "", None))
+    >>> dicom_patient(Path(get_testdata_file("CT_small.dcm")))
     '1CT1'
     """
-    header = read_dicom_header(record.path)
+    header = read_dicom_header(path)
     if header is None:
         raise UserError(
-            f"{record.path} is no DICOM file: leave it out with --leave_out, or take the patients "
+            f"{path} is no DICOM file: leave it out with --leave_out, or take the patients "
             "from the file names with --pattern."
         )
     parts = [str(header.get(k) or "").strip() for k in ("PatientID", "IssuerOfPatientID")]
     if not parts[0]:
         raise UserError(
-            f"{record.path} has no PatientID in its header: fill it in, leave the file out with "
+            f"{path} has no PatientID in its header: fill it in, leave the file out with "
             "--leave_out, or take the patients from the file names with --pattern."
         )
     return "\0".join(part for part in parts if part)

@@ -35,7 +35,7 @@ def check_apart(out: str, read: str, what: str = "the folder of images") -> None
         raise UserError(f"out is {out}, in {what} {read}: choose another.")
 
 
-def check_kept(out: str, read: str | None) -> None:
+def keep_inputs_of_run(out: str, read: str | None) -> None:
     """Refuse a run's folder in which what is read would be written over: a manifest, weights."""
     if read is not None:
         for name in ("", *_OF_RUNS):
@@ -55,7 +55,7 @@ def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     if out:
         check_folder(out)
         check_apart(out, data.images)
-        check_kept(out, data.images)
+        keep_inputs_of_run(out, data.images)
     check_image_size(settings.height_and_width(data.image_size))
     check_seed("seed", seed)
     check_seed("data.split_seed", data.split_seed)

@@ -11,8 +11,8 @@ from glcm_mae.stages.checks import (
     check_apart,
     check_empty,
     check_folder,
-    check_kept,
     check_shared,
+    keep_inputs_of_run,
 )
 from glcm_mae.stages.evaluation import evaluated
 from glcm_mae.stages.process import leads
@@ -25,7 +25,7 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
 
     check_folder(s.out)
     check_apart(s.out, s.images)
-    check_kept(s.out, s.images)
+    keep_inputs_of_run(s.out, s.images)
     run = predict(s)
     if not leads():
         return ""
@@ -53,7 +53,7 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
 
     check_folder(s.out)
     check_apart(s.out, s.images)
-    check_kept(s.out, s.images)
+    keep_inputs_of_run(s.out, s.images)
     run = new_run(s)
     found = explain(s)
     measured = faithfulness(found, s.seed).to_json()

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from glcm_mae import settings
-from glcm_mae.stages.checks import check_kept, check_shared
+from glcm_mae.stages.checks import check_shared, keep_inputs_of_run
 from glcm_mae.stages.evaluation import evaluated
 from glcm_mae.stages.idle import idle_shape, idle_terms
 from glcm_mae.stages.process import leads
@@ -20,7 +20,7 @@ def pretrain(s: settings.PretrainSettings, recipe: str) -> str:
     from glcm_mae.training.run import facts_of
 
     check_shared(s.seed, s.data, s.out)
-    check_kept(s.out, s.init)
+    keep_inputs_of_run(s.out, s.init)
     _tell(*idle_terms(s.objective))
     run = pretrain(s)
     if not leads():
@@ -40,7 +40,7 @@ def finetune(s: settings.FinetuneSettings, recipe: str) -> str:
     from glcm_mae.training.finetune import finetune
 
     check_shared(s.seed, s.data, s.out)
-    check_kept(s.out, s.encoder)
+    keep_inputs_of_run(s.out, s.encoder)
     _tell_of_file(s.encoder)
     _tell(*idle_shape(s.model, s.encoder))
     run = finetune(s)
@@ -60,7 +60,7 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
     from glcm_mae.training.probe import probe
 
     check_shared(s.seed, s.data, s.out)
-    check_kept(s.out, s.encoder)
+    keep_inputs_of_run(s.out, s.encoder)
     _tell_of_file(s.encoder)
     _tell(*idle_shape(s.model, s.encoder))
     run = probe(s)

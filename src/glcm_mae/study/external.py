@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glcm_mae.data import Manifest
+from glcm_mae.data import Manifest, count_gray_values
+from glcm_mae.data.gray_values import Counts
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import Predictions
 from glcm_mae.settings import CompareSettings, DataSettings, HardwareSettings, OthersSettings
@@ -225,6 +226,7 @@ def _ask(
     """
     fabric = launch(settings.hardware)
     read: dict[str, Images] = {}  # arms may differ in how they read
+    counts: dict[str, Counts] = {}
     said: dict[Path, dict[str, np.ndarray]] = {}
     distances: list[float] = []
     different = list(dict.fromkeys(runs))
@@ -235,7 +237,8 @@ def _ask(
         way = repr(trained.reading)
         if way not in read:
             read[way] = read_listed(settings, trained.reading, manifest)
-        scaled = on_scale_of(run, read[way], match=settings.match_gray_values)
+            counts[way] = count_gray_values(read[way].pixels)
+        scaled = on_scale_of(run, read[way], counts[way], match=settings.match_gray_values)
         if number == 1:  # others are nearly as this one
             scaled.tell()
         said[run] = trained.chances(scaled.images, fabric)

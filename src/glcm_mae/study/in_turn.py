@@ -12,7 +12,7 @@ from typing import Any
 
 from glcm_mae.errors import UserError
 from glcm_mae.settings import FinetuneSettings, PretrainSettings, ProbeSettings
-from glcm_mae.training.kept_images import images_kept
+from glcm_mae.training.read_once import reading_once
 
 from .alone import alone_in
 from .cells import Cell, Stage
@@ -50,7 +50,7 @@ def run_cells(chosen: Sequence[Cell]) -> list[Failure]:
     -------
     list of Failure
     """
-    with images_kept():
+    with reading_once():
         return _run_in_turn(chosen)
 
 

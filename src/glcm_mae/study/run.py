@@ -133,7 +133,7 @@ def run_study(
 def _about_patients(manifest: Manifest, published: bool) -> str | None:
     if manifest.has_patients and not published:
         return None
-    if manifest.has_persons and not published:
+    if manifest.tells_patients and not published:
         return (
             "the images of one person by their DICOM headers count as one, copies with them, for "
             "the data set names no patients"

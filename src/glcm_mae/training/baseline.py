@@ -14,11 +14,11 @@ from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
 
+from .classifier_file import keep
 from .classifiers import Learn, boosting, linear, ranks
 from .gray_values import write_gray_values
 from .hand_made import REACH, glcm_vectors, histograms, local_glcms, measured, small_pixels
 from .inputs import Images
-from .kept import keep
 from .probe import images_and_parts, out_of_fold, to_keep, told_by
 from .progress import Meter
 from .run import Run

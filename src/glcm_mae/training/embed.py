@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glcm_mae import __version__
-from glcm_mae.data import Manifest
+from glcm_mae.data import Manifest, count_gray_values
 from glcm_mae.files import csv_lines, whole_file
 from glcm_mae.models import load_encoder
 from glcm_mae.models.classifier import Pooling
@@ -75,7 +75,8 @@ def embed(settings: EmbedSettings) -> Embedding:
     pooling = settings.pooling or settings_of(folder).get("pooling", "mean")
     fabric = launch(settings.hardware)
     images = read_listed(settings, reading, list_others(settings, reading))
-    scaled = on_scale_of(folder, images, match=settings.match_gray_values)
+    counts = count_gray_values(images.pixels)
+    scaled = on_scale_of(folder, images, counts, match=settings.match_gray_values)
     scaled.tell()
     images = scaled.images
     seen = seen_before(settings.run, images, same_patients=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from glcm_mae.data.gray_values import (
     GRAY_VALUES,
+    Counts,
     count_gray_values,
     gray_value_distance,
     match_gray_values,
@@ -80,7 +80,7 @@ class OnScale(NamedTuple):
             print(self.told, file=sys.stderr)
 
 
-def on_scale_of(run: Path, images: Images, *, match: bool) -> OnScale:
+def on_scale_of(run: Path, images: Images, counts: Counts, *, match: bool) -> OnScale:
     """Find out if images are on another gray scale than a run's; bring them there if asked.
 
     Parameters
@@ -89,6 +89,8 @@ def on_scale_of(run: Path, images: Images, *, match: bool) -> OnScale:
         Its folder.
     images : Images
         Of one source.
+    counts : ndarray of int64, (C, L)
+        Its gray values, as `count_gray_values` counts them.
     match : bool
         Whether they are brought to its scale (`glcm_mae.data.gray_values.match_gray_values`).
 
@@ -109,10 +111,9 @@ def on_scale_of(run: Path, images: Images, *, match: bool) -> OnScale:
                 "was trained on: run it again, or set match_gray_values false."
             )
         return OnScale(images, None, "")
-    counts = count_gray_values(images.pixels)
     apart = gray_value_distance(counts, known)
     if match:
-        matched = replace(images, pixels=match_gray_values(images.pixels, known))
+        matched = replace(images, pixels=match_gray_values(images.pixels, known, counts))
         return OnScale(matched, apart, _about_match(run, len(images), apart))
     if apart <= _APART or len(images) < LEAST:
         return OnScale(images, apart, "")
@@ -129,7 +130,7 @@ def tells_gray_values(run: Path) -> bool:
     return (run / _FILE).is_file()
 
 
-def read_gray_values(run: Path, channels: int) -> NDArray[np.int64] | None:
+def read_gray_values(run: Path, channels: int) -> Counts | None:
     """Read how often each gray value occurs in what a run was trained on.
 
     Parameters
@@ -174,7 +175,7 @@ def _about_match(run: Path, n: int, apart: float) -> str:
     )
 
 
-def _levels(counts: NDArray[np.int64]) -> str:
+def _levels(counts: Counts) -> str:
     """Name the gray values that 10, 50 and 90 of 100 pixels do not exceed."""
     shares = np.cumsum(counts.sum(axis=0)) / counts.sum()
     values = (GRAY_VALUES[np.searchsorted(shares, share)] for share in (0.1, 0.5, 0.9))

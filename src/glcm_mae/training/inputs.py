@@ -14,8 +14,8 @@ from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, r
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
-from .kept_images import kept_or_read
 from .progress import Meter
+from .read_once import read_once
 
 _MARGIN = 0.1
 _BATCH = 64
@@ -56,10 +56,12 @@ class Images:
         return len(self.pixels)
 
     def of(self, manifest: Manifest) -> Images:
-        """Pick those that a part of the manifest lists."""
+        """Pick those that a part of the manifest lists; where that is all, they are not copied."""
         wanted = {record.name for record in manifest.records}
         records = enumerate(self.manifest.records)
         picked = np.array([n for n, record in records if record.name in wanted], dtype=np.int64)
+        if len(picked) == len(self):
+            return self
         return replace(
             self,
             pixels=self.pixels[picked],
@@ -224,7 +226,7 @@ def _load(
                 keep=keep,
             )
 
-    return kept_or_read(data, manifest, read) if keep else read()
+    return read_once(data, manifest, read) if keep else read()
 
 
 def manifest_of(data: DataSettings, *, may_cross: bool = False) -> Manifest:

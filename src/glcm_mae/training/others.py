@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from glcm_mae.data import Manifest, UnreadableImage
+from glcm_mae.data import Manifest, UnreadableImage, count_gray_values
 from glcm_mae.data.manifest import evenly_spread
 from glcm_mae.errors import UserError
 from glcm_mae.models import EncoderConfig
@@ -232,7 +232,8 @@ def read_others(
     # One curve for a source: all of its images count, whichever of them are wanted.
     read = manifest if s.match_gray_values else _with_more(manifest, at_most)
     images = read_listed(s, run.reading, read)
-    scaled = on_scale_of(run.folder, images, match=s.match_gray_values)
+    counts = count_gray_values(images.pixels)
+    scaled = on_scale_of(run.folder, images, counts, match=s.match_gray_values)
     scaled.tell()
     images = scaled.images.of(wanted)
     known = seen_before(str(run.folder), as_strangers(images))

@@ -15,6 +15,7 @@ from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import DataSettings, ProbeSettings, height_and_width
 
+from .classifier_file import keep
 from .classifiers import Learn, Standardized, fitted, linear, neighbours
 from .encoders import check_encoder, digest, encoder_or_random
 from .fabric import launch
@@ -29,7 +30,6 @@ from .inputs import (
     split_of,
     tell_lacking_classes,
 )
-from .kept import keep
 from .progress import Meter
 from .run import Run
 from .seen import refuse_seen, tell_copies, write_seen

@@ -16,10 +16,10 @@ from glcm_mae.models.classifier import Pooling
 from glcm_mae.settings import BaselineKind, DataSettings, ModelSettings, ProbeSettings
 
 from .baseline import hand_made_features
+from .classifier_file import CLASSIFIER, read_kept
 from .classifiers import Linear, Neighbours, Rule, Standardized
 from .encoders import build_encoder, digest, encoder_config
 from .inputs import Images
-from .kept import CLASSIFIER, read_kept
 from .others import Trained, classes_of, reading_of
 from .probe import features_of
 from .run import facts_of, settings_of

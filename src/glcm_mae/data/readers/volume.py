@@ -140,8 +140,8 @@ def as_stored(across: float, down: float) -> np.ndarray:
 class _Layout:
     """How slices of a plane lie in the voxel axes."""
 
-    axes: tuple[int, int, int]  # voxel axes of right, forward, up
-    flips: tuple[bool, bool, bool]  # which of them run the other way
+    axes: tuple[int, ...]  # voxel axes of right, forward, up
+    flips: tuple[bool, ...]  # which of them run the other way
     normal: int  # 0 right, 1 forward, 2 up
     slices: int
     frames: int
@@ -162,8 +162,8 @@ class _Layout:
         zooms = np.linalg.norm(volume.affine[:3, :3], axis=0)[list(axes)].tolist()
         scale = volume.mm
         return cls(
-            axes=(axes[0], axes[1], axes[2]),
-            flips=tuple(bool(found[axis, 1] < 0) for axis in axes),  # type: ignore[arg-type]
+            axes=axes,
+            flips=tuple(bool(found[axis, 1] < 0) for axis in axes),
             normal=normal,
             slices=lengths[normal],
             frames=frames,

@@ -14,9 +14,9 @@ from glcm_mae.training import inputs as module
 from glcm_mae.training.baseline import baseline
 from glcm_mae.training.finetune import finetune
 from glcm_mae.training.inputs import manifest_of, read_images
-from glcm_mae.training.kept_images import images_kept
 from glcm_mae.training.pretrain import pretrain
 from glcm_mae.training.probe import probe
+from glcm_mae.training.read_once import reading_once
 
 from . import small
 
@@ -37,7 +37,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_the_last_reading_alone_is_kept(manifest: Path, read: list[int]) -> None:
     data = small.data(manifest)
-    with images_kept():
+    with reading_once():
         first = read_images(data, quiet=True)
         again = read_images(replace(data, fold=1, split_seed=7), quiet=True)
         assert again.pixels is first.pixels
@@ -51,7 +51,7 @@ def test_the_last_reading_alone_is_kept(manifest: Path, read: list[int]) -> None
 def test_a_file_that_has_changed_is_read_again(tmp_path: Path, read: list[int]) -> None:
     (tmp_path / "a").mkdir()
     file = tmp_path / "a/0.png"
-    with images_kept():
+    with reading_once():
         for value in (0, 255):
             Image.new("L", (16, 16), value).save(file)
             os.utime(file, ns=(value, value))
@@ -71,7 +71,7 @@ def test_what_a_stage_computes_is_the_same_and_leaves_them_as_they_are(
         for kind in ("glcm_local", "pixels", "histogram"):
             baseline(BaselineSettings(data, str(out / kind / "all"), kind))
 
-    with images_kept():
+    with reading_once():
         run(tmp_path / "kept")
         assert read == [36]
         kept = read_images(data, quiet=True).pixels

@@ -12,11 +12,11 @@ from glcm_mae.settings import DataSettings
 
 _Key = tuple[object, ...]
 
-_last: list[dict[_Key, LoadedImages]] = []  # empty but within `images_kept`
+_last: list[dict[_Key, LoadedImages]] = []  # empty but within `reading_once`
 
 
 @contextmanager
-def images_kept() -> Iterator[None]:
+def reading_once() -> Iterator[None]:
     """Keep what is read within, until other images are read or it is left.
 
     The cells of a study read the same images again and again: of 50,000 of 512 x 512 that takes
@@ -24,7 +24,7 @@ def images_kept() -> Iterator[None]:
 
     Examples
     --------
-    >>> with images_kept():
+    >>> with reading_once():
     ...     pass
     """
     _last.append({})
@@ -34,7 +34,7 @@ def images_kept() -> Iterator[None]:
         _last.pop()
 
 
-def kept_or_read(
+def read_once(
     data: DataSettings, manifest: Manifest, read: Callable[[], LoadedImages]
 ) -> LoadedImages:
     """Read images, or take them from the last reading if it was of the same files in the same way.
