@@ -149,3 +149,6 @@ def test_a_split_keeps_the_groups_of_a_manifest(tmp_path: Path) -> None:
     assert after.patients.tolist() == before.patients.tolist()
     assert after.has_groups
     assert not after.tells_patients
+    listed = str(tmp_path / "listed.csv")
+    assert main(["data", "manifest", words[0], "--rename", "a=first", "--out", listed]) == 0
+    assert read_manifest(listed).patients.tolist() == before.patients.tolist()

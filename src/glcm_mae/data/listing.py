@@ -10,7 +10,6 @@ from pathlib import Path
 from glcm_mae.data.layouts import read_layout
 from glcm_mae.data.manifest import (
     Manifest,
-    Record,
     check_names,
     patients_on_two_sides,
     read_manifest,
@@ -99,7 +98,8 @@ def build_manifest(
             "--key_file, outside the manifest's folder; it is made if it does not exist."
         )
     key = read_key(Path(key_file), Path(out)) if key_file is not None else None
-    records, has_patients = _records(folder, layout, pattern, columns, plane)
+    found = _found(folder, layout, pattern, columns, plane)
+    records, has_patients = list(found.records), found.has_patients
     check_names(records)
     root = folder.parent if folder.is_file() else folder
     if leave_out is not None:
@@ -119,24 +119,23 @@ def build_manifest(
     if not official_split:
         records = [replace(record, split=None) for record in records]
     classes = tuple(sorted({record.label for record in records if record.label is not None}))
-    manifest = Manifest(tuple(records), classes, has_patients, plane)
+    has_groups = found.has_groups and not has_patients
+    manifest = Manifest(tuple(records), classes, has_patients, plane, has_groups=has_groups)
     return manifest, _told(manifest)
 
 
-def _records(
+def _found(
     images: Path,
     layout: str | None,
     pattern: str | None,
     columns: Mapping[str, str] | None,
     plane: Plane,
-) -> tuple[list[Record], bool]:
+) -> Manifest:
     if layout is not None:
-        manifest = read_layout(images, layout)
-    elif pattern is not None and images.is_dir() and not columns:
-        return listed(images), False
-    else:
-        manifest = read_manifest(images, plane=plane, may_cross=True, columns=columns or None)
-    return list(manifest.records), manifest.has_patients
+        return read_layout(images, layout)
+    if pattern is not None and images.is_dir() and not columns:
+        return Manifest(tuple(listed(images)), (), has_patients=False)
+    return read_manifest(images, plane=plane, may_cross=True, columns=columns or None)
 
 
 def _told(manifest: Manifest) -> str:
