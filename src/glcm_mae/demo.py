@@ -125,7 +125,7 @@ def _run(words: list[str]) -> None:
 
 
 def _pixels(labelled: Path) -> Tensor:
-    return load_images(read_manifest(labelled).records, (_SIZE, _SIZE)).pixels
+    return load_images(read_manifest(labelled).records, (_SIZE, _SIZE)).pixels[:]
 
 
 def _probe_texture_features(pixels: Tensor, labelled: Path, out: Path, seed: int) -> None:

@@ -65,7 +65,7 @@ def test_more_than_the_memory_holds_is_refused_at_the_first_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in the middle, by the system, without a word."""
-    monkeypatch.setattr("glcm_mae.data.images.memory_left", lambda: 70 * 4 * 4 * 4 * 3.0)
+    monkeypatch.setattr("glcm_mae.data.memory.memory_left", lambda: 70 * 4 * 4 * 4 * 3.0)
     gray = record(tmp_path, "gray.png", noise(4, 4))
     rgb = record(tmp_path, "rgb.png", noise(4, 4, 3))
     assert len(load_images([rgb] * 70, image_size=(4, 4)).pixels) == 70
@@ -85,13 +85,13 @@ def test_color(tmp_path: Path) -> None:
     both = [gray, rgb, gray]
     loaded = load_images(both, image_size=(4, 5), color="gray")
     as_gray = loaded.pixels
-    assert loaded.lost_color == 1
+    assert loaded.lost_color.tolist() == [False, True, False]
     stored = noise(4, 5, 3) / 255
     luminance = 0.299 * stored[..., 0] + 0.587 * stored[..., 1] + 0.114 * stored[..., 2]
     np.testing.assert_allclose(as_gray[1, 0].numpy(), luminance, atol=1e-6)
     loaded = load_images(both, image_size=(4, 5), color="rgb")
     as_rgb = loaded.pixels
-    assert loaded.lost_color == 0
+    assert not loaded.lost_color.any()
     assert torch.equal(as_rgb[0], as_gray[0].expand(3, -1, -1))
     np.testing.assert_allclose(as_rgb[1].numpy(), np.moveaxis(stored, -1, 0), atol=1e-6)
     assert load_images([rgb], image_size=(4, 5)).pixels.shape == (1, 3, 4, 5)

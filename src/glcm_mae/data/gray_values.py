@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from glcm_mae.data.memory import in_memory
+from glcm_mae.data.pixels import Pixels
+
 __all__ = [
     "GRAY_VALUES",
     "Counts",
@@ -77,7 +80,7 @@ def gray_value_distance(counts: Counts, others: Counts) -> float:
     return float(np.abs(shares - theirs).max())
 
 
-def match_gray_values(pixels: Tensor, reference: Counts, source: Counts | None = None) -> Tensor:
+def match_gray_values(pixels: Pixels, reference: Counts, source: Counts | None = None) -> Tensor:
     """Bring a set of images to the scale of another set by one rising curve for all its pixels.
 
     The curve sends each gray value to that of the same rank in the other set (histogram
@@ -92,7 +95,7 @@ def match_gray_values(pixels: Tensor, reference: Counts, source: Counts | None =
 
     Parameters
     ----------
-    pixels : Tensor
+    pixels : Tensor or Picked
         Images (N, C, H, W) in [0, 1], of one source: from a single image the curve would take
         what makes it another than the rest.
     reference : ndarray of int64, (C, L)
@@ -109,6 +112,8 @@ def match_gray_values(pixels: Tensor, reference: Counts, source: Counts | None =
     ------
     ValueError
         If the sets have other numbers of channels.
+    UserError
+        If the result takes more memory than is left.
 
     Examples
     --------
@@ -123,15 +128,12 @@ def match_gray_values(pixels: Tensor, reference: Counts, source: Counts | None =
             f"the images have {pixels.shape[1]} channel(s) and the reference {len(reference)}: "
             "read both alike."
         )
-    matched = torch.empty(pixels.shape, dtype=torch.float32)
+    matched = in_memory(tuple(pixels.shape))
     source = count_gray_values(pixels) if source is None else source
-    for channel, counts in enumerate(source):
-        if np.count_nonzero(counts) == 1:  # a single value has no rank
-            matched[:, channel] = pixels[:, channel]
-            continue
-        values, sent = _curve(counts, reference[channel])
-        for image, result in zip(pixels[:, channel], matched[:, channel], strict=True):
-            result.copy_(torch.from_numpy(np.interp(image.numpy(), values, sent)))
+    curves = [_curve(*both) for both in zip(source, reference, strict=True)]
+    for image, result in zip(pixels, matched, strict=True):
+        for channel, to, curve in zip(image, result, curves, strict=True):
+            to.copy_(channel if curve is None else _bent(channel, *curve))
     return matched
 
 
@@ -140,8 +142,19 @@ def _counted(image: Tensor) -> Counts:
     return np.stack([torch.bincount(of, minlength=_LEVELS).numpy() for of in levels])
 
 
-def _curve(counts: Counts, reference: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find the points of the curve: values that occur (K,), and those that they are sent to."""
+def _bent(channel: Tensor, values: NDArray[np.float64], sent: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(np.interp(channel.numpy(), values, sent))
+
+
+def _curve(
+    counts: NDArray[np.int64], reference: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Find the points of the curve: values that occur (K,), and those that they are sent to.
+
+    None where a single value occurs, which has no rank.
+    """
+    if np.count_nonzero(counts) == 1:
+        return None
     (low, *values, high), ranks = _ranks(counts)
     (their_low, *theirs, their_high), their_ranks = _ranks(reference)
     if not theirs or not values:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glcm_mae.data.manifest import Record
-from glcm_mae.data.memory import memory_left
+from glcm_mae.data.memory import Room, in_memory
 from glcm_mae.data.perceptual import perceptual_hashes
+from glcm_mae.data.pixels import Pixels
 from glcm_mae.data.readers import Facts, Plane, UnreadableImage, one_line, read_image
 from glcm_mae.data.record import file_by_file
 from glcm_mae.data.thumbnails import LUMINANCE, luminance, thumbnail
@@ -40,11 +40,11 @@ _CHUNK = 32
 
 @dataclass(frozen=True)
 class LoadedImages:
-    """Images as one tensor, and what became of each file.
+    """Images of one size, and what became of each file.
 
     Parameters
     ----------
-    pixels : Tensor
+    pixels : Tensor or Picked
         Images (N, C, H, W) float32 in [0, 1].
     kept : np.ndarray
         For each image, its position (N,) int64 in the records that were asked for.
@@ -54,24 +54,24 @@ class LoadedImages:
         For each image, the `content_hash` of its stored pixels.
     perceptual : list of str
         For each image, its perceptual hash (`perceptual_hashes`).
-    lost_color : int
-        How many images have colours, of which "gray" has kept the luminance alone.
+    lost_color : np.ndarray
+        For each image, whether (N,) it has colours, of which "gray" has kept the luminance alone.
 
     Examples
     --------
     >>> skipped = [("a.png", "is empty")]
     >>> pixels, kept = torch.zeros(1, 1, 4, 4), np.array([1])
-    >>> loaded = LoadedImages(pixels, kept, skipped, ["e3"], [""], 0)
+    >>> loaded = LoadedImages(pixels, kept, skipped, ["e3"], [""], np.array([False]))
     >>> len(loaded.pixels), len(loaded.skipped)
     (1, 1)
     """
 
-    pixels: Tensor
+    pixels: Pixels
     kept: np.ndarray
     skipped: list[tuple[str, str]]
     hashes: list[str]
     perceptual: list[str]
-    lost_color: int
+    lost_color: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def load_images(
     invert_monochrome1: bool = False,
     plane: Plane = "axial",
     keep: bool = True,
+    room: Room = in_memory,
 ) -> LoadedImages:
     """Read all images and bring them to one size, colour and range.
 
@@ -137,6 +138,8 @@ def load_images(
         How volumes (NIfTI, NRRD, MetaImage) are cut into slices; as for `read_manifest`.
     keep : bool
         False reads and refuses alike, but keeps no pixels: the tensor is then (0, C, H, W).
+    room : callable
+        Makes the tensor that is filled. Default: in memory.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def load_images(
     images: Tensor | None = None
     hashes: dict[int, str] = {}
     perceptual: dict[int, str] = {}
-    lost_color = 0
+    lost_color: dict[int, bool] = {}
     skipped: dict[int, tuple[str, str]] = {}
     names_by_channels: dict[int, list[str]] = defaultdict(list)
     names_by_range: dict[str, list[str]] = defaultdict(list)
@@ -193,13 +196,11 @@ def load_images(
             names_by_channels[loaded.pixels.shape[0]].append(name)
             names_by_range[_range(loaded.facts)].append(name)
             if images is None:
-                shape = len(records) * keep, *loaded.pixels.shape
-                _check_memory(shape)
-                images = loaded.pixels.new_empty(shape)
+                images = room((len(records) * keep, *loaded.pixels.shape))
             if keep and len(names_by_channels) == 1:  # else only counted, for the error below
                 images[index] = loaded.pixels
             hashes[index], perceptual[index] = loaded.digest, loaded.perceptual
-            lost_color += loaded.lost_color
+            lost_color[index] = loaded.lost_color
         if progress is not None:
             progress(done)
     if images is None:
@@ -217,7 +218,7 @@ def load_images(
         [skipped[index] for index in sorted(skipped)],
         [hashes[index] for index in kept],
         [perceptual[index] for index in kept],
-        lost_color,
+        np.array([lost_color[index] for index in kept], dtype=bool),
     )
 
 
@@ -403,18 +404,6 @@ def _check_settings(
         if value not in get_args(allowed):
             names = ", ".join(get_args(allowed))
             raise UserError(f"data.{setting} is {value!r}: set it to one of {names}.")
-
-
-def _check_memory(shape: Sequence[int]) -> None:
-    """Refuse, once the first image tells the number of channels, what no memory can hold."""
-    needed, left = 4 * math.prod(shape), memory_left()
-    if needed > left:
-        raise UserError(
-            f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
-            f"{needed / 2**30:.1f} GiB of memory, of which {left / 2**30:.1f} GiB are left: give "
-            "fewer at a time, set data.image_size lower"
-            f"{' or data.color gray' * (shape[1] == 3)}, or take a machine with more."
-        )
 
 
 def _check_alike(

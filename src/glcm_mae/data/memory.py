@@ -1,13 +1,60 @@
-"""How much memory is left, to say beforehand what would end in the middle without a word."""
+"""Room for images in memory, and how much is left, to say beforehand what would end half-way."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["memory_left"]
+import torch
+from torch import Tensor
+
+from glcm_mae.errors import UserError
+
+__all__ = ["Room", "in_memory", "memory_left", "needed"]
+
+Room = Callable[[tuple[int, ...]], Tensor]
+"""What makes a tensor (N, C, H, W) of float32 to be filled."""
+
+
+def in_memory(shape: tuple[int, ...]) -> Tensor:
+    """Make room for images in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (N, C, H, W).
+
+    Returns
+    -------
+    Tensor of float32
+        Not yet filled.
+
+    Raises
+    ------
+    UserError
+        If it would take more memory than is left.
+
+    Examples
+    --------
+    >>> in_memory((2, 1, 4, 4)).dtype
+    torch.float32
+    """
+    left = memory_left()
+    if needed(shape) > left:
+        raise UserError(
+            f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
+            f"{needed(shape) / 2**30:.1f} GiB of memory, of which {left / 2**30:.1f} GiB are left: "
+            "give a folder for them (data.cache), fewer at a time, or set data.image_size lower"
+            f"{' or data.color gray' * (shape[1] == 3)}."
+        )
+    return torch.empty(shape)
+
+
+def needed(shape: tuple[int, ...]) -> int:
+    """Count the bytes that values of four each take."""
+    return 4 * math.prod(shape)
 
 
 def memory_left(root: Path = Path("/")) -> float:

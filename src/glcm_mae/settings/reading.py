@@ -44,6 +44,9 @@ class DataSettings:
         Seed of the folds: the same in every stage that belongs together.
     on_error : str
         stop at the first unreadable image, or skip and report it.
+    cache : str, optional
+        A folder for the images as they were read, four bytes a value: later stages that read them
+        alike take them from there, and they need not fit into memory. Default: none, in memory.
     """
 
     images: str
@@ -58,6 +61,7 @@ class DataSettings:
     fold: int | None = None
     split_seed: int = 0
     on_error: Literal["stop", "skip"] = "stop"
+    cache: str | None = None
 
 
 def height_and_width(size: Size) -> tuple[int, int]:

@@ -24,6 +24,8 @@ class OthersSettings:
         Finds the patient in a file's name (its first group, or the whole match).
     on_error : str
         stop at the first unreadable image, or skip and report it.
+    cache : str, optional
+        A folder for the images as they were read, as data.cache of the other commands.
     match_gray_values : bool
         Bring the images to the gray scale of those that the run was trained on, by one rising
         curve for all of them, as where another scanner, gain or export shows them brighter or
@@ -36,6 +38,7 @@ class OthersSettings:
     images: str
     patient_regex: str | None = None
     on_error: Literal["stop", "skip"] = "stop"
+    cache: str | None = None
     match_gray_values: bool = False
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
 

@@ -151,7 +151,7 @@ def reconstruct(s: settings.ReconstructSettings, recipe: str) -> str:
     images = read_images(s.data, held_out.spread(s.n_images))
     check_fits(read_config(Path(s.run)), s.data, images, s.run)
     seen = refuse_seen(s.run, images, range(len(images)), allow=True)
-    redrawn = redraw(model, images.pixels, s.mask_ratio, s.seed)
+    redrawn = redraw(model, images.pixels[:], s.mask_ratio, s.seed)
     draw_reconstructions(redrawn, Path(s.out))
     kept = kept_texture(redrawn)
     known = f" {seen} of the {len(images)} images, or copies of them, were used in training."

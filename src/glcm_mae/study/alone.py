@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from glcm_mae.errors import UserError
+from glcm_mae.locks import locked
 
 
 @contextmanager
@@ -37,17 +38,14 @@ def alone_in(folder: Path) -> Iterator[None]:
     ...
     glcm_mae.errors.UserError: ...: wait for it, or choose another folder with --out.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another study is at work in {folder}: wait for it, or choose another folder "
-                "with --out."
-            ) from None
-        except (ImportError, OSError) as error:
-            print(f"{folder} cannot be locked ({error}): run one study in it", file=sys.stderr)
+    def refuse() -> None:
+        raise UserError(
+            f"another study is at work in {folder}: wait for it, or choose another folder "
+            "with --out."
+        )
+
+    with locked(folder, refuse) as problem:
+        if problem is not None:
+            print(f"{folder} cannot be locked ({problem}): run one study in it", file=sys.stderr)
         yield

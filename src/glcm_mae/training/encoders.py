@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     SIZES,
@@ -106,7 +107,7 @@ def build_encoder(config: EncoderConfig, drop_path: float = 0.0) -> Encoder:
         raise UserError(str(error)) from error
 
 
-def moments(pixels: Tensor, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+def moments(pixels: Pixels, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel over some images, rows of (N, C, H, W): (C,) twice."""
     # Image by image, added up in float64: a float32 sum over a large set loses digits.
     count = len(rows) * pixels.shape[2] * pixels.shape[3]

@@ -114,7 +114,7 @@ def explain(settings: ExplainSettings) -> Explanations:
         torch.cat(part).cpu() for part in zip(*parts, strict=True)
     )
     return Explanations(
-        images.pixels,
+        images.pixels[:],
         images.manifest,
         run.classes,
         probabilities,

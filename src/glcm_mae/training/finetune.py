@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glcm_mae.data import Split
+from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, EncoderConfig, Loss, save_encoder, write_tensors
 from glcm_mae.settings import FinetuneSettings
@@ -155,7 +156,7 @@ def finetune(settings: FinetuneSettings) -> Path:
 
 
 def probabilities(
-    model: nn.Module, pixels: Tensor, rows: np.ndarray, device: torch.device
+    model: nn.Module, pixels: Pixels, rows: np.ndarray, device: torch.device
 ) -> np.ndarray:
     """Class probabilities of some images.
 
@@ -178,7 +179,7 @@ def probabilities(
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, pixels: Tensor, rows: np.ndarray, device: torch.device) -> Tensor:
+def _logits(model: nn.Module, pixels: Pixels, rows: np.ndarray, device: torch.device) -> Tensor:
     model.eval()
     return torch.cat([model(batch.to(device)).double().cpu() for batch in batches(pixels, rows)])
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from glcm_mae.data.pixels import Pixels
 from glcm_mae.data.thumbnails import LUMINANCE
 from glcm_mae.models.patches import patchify
 from glcm_mae.texture import (
@@ -36,14 +37,14 @@ REACH = max(_DISTANCES)
 """How far apart `glcm_vectors` pairs pixels."""
 
 
-def measured(describe: Callable[[Tensor], Tensor], pixels: Tensor) -> np.ndarray:
+def measured(describe: Callable[[Tensor], Tensor], pixels: Pixels) -> np.ndarray:
     """Describe images, some at a time.
 
     Parameters
     ----------
     describe : callable
         Takes images (B, C, H, W) and returns their features (B, F).
-    pixels : Tensor, (N, C, H, W)
+    pixels : Tensor or Picked, (N, C, H, W)
         The images.
 
     Returns

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
+from glcm_mae.data.memory import Room, in_memory
+from glcm_mae.data.packed import packed
+from glcm_mae.data.pixels import Pixels, pick
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
@@ -24,11 +28,11 @@ _NAMED = 20  # skipped images
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a stage in memory.
+    """The images of a stage.
 
     Parameters
     ----------
-    pixels : Tensor, (N, C, H, W)
+    pixels : Tensor or Picked, (N, C, H, W)
         In [0, 1].
     manifest : Manifest
         What they are, in the same order.
@@ -44,7 +48,7 @@ class Images:
         How many have colours that were not read.
     """
 
-    pixels: Tensor
+    pixels: Pixels
     manifest: Manifest
     hashes: list[str]
     perceptual: list[str]
@@ -56,7 +60,7 @@ class Images:
         return len(self.pixels)
 
     def of(self, manifest: Manifest) -> Images:
-        """Pick those that a part of the manifest lists; where that is all, they are not copied."""
+        """Pick those that a part of the manifest lists."""
         wanted = {record.name for record in manifest.records}
         records = enumerate(self.manifest.records)
         picked = np.array([n for n, record in records if record.name in wanted], dtype=np.int64)
@@ -64,7 +68,7 @@ class Images:
             return self
         return replace(
             self,
-            pixels=self.pixels[picked],
+            pixels=pick(self.pixels, picked),
             manifest=self.manifest.subset(picked),
             hashes=[self.hashes[i] for i in picked],
             perceptual=[self.perceptual[i] for i in picked],
@@ -115,7 +119,7 @@ def read_images(
         loaded.perceptual,
         kept,
         len(loaded.skipped),
-        loaded.lost_color,
+        int(loaded.lost_color.sum()),
     )
 
 
@@ -132,15 +136,15 @@ def _tell_skipped(skipped: Sequence[tuple[str, str]], of: int) -> None:
 
 
 def _tell_flat(
-    pixels: Tensor,
+    pixels: Pixels,
     manifest: Manifest,
     window: tuple[float, float] | list[float] | None,
     if_dark: str,
 ) -> None:
     """Say which images are nearly black or white, as of 8 bits in a window, or a file, of 12."""
-    values = pixels.flatten(1)
-    black = values.amax(dim=1) < _MARGIN, "above", _MARGIN, "black"
-    white = values.amin(dim=1) > 1 - _MARGIN, "below", 1 - _MARGIN, "white"
+    least, greatest = extremes(pixels)  # (N, C)
+    black = (greatest < _MARGIN).all(dim=1), "above", _MARGIN, "black"
+    white = (least > 1 - _MARGIN).all(dim=1), "below", 1 - _MARGIN, "white"
     for is_flat, beyond, share, shade in (black, white):
         flat = is_flat.nonzero().flatten().tolist()
         if not flat:
@@ -160,12 +164,34 @@ def _tell_flat(
         )
 
 
-def batches(pixels: Tensor, rows: np.ndarray) -> Iterator[Tensor]:
+def extremes(pixels: Pixels) -> tuple[Tensor, Tensor]:
+    """Find the least and the greatest value of each image's channels.
+
+    Parameters
+    ----------
+    pixels : Tensor or Picked, (N, C, H, W)
+        All images.
+
+    Returns
+    -------
+    least, greatest : Tensor, (N, C)
+
+    Examples
+    --------
+    >>> extremes(torch.tensor([0.2, 0.6]).view(1, 1, 1, 2))
+    (tensor([[0.2000]]), tensor([[0.6000]]))
+    """
+    values = (batch.flatten(2) for batch in pixels.split(_BATCH))
+    least, greatest = zip(*((of.amin(dim=2), of.amax(dim=2)) for of in values), strict=True)
+    return torch.cat(least), torch.cat(greatest)
+
+
+def batches(pixels: Pixels, rows: np.ndarray) -> Iterator[Tensor]:
     """Take some of the images, 64 at a time: all at once they would lie in memory twice.
 
     Parameters
     ----------
-    pixels : Tensor, (N, C, H, W)
+    pixels : Tensor or Picked, (N, C, H, W)
         All images.
     rows : ndarray of int
         Positions of those that are wanted.
@@ -211,7 +237,9 @@ def check_readable(data: DataSettings, manifest: Manifest) -> dict[str, str]:
 def _load(
     title: str, data: DataSettings, manifest: Manifest, *, quiet: bool = False, keep: bool = True
 ) -> LoadedImages:
-    def read() -> LoadedImages:
+    keep = keep or data.cache is not None
+
+    def load(room: Room = in_memory) -> LoadedImages:
         with Meter(title, len(manifest), enabled=not quiet) as meter:
             return load_images(
                 manifest.records,
@@ -224,9 +252,28 @@ def _load(
                 invert_monochrome1=data.invert_monochrome1,
                 plane=data.plane,
                 keep=keep,
+                room=room,
             )
 
-    return read_once(data, manifest, read) if keep else read()
+    if data.cache is not None:
+        return _from_cache(Path(data.cache), data, manifest, load)
+    return read_once(data, manifest, load) if keep else load()
+
+
+def _from_cache(
+    folder: Path, data: DataSettings, manifest: Manifest, load: Callable[[Room], LoadedImages]
+) -> LoadedImages:
+    images = Path(data.images)
+    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
+        raise UserError(
+            f"data.cache {folder} lies in data.images, where its files would be taken for images: "
+            "give a folder beside it."
+        )
+    way = {"image_size": height_and_width(data.image_size)} | {
+        name: getattr(data, name)
+        for name in ("resize", "color", "window", "invert_monochrome1", "plane")
+    }
+    return packed(folder, way, manifest.records, load, may_skip=data.on_error == "skip")
 
 
 def manifest_of(data: DataSettings, *, may_cross: bool = False) -> Manifest:

@@ -305,4 +305,6 @@ def check_hardware(s: OthersSettings) -> None:
 
 
 def _as_data(s: OthersSettings, reading: dict[str, Any]) -> DataSettings:
-    return DataSettings(s.images, patient_regex=s.patient_regex, on_error=s.on_error, **reading)
+    return DataSettings(
+        s.images, patient_regex=s.patient_regex, on_error=s.on_error, cache=s.cache, **reading
+    )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from glcm_mae.data import Augment, Manifest
+from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     Encoder,
@@ -35,7 +36,7 @@ from glcm_mae.settings import (
 from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
 from .gray_values import write_gray_values
-from .inputs import Images, asked_split, manifest_of, read_images
+from .inputs import Images, asked_split, extremes, manifest_of, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -184,7 +185,7 @@ def _training_part(data: DataSettings) -> tuple[Manifest, int]:
 
 
 def _build(
-    settings: PretrainSettings, config: EncoderConfig, pixels: Tensor, augment: Augment
+    settings: PretrainSettings, config: EncoderConfig, pixels: Pixels, augment: Augment
 ) -> Pretraining:
     """Make the model with its initial weights."""
     model = assemble(
@@ -209,8 +210,9 @@ def _start_from(init: str, mae: MaskedAutoencoder, *, quiet: bool) -> str:
     return said
 
 
-def _value_range(pixels: Tensor) -> tuple[float, float]:
-    return float(pixels.min()), float(pixels.max())
+def _value_range(pixels: Pixels) -> tuple[float, float]:
+    least, greatest = extremes(pixels)
+    return float(least.min()), float(greatest.max())
 
 
 def _train(

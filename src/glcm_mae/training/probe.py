@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from glcm_mae.data import Manifest, Split, manifest_folds
+from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, pool_tokens
 from glcm_mae.models.classifier import Pooling
@@ -103,7 +103,7 @@ def probe(settings: ProbeSettings) -> Path:
 
 
 def features_of(
-    encoder: Encoder, config: EncoderConfig, pixels: Tensor, settings: ProbeSettings
+    encoder: Encoder, config: EncoderConfig, pixels: Pixels, settings: ProbeSettings
 ) -> np.ndarray:
     """Compute the feature vectors that a probe judges: `extract`, and GLCMs beside if asked for.
 
@@ -126,7 +126,7 @@ def features_of(
 
 @torch.no_grad()
 def extract(
-    encoder: Encoder, config: EncoderConfig, pixels: Tensor, pooling: Pooling = "mean"
+    encoder: Encoder, config: EncoderConfig, pixels: Pixels, pooling: Pooling = "mean"
 ) -> np.ndarray:
     """Compute one feature vector an image.
 
@@ -136,7 +136,7 @@ def extract(
         On the device to compute on.
     config : EncoderConfig
         Its normalisation.
-    pixels : Tensor, (N, C, H, W)
+    pixels : Tensor or Picked, (N, C, H, W)
         Images in [0, 1].
     pooling : {"mean", "moments", "token"}
         How tokens become one vector.

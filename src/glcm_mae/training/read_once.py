@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from glcm_mae.data import LoadedImages, Manifest
+from glcm_mae.data.packed import file_states
 from glcm_mae.settings import DataSettings
 
 _Key = tuple[object, ...]
@@ -65,13 +65,5 @@ def read_once(
 def _key(data: DataSettings, manifest: Manifest) -> _Key:
     """Tell images from others by their files, as these are now, and by how they are read."""
     way = repr(replace(data, images="", patient_regex=None, fold=None, folds=0, split_seed=0))
-    states = {record.path: _state(record.path) for record in manifest.records}
+    states = file_states(manifest.records)
     return way, *((record.path, record.frame, states[record.path]) for record in manifest.records)
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    try:
-        state = path.stat()
-    except OSError:
-        return ()
-    return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size

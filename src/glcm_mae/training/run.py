@@ -32,6 +32,7 @@ _FREE = (
     "checkpoint_minutes",
     "hardware.accelerator",
     "hardware.strategy",
+    "data.cache",
 )
 # Settings that name a file or folder, which may be spelled in several ways.
 _PLACES = (_IMAGES, "encoder", "init")

@@ -17,7 +17,7 @@ from glcm_mae.data.persons import identities
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
-from .inputs import Images
+from .inputs import Images, extremes
 
 _FILE = "seen.csv"
 
@@ -275,8 +275,8 @@ def _among(rows: list[Fingerprint], images: Images) -> _Found:
     """Look for images among fingerprints."""
     pixels, patients = {row.pixels for row in rows}, _patients(rows)
     # Black slices are alike in all volumes: they tell of nobody.
-    values = images.pixels.flatten(2)  # (N, C, H * W)
-    blank = (values.amax(dim=2) == values.amin(dim=2)).all(dim=1).tolist()
+    least, greatest = extremes(images.pixels)  # (N, C)
+    blank = (least == greatest).all(dim=1).tolist()
     same = np.array(
         [
             one in pixels and not is_blank

@@ -1,0 +1,279 @@
+"""Images kept in a file as they were read: read once by all stages, and never all in memory."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glcm_mae.data.images import LoadedImages
+from glcm_mae.data.memory import Room, needed
+from glcm_mae.data.pixels import Picked, PixelFile
+from glcm_mae.data.readers import one_line
+from glcm_mae.data.record import Record
+from glcm_mae.errors import UserError
+from glcm_mae.files import csv_lines, write_atomically
+from glcm_mae.locks import locked
+from glcm_mae.provenance import tree_name
+
+__all__ = ["file_states", "packed"]
+
+_COLUMNS = ("image", "pixels", "perceptual", "lost_color", "unreadable")
+# Another version of one of these may decode, or resize, to other values.
+_LIBRARIES = (
+    "torch", "numpy", "pillow", "tifffile", "imagecodecs", "pydicom", "pylibjpeg-openjpeg",
+    "pyjpegls", "nibabel", "h5py",
+)  # fmt: skip
+
+
+class _Row(NamedTuple):
+    """A row of ``images.csv``: what one image is, and that it cannot be read, if so."""
+
+    image: str
+    pixels: str
+    perceptual: str
+    lost_color: str
+    unreadable: str
+
+
+def packed(
+    folder: Path,
+    way: Mapping[str, Any],
+    records: Sequence[Record],
+    load: Callable[[Room], LoadedImages],
+    *,
+    may_skip: bool = False,
+) -> LoadedImages:
+    """Take images from a folder of packed ones; those that it lacks are read, and packed first.
+
+    A pack is a folder of its own: ``pixels.npy`` (N, C, H, W) float32 holds the images as they were
+    read, ``images.csv`` tells what each row is, ``way.json`` how and by which code they were read.
+    Images are told by path, size and times of their files, so that one that was changed is read
+    anew; no name is written. A pack serves every set whose images are among its own.
+
+    Processes that ask for the same images wait for the one that reads them.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of packs; made if it is not there. It may be removed whenever no stage runs.
+    way : mapping
+        All settings that say how images are read, ``color`` among them; numbers, text and lists.
+    records : sequence of Record
+        Which images.
+    load : callable
+        Reads them into a given `Room`.
+    may_skip : bool
+        Whether images that could not be read may be among them.
+
+    Returns
+    -------
+    LoadedImages
+        Its pixels are taken from the file as they are asked for.
+
+    Raises
+    ------
+    UserError
+        If they cannot be read, or the folder not be written.
+    """
+    way = json.loads(json.dumps({**way, "code": _code()}))  # tuples as lists, as they come back
+    images = _names(records)
+    with _held(folder):
+        found = _find(folder, way, images, may_skip=may_skip)
+        if found is None:
+            _pack(folder, way, images, load)
+            found = _find(folder, way, images, may_skip=may_skip)
+    if found is None:
+        raise UserError(
+            f"{folder} does not hold what was just written there, or the images change while they "
+            "are read: see that nothing else writes there, and start again."
+        )
+    pack, rows = found
+    return _taken(pack, rows, records, images)
+
+
+def file_states(records: Sequence[Record]) -> dict[Path, tuple[int, ...]]:
+    """Tell the state of each file: it differs once the file has been changed or replaced.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The images.
+
+    Returns
+    -------
+    dict
+        Size, time of change of content, and of anything, of each path; () of one that is missing.
+
+    Examples
+    --------
+    >>> file_states([Record(Path("none.png"), None, "none", None)])
+    {PosixPath('none.png'): ()}
+    """
+    return {path: _state(path) for path in {record.path for record in records}}
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    # The last one notices two files that have changed their names, which keep the rest.
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """Name images without telling their names."""
+    states = file_states(records)
+    told = ((os.path.abspath(r.path), r.frame, states[r.path]) for r in records)
+    return [hashlib.sha256(repr(each).encode()).hexdigest()[:32] for each in told]
+
+
+@cache
+def _code() -> dict[str, str]:
+    """Name all that may change how an image is read."""
+    return {"data": tree_name(Path(__file__).parent)} | {n: version(n) for n in _LIBRARIES}
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Let other processes wait, and not read the same images at the same time."""
+
+    def tell() -> None:
+        print(f"waiting for another process that reads images into {folder}", file=sys.stderr)
+
+    with _writing(folder), locked(folder, tell):
+        yield
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"data.cache {folder} cannot be written ({error.strerror}): make room there, give a "
+            "folder that can be written, or leave it out."
+        ) from error
+
+
+def _find(
+    folder: Path, way: Mapping[str, Any], images: Sequence[str], *, may_skip: bool
+) -> tuple[Path, list[_Row]] | None:
+    """Look for a pack that has all images, or, if some may be skipped, knows of all."""
+    for pack in sorted(folder.glob("*/way.json")):
+        try:
+            if not _is_same(json.loads(pack.read_text(encoding="utf-8")), way):
+                continue
+            rows = _rows(pack.parent)
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            print(f"{pack.parent} is damaged ({error}) and not used: remove it", file=sys.stderr)
+            continue
+        known = {row.image for row in rows if may_skip or not row.unreadable}
+        if known.issuperset(images):
+            return pack.parent, rows
+    return None
+
+
+def _is_same(told: dict[str, Any], way: Mapping[str, Any]) -> bool:
+    return way["color"] in told["color"] and {**told, "color": way["color"]} == way
+
+
+def _rows(pack: Path) -> list[_Row]:
+    """Read what each row of the pixels is; rows that no pixels belong to come last."""
+    with (pack / "images.csv").open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    if tuple(header) != _COLUMNS:
+        raise ValueError(f"images.csv has the columns {', '.join(header)}")
+    return [_Row(*line) for line in lines]
+
+
+def _pack(
+    folder: Path,
+    way: Mapping[str, Any],
+    images: Sequence[str],
+    load: Callable[[Room], LoadedImages],
+) -> None:
+    """Read images into a pack that appears whole or not at all."""
+    name = hashlib.sha256(json.dumps([way, images]).encode()).hexdigest()[:16]
+    unfinished = folder / f".{name}.tmp"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    unfinished.mkdir()
+    try:
+        loaded = load(partial(_in_file, unfinished / "pixels.npy"))
+        read = zip(loaded.kept, loaded.hashes, loaded.perceptual, loaded.lost_color, strict=True)
+        rows = [
+            _Row(images[n], pixels, perceptual, "yes" if lost else "", "")
+            for n, pixels, perceptual, lost in read
+        ]
+        missed = sorted(set(range(len(images))) - set(loaded.kept.tolist()))
+        reasons = (reason for _, reason in loaded.skipped)
+        rows += [
+            _Row(images[n], "", "", "", reason) for n, reason in zip(missed, reasons, strict=True)
+        ]
+        _reach_the_disk(unfinished / "pixels.npy")
+        write_atomically(unfinished / "images.csv", "".join(csv_lines(_COLUMNS, rows)))
+        told = {**way, "color": _colors(way["color"], loaded)}
+        write_atomically(unfinished / "way.json", json.dumps(told, indent=2) + "\n")
+        shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
+        unfinished.rename(folder / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _colors(asked: str, loaded: LoadedImages) -> list[str]:
+    """List the settings of color that read these images alike: of "auto", the one that it was."""
+    return (
+        ["auto", "gray" if loaded.pixels.shape[1] == 1 else "rgb"] if asked == "auto" else [asked]
+    )
+
+
+def _in_file(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Make room for images (N, C, H, W) in a file: all of it now, not when the last is read."""
+    size, left = needed(shape), shutil.disk_usage(path.parent).free
+    if size > left:
+        raise UserError(
+            f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
+            f"{size / 2**30:.1f} GiB, of which data.cache {path.parent.parent} has "
+            f"{left / 2**30:.1f} GiB left: make room there, or give a folder on another disk."
+        )
+    stored = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):  # a full disk would otherwise end the process by a signal
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return torch.from_numpy(stored)
+
+
+def _reach_the_disk(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _taken(
+    pack: Path, rows: Sequence[_Row], records: Sequence[Record], images: Sequence[str]
+) -> LoadedImages:
+    place = {row.image: number for number, row in enumerate(rows)}
+    wanted = [(n, place[image], rows[place[image]]) for n, image in enumerate(images)]
+    there = [found for found in wanted if not found[2].unreadable]
+    kept, places = (np.array([found[i] for found in there], dtype=np.int64) for i in (0, 1))
+    return LoadedImages(
+        Picked(PixelFile(pack / "pixels.npy"), places),
+        kept,
+        [(one_line(records[n].name), row.unreadable) for n, _, row in wanted if row.unreadable],
+        [row.pixels for *_, row in there],
+        [row.perceptual for *_, row in there],
+        np.array([bool(row.lost_color) for *_, row in there], dtype=bool),
+    )
