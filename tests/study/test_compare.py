@@ -499,6 +499,26 @@ def test_cells_in_a_row_do_not_read_the_same_images_anew(
     assert read == [36]
 
 
+def test_a_study_with_a_cache_reads_once_and_gives_the_same_table(
+    done: tuple[Path, Path], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pre-trained in each fold: every cell asks for another part of the images."""
+    read = []
+
+    def counted(records: Any, *how: Any, **more: Any) -> Any:
+        read.append(len(records))
+        return load_images(records, *how, **more)
+
+    monkeypatch.setattr("glcm_mae.training.inputs.load_images", counted)
+    in_memory, recipe = done
+    out = tmp_path / "out"
+    assert main(_compare(images, recipe, out, "--set", f"data.cache={tmp_path / 'cache'}")) == 0
+    assert read == [36]
+    assert _tables(out) == _tables(in_memory)
+    shutil.rmtree(tmp_path / "cache")  # no result stands on it
+    assert main(_compare(images, recipe, out)) == 0
+
+
 def test_the_tables_of_a_study_are_measured_again_as_they_were_and_pair_by_place(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

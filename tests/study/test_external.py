@@ -112,6 +112,23 @@ def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: 
     assert "another source" not in (done / "comparison.md").read_text()
 
 
+def test_a_cache_gives_the_same_table(
+    done: Path, words: list[str], others: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(done, again)
+    shutil.rmtree(again / "external")
+    cache = tmp_path / "cache"
+    more = ["--external", str(others), "--set", f"data.cache={cache}"]
+    assert main([*words[:-1], str(again), *more]) == 0
+    assert len(list(cache.glob("*/pixels.npy"))) == 2  # the study's, and the other source's
+    found, before = (
+        json.loads((folder / "external/comparison.json").read_text())["results"]
+        for folder in (again, done)
+    )
+    assert found == before
+
+
 def test_images_of_the_study_are_left_out(
     done: Path, words: list[str], images: Path, others: Path, tmp_path: Path
 ) -> None:

@@ -146,9 +146,11 @@ def _asked_outside(
     """Compare the arms on images of another source; write the same files as for the study's."""
     assert study.comparison is not None
     out = Path(settings.out)
-    hardware = next(stage.hardware for stage in (base.probe, base.finetune) if stage is not None)
+    judging = next(stage for stage in (base.probe, base.finetune) if stage is not None)
     with alone_in(out):
-        found = ask_models(settings, manifest, complete, study.folds, hardware)
+        found = ask_models(
+            settings, manifest, complete, study.folds, judging.hardware, judging.data.cache
+        )
         about = None if manifest.tells_patients else "each image counts as one, for none are known"
         external = study.comparison | {
             "external": {

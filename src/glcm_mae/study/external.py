@@ -133,6 +133,7 @@ def ask_models(
     tables: Mapping[str, Mapping[str, ArmTables]],
     folds: Sequence[Fold],
     hardware: HardwareSettings,
+    cache: str | None,
 ) -> External:
     """Ask every model of a study about images of another source.
 
@@ -149,6 +150,8 @@ def ask_models(
         Its folds.
     hardware : HardwareSettings
         Where to compute.
+    cache : str, optional
+        The folder in which images are kept as they were read.
 
     Returns
     -------
@@ -164,6 +167,7 @@ def ask_models(
     settings = OthersSettings(
         run=str(out),
         images=external,
+        cache=cache,
         match_gray_values=study.match_gray_values,
         hardware=hardware,
     )
