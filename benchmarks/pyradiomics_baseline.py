@@ -6,8 +6,8 @@
 Its repository has volumes and regions of patients (``brain1_image.nrrd``, ``brain1_label.nrrd`` and
 so on) and, in ``baseline/baseline_glcm.csv``, the features that its releases must find in them.
 Printed is, for each case and way, how many features there are and the largest relative difference.
-Cases whose files are not there, or that ask for what the command does not do (resampling,
-normalisation, ranges in deviations), are left out and told.
+Cases whose files are not there, or that ask for what the command does not do (its own
+resampling, normalisation), are left out and told.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ WAYS = {
     "_2d": ("2.5d_direction_merged", ["--binning", "pyradiomics", "--bin_width", "25"]),
     "_combined": ("3d_merged", ["--binning", "pyradiomics", "--bin_width", "25"]),
     "_FBN": ("3d_averaged", ["--binning", "fixed_bin_number", "--levels", "64"]),
+    "_resegmentation": (
+        "3d_averaged",
+        ["--binning", "pyradiomics", "--bin_width", "25", "--outliers", "3"],
+    ),
     "_flatRegion": ("3d_averaged", ["--binning", "pyradiomics", "--bin_width", "5000"]),
 }
 

@@ -2,6 +2,9 @@
 
 import json
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +77,24 @@ def test_a_pack_serves_every_part_in_any_order(records: list[Record], reader: Re
         part = [records[n] for n in rows]
         check_same(reader(part), reader.read(part))
     assert reader.asked == [1]
+
+
+def test_who_comes_while_another_reads_waits_and_takes_its_pack(
+    records: list[Record], reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = threading.Event()
+
+    def slowly(room: Room) -> LoadedImages:
+        begun.set()
+        while "waiting" not in capsys.readouterr().err:
+            time.sleep(0.01)
+        return reader.read(records, room)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(module.packed, reader.folder, WAY, records, slowly)
+        begun.wait(10)
+        check_same(reader(records), first.result(10))
+    assert reader.asked == [0]
 
 
 def test_a_larger_set_is_packed_anew(records: list[Record], reader: Reader) -> None:

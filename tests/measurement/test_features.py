@@ -585,7 +585,7 @@ def test_without_a_plane_of_squares_there_is_resampling(tmp_path, capsys):
     nibabel.save(nibabel.Nifti1Image(noise(6, 6, 4), np.diag([1, 2, 3, 1])), place)
     for way in ("merged", "3d_merged"):
         measured(tmp_path, place, "--aggregation", way)
-        assert capsys.readouterr().err.strip().endswith("counts as one: resample them")
+        assert capsys.readouterr().err.strip().endswith("one: resample them (--spacing)")
 
 
 def test_the_program_of_the_docs_finds_what_the_command_writes(tmp_path):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import isfinite
 
 from glcm_mae.errors import UserError
-from glcm_mae.settings import MeasurementSettings
+from glcm_mae.settings import FeaturesSettings, MeasurementSettings
 from glcm_mae.texture.inputs import MAX_LEVELS
 
-__all__ = ["check_settings"]
+__all__ = ["check_features", "check_settings"]
 
 
 def check_settings(settings: MeasurementSettings) -> None:
@@ -63,6 +63,44 @@ def check_settings(settings: MeasurementSettings) -> None:
         raise UserError(
             "binning range needs the range that is cut into bins: give --range [LOW,HIGH], in the "
             "unit of the values."
+        )
+
+
+def check_features(settings: FeaturesSettings) -> None:
+    """Refuse settings of the table of features as `check_settings` does, and its own.
+
+    Parameters
+    ----------
+    settings : FeaturesSettings
+        What the user gave.
+
+    Raises
+    ------
+    UserError
+        Naming the setting.
+
+    Examples
+    --------
+    >>> check_features(FeaturesSettings(images="a.png", out="a.csv", spacing=0))
+    Traceback (most recent call last):
+    ...
+    glcm_mae.errors.UserError: spacing is 0: set it above 0, in mm.
+    """
+    check_settings(settings)
+    s = settings
+    if s.spacing is not None and not (s.spacing > 0 and isfinite(s.spacing)):
+        raise UserError(f"spacing is {s.spacing:g}: set it above 0, in mm.")
+    if s.spacing is None and s.interpolation != "linear":
+        raise UserError(
+            f"interpolation {s.interpolation} is for resampling: give --spacing, in mm, or leave "
+            "it out."
+        )
+    if s.outliers is not None and not s.outliers > 0:
+        raise UserError(f"outliers is {s.outliers:g}: set it above 0, in standard deviations.")
+    if s.round_values and s.window is not None:
+        raise UserError(
+            "round_values is for values in their unit, and a window makes them 0 to 1: leave one "
+            "of them out."
         )
 
 

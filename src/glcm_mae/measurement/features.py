@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, Record, is_volume, one_line, read_grid
+from glcm_mae.data import Manifest, is_volume, one_line, read_grid
 from glcm_mae.errors import UserError
 from glcm_mae.files import check_out
-from glcm_mae.measurement.checks import check_settings
-from glcm_mae.measurement.gray_levels import gray_levels
+from glcm_mae.measurement.checks import check_features
+from glcm_mae.measurement.gray_levels import gray_levels, without_outliers
 from glcm_mae.measurement.listing import list_images
 from glcm_mae.measurement.masks import with_masks
 from glcm_mae.measurement.pairs import check_pair
+from glcm_mae.measurement.resampling import resample
 from glcm_mae.measurement.samples import Sample, Unreadable, read_samples
 from glcm_mae.measurement.spacing import Stretch
 from glcm_mae.measurement.table import Measured, write_table
@@ -85,7 +86,7 @@ def images_to_measure(settings: FeaturesSettings) -> Manifest:
     UserError
         Naming what is wrong: a setting, the images, or the image that has no mask.
     """
-    check_settings(settings)
+    check_features(settings)
     check_out(settings.out, (".csv",))
     may_lack = settings.on_error == "skip"
     manifest = list_images(settings.images, settings.patient_regex, settings.plane, may_lack)
@@ -164,6 +165,7 @@ def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
 
     Examples
     --------
+    >>> from glcm_mae.data import Record
     >>> sample = Sample(Record(Path("a.png"), None, "a", None), 1, torch.rand(9, 9), None)
     >>> [row] = measure(sample, FeaturesSettings(images="a.png", out="a.csv"))
     >>> row.levels, len(row.features)
@@ -171,22 +173,22 @@ def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
     """
     if sample.regions is None:
         everywhere = torch.ones_like(sample.values, dtype=torch.bool)
-        return [_measured(sample.record, sample.values, everywhere, settings)]
+        return [_measured(sample, everywhere, settings)]
     rows = []
     for number in sample.regions.unique().tolist():
         if number:
-            inside = sample.regions == number
-            box = _bounding_box(inside)
-            row = _measured(sample.record, sample.values[box], inside[box], settings)
+            row = _measured(sample, sample.regions == number, settings)
             rows.append(replace(row, region=number))
-    return rows or [_measured(sample.record, sample.values, sample.regions != 0, settings)]
+    return rows or [_measured(sample, sample.regions != 0, settings)]
 
 
-def _measured(
-    record: Record, values: Tensor, inside: Tensor, settings: FeaturesSettings
-) -> Measured:
+def _measured(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> Measured:
+    record, name = sample.record, one_line(sample.record.name)
+    values, inside = _gridded(sample, inside, settings, name)
     size = int(inside.sum())
-    codes, inside, levels = gray_levels(values, inside, settings, one_line(record.name))
+    if settings.outliers is not None:
+        inside = without_outliers(values, inside, settings.outliers)
+    codes, inside, levels = gray_levels(values, inside, settings, name)
     pixels = int(inside.sum())
     mask = None if pixels == inside.numel() else inside
     way, distance = settings.aggregation, settings.distance
@@ -198,7 +200,25 @@ def _measured(
     return Measured(record, None, levels, pixels, size - pixels, tuple(features.tolist()))
 
 
+def _gridded(
+    sample: Sample, inside: Tensor, settings: FeaturesSettings, name: str
+) -> tuple[Tensor, Tensor]:
+    """Cut out what lies around a region, on the grid that is asked for."""
+    values = sample.values.round() if settings.round_values else sample.values
+    if settings.spacing is None:
+        box = _bounding_box(inside)
+        return values[box], inside[box]
+    assert sample.sides is not None  # as `read_samples` saw to
+    wanted = [settings.spacing] * values.ndim
+    if settings.is_volumetric and not settings.is_3d:
+        wanted[0] = sample.sides[0]  # slices stay where they are
+    values, inside = resample(values, inside, sample.sides, wanted, settings.interpolation, name)
+    return values.round() if settings.round_values else values, inside
+
+
 def _bounding_box(inside: Tensor) -> tuple[slice, ...]:
+    if not inside.any():
+        return ()
     places = inside.nonzero()
     ends = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
     return tuple(slice(first, last + 1) for first, last in ends)

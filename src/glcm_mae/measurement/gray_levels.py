@@ -9,7 +9,7 @@ from glcm_mae.settings import MeasurementSettings
 from glcm_mae.texture import fixed_bin_number, fixed_bin_size, quantize
 from glcm_mae.texture.inputs import MAX_LEVELS
 
-__all__ = ["gray_levels"]
+__all__ = ["gray_levels", "without_outliers"]
 
 
 def gray_levels(
@@ -69,6 +69,36 @@ def gray_levels(
         return quantize(values, settings.levels, ends), inside, settings.levels
     codes, levels = _fixed_size(values, inside, settings, name)
     return codes, inside, levels
+
+
+def without_outliers(values: Tensor, inside: Tensor, deviations: float) -> Tensor:
+    """Leave out of a region what lies far from its mean (outlier filtering, IBSI section 2.5).
+
+    Parameters
+    ----------
+    values : Tensor, (H, W) or (D, H, W)
+        Finite values.
+    inside : Tensor of bool, like ``values``
+        The region.
+    deviations : float
+        How many standard deviations of the region's values are not too far.
+
+    Returns
+    -------
+    Tensor of bool, like ``values``
+
+    Examples
+    --------
+    >>> import torch
+    >>> values = torch.tensor([[1.0, 2.0, 1.0, 2.0, 90.0]])
+    >>> without_outliers(values, values < 999, 1.5).tolist()
+    [[True, True, True, True, False]]
+    """
+    found = values[inside].double()
+    if not len(found):
+        return inside
+    furthest = deviations * found.std(correction=0)
+    return inside & ((values.double() - found.mean()).abs() <= furthest)
 
 
 def _fixed_size(

@@ -16,7 +16,7 @@ from glcm_mae.data import Grid, Record, UnreadableImage, one_line, read_grid, re
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.measurement.masks import read_mask
 from glcm_mae.measurement.pairs import check_pair
-from glcm_mae.measurement.spacing import Stretch, stretch_of
+from glcm_mae.measurement.spacing import Stretch, sides_of, stretch_of
 from glcm_mae.settings import FeaturesSettings
 
 __all__ = ["Sample", "Unreadable", "read_samples"]
@@ -40,7 +40,10 @@ class Sample:
         Bits of its images where their values have no unit: how bright one is, is then a matter of
         them.
     stretch : Stretch or None
-        Its pixels or voxels, where they are longer in one direction than in another.
+        Its pixels or voxels, where they are longer in one direction than in another and not
+        resampled.
+    sides : tuple of float or None
+        Sides of a pixel or voxel in mm along each axis of ``values``; None where they are not told.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class Sample:
     regions: Tensor | None
     depths: frozenset[int] = frozenset()
     stretch: Stretch | None = None
+    sides: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,9 @@ def _sample(
         ]
         if settings.is_volumetric:
             _check_volume(frames, read, grid)
+        sides = sides_of(grid, read[0].spacing, settings)
+        if settings.spacing is not None and sides is None:
+            raise UnreadableImage(record.path, _without_sides(read[0].spacing))
     except UnreadableImage as error:
         if settings.on_error == "stop":
             raise
@@ -153,7 +160,8 @@ def _sample(
         torch.from_numpy(values),
         None if regions is None else torch.from_numpy(regions),
         frozenset(found.bits for found in read if found.bits is not None),
-        stretch_of(grid, read[0].spacing, settings),
+        None if settings.spacing is not None else stretch_of(grid, read[0].spacing, settings),
+        sides,
     )
 
 
@@ -165,7 +173,8 @@ class _Slice(NamedTuple):
 
 def _read_slice(record: Record, mask: np.ndarray | None, settings: FeaturesSettings) -> _Slice:
     """Read an image. What is NaN or infinite outside of its mask, which nothing looks at, is 0."""
-    stored, facts = read_image(record.path, record.frame, settings.plane, finite=mask is None)
+    must_be_finite = mask is None or settings.spacing is not None  # resampling looks around it
+    stored, facts = read_image(record.path, record.frame, settings.plane, finite=must_be_finite)
     values = intensities(stored, facts, settings, Path(record.name))
     has_bits = facts.value_range is not None and facts.unit is None and not facts.is_rescaled
     bits = facts.bits if has_bits else None
@@ -223,6 +232,14 @@ def _check_volume(frames: list[Record], read: list[_Slice], grid: Grid | None) -
             "is listed with frames that do not follow each other, which make no volume: list them "
             "in order, or give --aggregation averaged or merged.",
         )
+
+
+def _without_sides(spacing: tuple[float, float] | None) -> str:
+    what = "the size of its pixels" if spacing is None else "how far apart its slices are"
+    return (
+        f"does not tell {what}, without which it cannot be resampled: give it as NIfTI, NRRD or "
+        "MetaImage (dcm2niix makes them of DICOM), or leave --spacing out."
+    )
 
 
 def _size(values: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from glcm_mae.data import Grid, Plane, are_alike
 from glcm_mae.settings import FeaturesSettings
 
-__all__ = ["Stretch", "stretch_of"]
+__all__ = ["Stretch", "sides_of", "stretch_of"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,39 @@ def stretch_of(
     (0.5, 1.0)
     """
     sides: tuple[float, ...] | None = spacing
-    if grid is not None:
+    if grid is not None:  # in the order in which people name them
         sides = grid.sides if settings.is_3d else grid.pixel(settings.plane)
     if sides is None or are_alike(sides):
         return None
     return Stretch(sides, () if grid is None else tuple(grid.square_planes))
+
+
+def sides_of(
+    grid: Grid | None, spacing: tuple[float, float] | None, settings: FeaturesSettings
+) -> tuple[float, ...] | None:
+    """Tell how long a pixel or voxel is along each axis of what is measured at once.
+
+    Parameters
+    ----------
+    grid, spacing, settings
+        As for `stretch_of`.
+
+    Returns
+    -------
+    tuple of float or None
+        In mm: height and width of a slice's pixels, before them of a volume from slice to slice.
+        None where one is not known that counts: in the ways that measure slice by slice, the
+        first does not, and is 1.
+
+    Examples
+    --------
+    >>> merged = FeaturesSettings(images="a.dcm", out="a.csv", aggregation="2.5d_merged")
+    >>> sides_of(None, (0.5, 1.0), merged)
+    (1.0, 0.5, 1.0)
+    """
+    if grid is not None:
+        voxel = grid.voxel(settings.plane)
+        return voxel if settings.is_volumetric else voxel[1:]
+    if spacing is None or settings.is_3d:
+        return None
+    return (1.0, *spacing) if settings.is_volumetric else spacing

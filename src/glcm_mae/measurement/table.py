@@ -120,7 +120,11 @@ def _columns(manifest: Manifest, settings: FeaturesSettings) -> list[str]:
         "region": any(record.mask is not None for record in manifest.records),
         "images": by_patient,
         "pixels": True,
-        "left_out": settings.range is not None,
+        "left_out": settings.range is not None or settings.outliers is not None,
+        "spacing": settings.spacing is not None,
+        "interpolation": settings.spacing is not None,
+        "round_values": settings.round_values,
+        "outliers": settings.outliers is not None,
         "binning": True,
         # The number of bins of a fixed size differs from image to image.
         "levels": not (by_patient and settings.has_bin_width),
@@ -142,6 +146,10 @@ def _how_measured(settings: FeaturesSettings) -> _Cells:
     if isinstance(window, tuple):
         window = f"{window[0]} to {window[1]}"
     return {
+        "spacing": settings.spacing,
+        "interpolation": settings.interpolation,
+        "round_values": settings.round_values,
+        "outliers": settings.outliers,
         "binning": settings.binning,
         "levels": settings.levels,
         "bin_width": settings.bin_width,

@@ -80,6 +80,15 @@ class FeaturesSettings(MeasurementSettings):
         averaged (over the 4 directions) or merged (the pairs of all), slice by slice; or IBSI's
         name of a way over the volume that the images of a file make. The 3-D ways take voxels for
         cubes, the others pixels for squares.
+    spacing : float, optional
+        Side in mm of the pixels (in the 3-D ways: voxels) that images and masks are resampled to
+        first, each slice in its plane alone unless the way is 3-D. Default: none, as stored.
+    interpolation : str
+        How values are resampled: linear or cubic (splines). Masks: linear, cut at one half.
+    round_values : bool
+        Round values to whole numbers, as Hounsfield units are, after resampling, too.
+    outliers : float, optional
+        Leave out of a region what lies beyond so many standard deviations from its mean (IBSI: 3).
     on_error : str
         stop at the first image that cannot be read, or whose mask is missing or does not fit, or
         skip and report it.
@@ -100,6 +109,10 @@ class FeaturesSettings(MeasurementSettings):
         "3d_averaged",
         "3d_merged",
     ] = "averaged"
+    spacing: float | None = None
+    interpolation: Literal["linear", "cubic"] = "linear"
+    round_values: bool = False
+    outliers: float | None = None
     on_error: Literal["stop", "skip"] = "stop"
 
     @property

@@ -71,7 +71,7 @@ def _of_stretch(stretched: dict[Path, Stretch], s: settings.FeaturesSettings) ->
     path, first = next(iter(stretched.items()))
     have = "1 file has" if len(stretched) == 1 else f"{len(stretched)} files have"
     kind = "voxels that are no cubes" if s.is_3d else "pixels that are no squares"
-    advice = "resample them"
+    advice = "resample them (--spacing)"
     if first.planes:
         plane = s.plane if s.plane in first.planes else first.planes[0]
         way = "--aggregation 2.5d_merged " if s.is_3d else ""

@@ -52,6 +52,10 @@ class Grid:
         across, down = (side for axis, side in enumerate(self.sides) if axis != normal)
         return down, across
 
+    def voxel(self, plane: Plane) -> tuple[float, float, float]:
+        """Sides of a voxel as slices are stacked: from slice to slice, height and width."""
+        return (self.sides[normal_of(self.shape, plane)], *self.pixel(plane))
+
     @property
     def square_planes(self) -> list[Plane]:
         """The planes whose pixels pass for squares."""
