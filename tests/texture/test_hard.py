@@ -1,5 +1,6 @@
 """Exact GLCMs against scikit-image, a loop over pixels, and each other."""
 
+import contextlib
 import itertools
 import math
 import re
@@ -110,6 +111,71 @@ def test_sparse_counts_up_to_65536_levels(levels, dtype, symmetric, seed):
             filled = np.zeros_like(expected)
             filled[np.searchsorted(values, i), np.searchsorted(values, j)] = found.values()[own]
             np.testing.assert_array_equal(filled, expected)
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Let one thread have all images, so that it has many."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def assert_same_entries(found, expected):
+    assert found.is_coalesced()
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert torch.equal(found.indices(), expected.indices())
+    assert torch.equal(found.values(), expected.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 140),
+    height=st.integers(1, 18),
+    width=st.integers(1, 18),
+    levels=st.sampled_from((1, 2, 3, 181, 255, 256, 257, 4096, 4097, 65_536)),
+    spread=st.sampled_from((1, 2, 20, 65_536)),
+    masked=st.booleans(),
+    symmetric=st.booleans(),
+    normed=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_sparse_counts_of_many_small_images(
+    n, height, width, levels, spread, masked, symmetric, normed, seed
+):
+    """Few are sorted one by one, many side by side; some regions are empty."""
+    spread = min(levels, spread)
+    images = levels - spread + random_codes((n, width, height), spread, torch.int32, seed).mT
+    generator = torch.Generator().manual_seed(seed)
+    inside = torch.rand(n, 1, 1, generator=generator) * 1.5 - 0.25
+    mask = torch.rand(n, height, width, generator=generator) < inside if masked else None
+    arguments = {"mask": mask, "symmetric": symmetric, "normed": normed, "sparse": True}
+    offsets = [(0, 1), (1, 0), (2, -1)]
+    expected = tensor_form(images, levels, offsets, **arguments)
+    assert_same_entries(graycomatrix(images, levels, offsets, **arguments), expected)
+    with one_thread():
+        assert_same_entries(graycomatrix(images, levels, offsets, **arguments), expected)
+
+
+@pytest.mark.parametrize("level", [0, 255, 65_535])
+@pytest.mark.usefixtures("form")
+def test_sparse_counts_of_constant_images_do_not_overflow(level):
+    """The largest level's cell is the largest number, which also stands where there is no pair."""
+    for shape, dtype in (((100, 16, 16), torch.uint8), ((2, 300, 300), torch.int32)):
+        images = torch.full(shape, level, dtype=torch.int32)
+        mask = torch.ones(shape, dtype=torch.bool)
+        mask[0] = False
+        with one_thread():
+            found = graycomatrix(images, level + 1, [(0, 1)], mask=mask, sparse=True, dtype=dtype)
+        n, height, width = shape
+        at = torch.arange(1, n)
+        assert torch.equal(
+            found.indices(), torch.stack((at, 0 * at, 0 * at + level, 0 * at + level))
+        )
+        assert torch.equal(found.values(), torch.full((n - 1,), height * (width - 1), dtype=dtype))
 
 
 @settings(max_examples=40, deadline=None)

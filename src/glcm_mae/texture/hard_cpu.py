@@ -26,6 +26,10 @@ OUTSIDE = -1  # the gray level of what lies outside the region of interest
 # Pixels that a thread reads before it counts them: few enough to stay in its cache.
 _CHUNK = 2**17
 
+# Matrices of at most _FEW pairs are sorted _COLUMNS at a time: twice as fast as by digits. A longer
+# column takes more steps a pair, and fewer columns as many steps.
+_FEW, _COLUMNS = 256, 64
+
 
 @compiled
 def _load(memory, starts, strides, mask, mask_starts, mask_strides, shape, levels, images):
@@ -111,10 +115,10 @@ def radix_sort(keys, spare, n, bits):
 
 
 @compiled
-def _list_cells(image, masked, levels, pairs, o, symmetric, cells):
-    """Write down the cell of every pair of an offset; return how many there are."""
+def _list_cells(image, masked, side, pairs, o, symmetric, cells):
+    """Write down the cell of every pair of an offset, i * side + j; return how many there are."""
     runs, ends = pairs
-    n, side = 0, np.uint32(levels)
+    n, side = 0, np.uint32(side)
     for turned in range(2 if symmetric else 1):
         for r in range(ends[o], ends[o + 1]):
             start, length, step = runs[r, 0], runs[r, 1], runs[r, 2]
@@ -134,44 +138,102 @@ def _list_cells(image, masked, levels, pairs, o, symmetric, cells):
 
 
 @compiled
-def _fill_entries(images, masked, levels, pairs, symmetric, cells, counts, used):
-    """Fill sorted cells and their counts (n, O, P), and how many each matrix has (n, O)."""
-    listed = np.empty(cells.shape[2], np.uint32)
-    spare = np.empty(cells.shape[2], np.uint32)
-    bits = 0
-    while (levels * levels - 1) >> bits:
-        bits += 1
+def _fill_one_by_one(images, masked, bits, pairs, symmetric, cells, listed, entries):
+    """Fill the cells of all pairs, sorted (n, O, P), how many (n, O), and how many differ (n, O).
+
+    A cell is here the first level, followed by the second one in ``bits`` bits.
+    """
+    spare = np.empty(cells.shape[2], cells.dtype)
+    ends_in_spare = len(range(0, 2 * bits, 8)) % 2 == 1
     for n in range(len(images)):
         image = images[n]
         for o in range(cells.shape[1]):
-            n_cells = _list_cells(image, masked, levels, pairs, o, symmetric, listed)
-            keys = radix_sort(listed, spare, n_cells, bits)
-            last = -1
-            for k in range(n_cells):  # without a branch, which would be guessed wrong
-                is_new = k == 0 or keys[k] != keys[k - 1]
-                last += is_new
-                cells[n, o, last] = keys[k]
-                counts[n, o, last] = (0 if is_new else counts[n, o, last]) + 1
-            used[n, o] = last + 1
+            own = cells[n, o]
+            keys, other = (spare, own) if ends_in_spare else (own, spare)
+            n_cells = _list_cells(image, masked, 1 << bits, pairs, o, symmetric, keys)
+            radix_sort(keys, other, n_cells, 2 * bits)
+            listed[n, o], entries[n, o] = n_cells, _different(own[:n_cells])
 
 
 @compiled
-def _write_entries(cells, counts, used, levels, grid, ends, indices, values):
-    """Gather the entries of matrices (M, P) into indices (g + 2, E) and values (E,).
+def _fill_side_by_side(images, masked, bits, pairs, symmetric, cells, listed, entries):
+    """Do as `_fill_one_by_one` for many images of few pairs: each matrix is sorted in a column."""
+    columns = np.empty((cells.shape[2], min(_COLUMNS, len(images))), cells.dtype)
+    for o in range(cells.shape[1]):
+        for start in range(0, len(images), _COLUMNS):
+            end = min(start + _COLUMNS, len(images))
+            for n in range(start, end):
+                column = columns[:, n - start]
+                n_cells = _list_cells(images[n], masked, 1 << bits, pairs, o, symmetric, column)
+                column[n_cells:] = -1  # without a sign the largest number: it ends up last
+                listed[n, o] = n_cells
+            _sort_columns(columns)
+            for n in range(start, end):
+                cells[n, o] = columns[:, n - start]
+                entries[n, o] = _different(cells[n, o, : listed[n, o]])
+
+
+@compiled
+def _sort_columns(keys):
+    """Sort each column by Batcher's merge exchange, whose steps are the same whatever the order.
+
+    Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M.
+    """
+    n, top = len(keys), 1
+    while 2 * top < n:
+        top *= 2
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            for i in range(n - d):
+                if i & p == r:
+                    _order(keys[i], keys[i + d])
+            if q == p:
+                break
+            q, r, d = q // 2, p, q - p
+        p //= 2
+
+
+@compiled
+def _order(first, second):
+    for x in range(len(first)):
+        a, b = first[x], second[x]
+        first[x], second[x] = min(a, b), max(a, b)
+
+
+@compiled
+def _different(ordered):
+    """Count the different ones of sorted cells."""
+    count = min(1, len(ordered))
+    for k in range(1, len(ordered)):
+        count += ordered[k] != ordered[k - 1]
+    return count
+
+
+@compiled
+def _write_entries(cells, listed, entries, bits, grid, ends, indices, values):
+    """Count equal ones of sorted cells (M, P) into indices (g + 2, E) and values (E,).
 
     ``grid`` (g, M) says where in the batch a matrix stands, ``ends`` (M,) where its entries end.
     """
     places = len(grid)
-    for m in range(len(used)):
-        own = slice(ends[m] - used[m], ends[m])
-        for place in range(places):
-            indices[place, own] = grid[place, m]
-        first, second = indices[places, own], indices[places + 1, own]
-        for k in range(used[m]):
-            # A quotient of whole numbers below 2^32 is never rounded up to the next one.
-            first[k] = np.int64(float(cells[m, k]) / levels)
-            second[k] = cells[m, k] - first[k] * levels
-        values[own] = counts[m, : used[m]]
+    for place in range(places):  # one row after the other: faster than all rows at once
+        for m in range(len(ends)):
+            indices[place, ends[m] - entries[m] : ends[m]] = grid[place, m]
+    for m in range(len(ends)):
+        own = slice(ends[m] - entries[m], ends[m])
+        first, second, counts = indices[places, own], indices[places + 1, own], values[own]
+        ordered = cells[m]
+        last, begin = -1, 0
+        for k in range(listed[m]):  # without a branch, which would be guessed wrong
+            cell = np.int64(ordered[k])
+            is_new = k == 0 or cell != ordered[k - 1]
+            last += is_new
+            begin = k if is_new else begin
+            first[last] = cell >> bits
+            second[last] = cell & ((1 << bits) - 1)
+            counts[last] = k + 1 - begin  # one more than it was would have to wait for that
 
 
 def count_dense(
@@ -198,27 +260,28 @@ def count_sparse(
 ) -> tuple[Tensor, Tensor]:
     """Count as `glcm_mae.texture.hard.unique_cells`, on as many threads as torch uses."""
     n, n_offsets = regions.lead.numel(), len(regions.offsets)
-    room = _room(regions, symmetric)
-    cells = np.empty((n, n_offsets, room), np.uint32)
-    counts = np.empty((n, n_offsets, room), _numpy_type(dtype))
-    used = np.empty((n, n_offsets), np.int64)
+    room, bits = _room(regions, symmetric), (regions.levels - 1).bit_length()
+    cells = np.empty((n, n_offsets, room), np.uint16 if bits <= 8 else np.uint32)
+    listed, entries = np.empty((2, n, n_offsets), np.int64)
     pairs = regions.runs()
 
     def count(images: NDArray[np.int32], part: slice) -> None:
-        own = cells[part], counts[part], used[part]
-        _fill_entries(*seen(regions, images), pairs, symmetric, *own)
+        beside = room <= _FEW and len(images) >= _COLUMNS // 2
+        fill = _fill_side_by_side if beside else _fill_one_by_one
+        own = cells[part], listed[part], entries[part]
+        fill(images, regions.masked, bits, pairs, symmetric, *own)
 
     for_all(regions, count)
-    matrices, flat_used, places = n * n_offsets, used.reshape(-1), grid.numpy()
-    flat_cells, flat_counts = cells.reshape(matrices, room), counts.reshape(matrices, room)
-    ends = flat_used.cumsum()
-    entries = int(ends[-1]) if matrices else 0
-    indices = np.empty((len(places) + 2, entries), np.int64)
-    values = np.empty(entries, counts.dtype)
+    matrices, places, all_entries = n * n_offsets, grid.numpy(), entries.reshape(-1)
+    all_cells, all_listed = cells.reshape(matrices, room), listed.reshape(-1)
+    ends = all_entries.cumsum()
+    total = int(ends[-1]) if matrices else 0
+    indices = np.empty((len(places) + 2, total), np.int64)
+    values = np.empty(total, _numpy_type(dtype))
 
     def write(part: slice) -> None:
         _write_entries(
-            flat_cells[part], flat_counts[part], flat_used[part], regions.levels,
+            all_cells[part], all_listed[part], all_entries[part], bits,
             places[:, part], ends[part], indices, values,
         )  # fmt: skip
 
