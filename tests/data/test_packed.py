@@ -4,7 +4,9 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,6 +97,25 @@ def test_who_comes_while_another_reads_waits_and_takes_its_pack(
         begun.wait(10)
         check_same(reader(records), first.result(10))
     assert reader.asked == [0]
+
+
+def test_where_there_are_no_locks_the_first_to_end_is_taken(
+    records: list[Record], reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def unlocked(folder: Path, if_busy: object) -> Iterator[Exception]:
+        folder.mkdir(exist_ok=True)
+        yield OSError("no locks here")
+
+    def meanwhile(room: Room) -> LoadedImages:
+        loaded = reader.read(records, room)
+        check_same(reader(records), loaded)  # another process begins later and ends before
+        return loaded
+
+    monkeypatch.setattr(module, "locked", unlocked)
+    check_same(module.packed(reader.folder, WAY, records, meanwhile), reader.read(records))
+    assert reader.asked == [1]
+    assert len(list(reader.folder.iterdir())) == 1
 
 
 def test_a_larger_set_is_packed_anew(records: list[Record], reader: Reader) -> None:

@@ -83,6 +83,13 @@ def test_a_file_that_is_cut_off_later_is_refused(file: Path) -> None:
         stored[torch.arange(6)]
 
 
+def test_a_file_that_is_removed_later_is_told(file: Path) -> None:
+    stored = PixelFile(file)
+    file.unlink()
+    with pytest.raises(UserError, match=r"pixels\.npy can no longer be read .*--resume true"):
+        stored[torch.arange(1)]
+
+
 @pytest.mark.parametrize(
     "array", [np.zeros((2, 1, 2, 2)), np.zeros((2, 2), np.float32), np.array([None])]
 )

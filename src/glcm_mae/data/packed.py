@@ -14,6 +14,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -91,9 +92,11 @@ def packed(
     """
     way = json.loads(json.dumps({**way, "code": _code()}))  # tuples as lists, as they come back
     images = _names(records)
-    with _held(folder):
+    with _held(folder) as is_alone:
         found = _find(folder, way, images, may_skip=may_skip)
         if found is None:
+            if is_alone:
+                _clear(folder)
             _pack(folder, way, images, load)
             found = _find(folder, way, images, may_skip=may_skip)
     if found is None:
@@ -149,14 +152,14 @@ def _code() -> dict[str, str]:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Let other processes wait, and not read the same images at the same time."""
+def _held(folder: Path) -> Iterator[bool]:
+    """Let other processes wait, and not read the same images at the same time; say if they do."""
 
     def tell() -> None:
         print(f"waiting for another process that reads images into {folder}", file=sys.stderr)
 
-    with _writing(folder), locked(folder, tell):
-        yield
+    with _writing(folder), locked(folder, tell) as problem:
+        yield problem is None
 
 
 @contextmanager
@@ -174,7 +177,7 @@ def _find(
     folder: Path, way: Mapping[str, Any], images: Sequence[str], *, may_skip: bool
 ) -> tuple[Path, list[_Row]] | None:
     """Look for a pack that has all images, or, if some may be skipped, knows of all."""
-    for pack in sorted(folder.glob("*/way.json")):
+    for pack in sorted(folder.glob("[!.]*/way.json")):
         try:
             if not _is_same(json.loads(pack.read_text(encoding="utf-8")), way):
                 continue
@@ -201,6 +204,12 @@ def _rows(pack: Path) -> list[_Row]:
     return [_Row(*line) for line in lines]
 
 
+def _clear(folder: Path) -> None:
+    """Remove what killed processes have left half done."""
+    for unfinished in folder.glob(".*.tmp"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def _pack(
     folder: Path,
     way: Mapping[str, Any],
@@ -209,8 +218,7 @@ def _pack(
 ) -> None:
     """Read images into a pack that appears whole or not at all."""
     name = hashlib.sha256(json.dumps([way, images]).encode()).hexdigest()[:16]
-    unfinished = folder / f".{name}.tmp"
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    unfinished = folder / f".{name}.{uuid4().hex}.tmp"
     unfinished.mkdir()
     try:
         loaded = load(partial(_in_file, unfinished / "pixels.npy"))
@@ -228,8 +236,9 @@ def _pack(
         write_atomically(unfinished / "images.csv", "".join(csv_lines(_COLUMNS, rows)))
         told = {**way, "color": _colors(way["color"], loaded)}
         write_atomically(unfinished / "way.json", json.dumps(told, indent=2) + "\n")
-        shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
-        unfinished.rename(folder / name)
+        if _find(folder, way, images, may_skip=True) is None:  # else another process was faster
+            shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
+            unfinished.rename(folder / name)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -15,6 +15,9 @@ from glcm_mae.errors import UserError
 __all__ = ["Picked", "PixelFile", "Pixels", "pick"]
 
 
+_AT_ONCE = 64  # images of those that are taken one after another
+
+
 class Pixels(Protocol):
     """Images (N, C, H, W) float32 in [0, 1], of which some are taken at a time.
 
@@ -71,11 +74,17 @@ class PixelFile:
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Read the images in some rows (B,)."""
         images = torch.empty((len(rows), *self.shape[1:]))
-        with self.path.open("rb") as file:
-            for row, image in zip(rows.tolist(), images.numpy(), strict=True):
-                file.seek(self._start + row * self._size)
-                if file.readinto(image) != self._size:
-                    raise self._damaged("it has been cut off")
+        try:
+            with self.path.open("rb") as file:
+                for row, image in zip(rows.tolist(), images.numpy(), strict=True):
+                    file.seek(self._start + row * self._size)
+                    if file.readinto(image) != self._size:
+                        raise self._damaged("it has been cut off")
+        except OSError as error:
+            raise UserError(
+                f"{self.path} can no longer be read ({error.strerror}): leave it where it is while "
+                "a stage is at work, and start again (a training goes on by --resume true)."
+            ) from error
         return images
 
     def _damaged(self, reason: str) -> UserError:
@@ -113,7 +122,7 @@ class Picked:
         return taken if rows.ndim else taken[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self[n] for n in range(len(self)))
+        return (image for part in self.split(_AT_ONCE) for image in part)
 
     def split(self, size: int, /) -> Iterator[Tensor]:
         """Take all, in their order, so many at a time."""

@@ -17,6 +17,7 @@ from glcm_mae.data.gray_values import (
     gray_value_distance,
     match_gray_values,
 )
+from glcm_mae.data.pixels import pick
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
@@ -50,7 +51,7 @@ def write_gray_values(folder: Path, images: Images, used: np.ndarray) -> None:
     UserError
         If it cannot be written.
     """
-    counts = count_gray_values(images.pixels[i] for i in used.tolist())
+    counts = count_gray_values(pick(images.pixels, used))
     columns = ["gray_value", *(f"channel{number}" for number in range(len(counts)))]
     rows = zip([f"{value:.6f}" for value in GRAY_VALUES], *counts.tolist(), strict=True)
     write_atomically(folder / _FILE, csv_text(columns, rows))

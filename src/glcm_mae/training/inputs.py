@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @cached_property
+    def extremes(self) -> tuple[Tensor, Tensor]:
+        """Least and greatest value of each image's channels: (N, C) twice."""
+        values = (batch.flatten(2) for batch in self.pixels.split(_BATCH))
+        least, greatest = zip(*((of.amin(dim=2), of.amax(dim=2)) for of in values), strict=True)
+        return torch.cat(least), torch.cat(greatest)
+
     def of(self, manifest: Manifest) -> Images:
         """Pick those that a part of the manifest lists."""
         wanted = {record.name for record in manifest.records}
@@ -109,18 +117,18 @@ def read_images(
     loaded = _load("reading images", data, manifest, quiet=quiet)
     if not quiet:
         _tell_skipped(loaded.skipped, len(manifest))
-    kept = loaded.kept if loaded.skipped else None
-    if not isinstance(data.window, str) and not quiet:
-        _tell_flat(loaded.pixels, manifest.subset(loaded.kept), data.window, if_dark)
-    return Images(
+    images = Images(
         loaded.pixels,
         manifest.subset(loaded.kept),
         loaded.hashes,
         loaded.perceptual,
-        kept,
+        loaded.kept if loaded.skipped else None,
         len(loaded.skipped),
         int(loaded.lost_color.sum()),
     )
+    if not isinstance(data.window, str) and not quiet:
+        _tell_flat(images, data.window, if_dark)
+    return images
 
 
 def _tell_skipped(skipped: Sequence[tuple[str, str]], of: int) -> None:
@@ -136,13 +144,10 @@ def _tell_skipped(skipped: Sequence[tuple[str, str]], of: int) -> None:
 
 
 def _tell_flat(
-    pixels: Pixels,
-    manifest: Manifest,
-    window: tuple[float, float] | list[float] | None,
-    if_dark: str,
+    images: Images, window: tuple[float, float] | list[float] | None, if_dark: str
 ) -> None:
     """Say which images are nearly black or white, as of 8 bits in a window, or a file, of 12."""
-    least, greatest = extremes(pixels)  # (N, C)
+    least, greatest = images.extremes
     black = (greatest < _MARGIN).all(dim=1), "above", _MARGIN, "black"
     white = (least > 1 - _MARGIN).all(dim=1), "below", 1 - _MARGIN, "white"
     for is_flat, beyond, share, shade in (black, white):
@@ -156,34 +161,13 @@ def _tell_flat(
             low, high = window
             limit = f"{low + share * (high - low):g}, {share:.0%} of data.window"
             advice = ""
+        first = images.manifest.records[flat[0]].name
         print(
-            f"{len(flat)} of {len(pixels)} images have no value {beyond} {limit} (such as "
-            f"{manifest.records[flat[0]].name}): they will be nearly {shade}, and if that goes "
-            f"with the class, a shortcut{advice}.",
+            f"{len(flat)} of {len(images)} images have no value {beyond} {limit} (such as "
+            f"{first}): they will be nearly {shade}, and if that goes with the class, a "
+            f"shortcut{advice}.",
             file=sys.stderr,
         )
-
-
-def extremes(pixels: Pixels) -> tuple[Tensor, Tensor]:
-    """Find the least and the greatest value of each image's channels.
-
-    Parameters
-    ----------
-    pixels : Tensor or Picked, (N, C, H, W)
-        All images.
-
-    Returns
-    -------
-    least, greatest : Tensor, (N, C)
-
-    Examples
-    --------
-    >>> extremes(torch.tensor([0.2, 0.6]).view(1, 1, 1, 2))
-    (tensor([[0.2000]]), tensor([[0.6000]]))
-    """
-    values = (batch.flatten(2) for batch in pixels.split(_BATCH))
-    least, greatest = zip(*((of.amin(dim=2), of.amax(dim=2)) for of in values), strict=True)
-    return torch.cat(least), torch.cat(greatest)
 
 
 def batches(pixels: Pixels, rows: np.ndarray) -> Iterator[Tensor]:

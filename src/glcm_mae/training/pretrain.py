@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from glcm_mae.data import Augment, Manifest
-from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
 from glcm_mae.models import (
     Encoder,
@@ -36,7 +35,7 @@ from glcm_mae.settings import (
 from .encoders import check_weights, encoder_config, moments, note_licence
 from .fabric import launch
 from .gray_values import write_gray_values
-from .inputs import Images, asked_split, extremes, manifest_of, read_images
+from .inputs import Images, asked_split, manifest_of, read_images
 from .means import Means
 from .pretraining import Pretraining, anneal, assemble, weights_of
 from .progress import Meter
@@ -92,7 +91,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     config = encoder_config(settings.model, settings.data, images.pixels.shape[1], mean, deviation)
     torch.manual_seed(settings.seed)
     augment = augmentation(settings.data, settings.augment)
-    model = _build(settings, config, images.pixels, augment)
+    model = _build(settings, config, images, augment)
     facts: dict[str, object] = {
         "images": len(images),
         "skipped": images.skipped,
@@ -185,17 +184,17 @@ def _training_part(data: DataSettings) -> tuple[Manifest, int]:
 
 
 def _build(
-    settings: PretrainSettings, config: EncoderConfig, pixels: Pixels, augment: Augment
+    settings: PretrainSettings, config: EncoderConfig, images: Images, augment: Augment
 ) -> Pretraining:
     """Make the model with its initial weights."""
     model = assemble(
-        config, settings.model, settings.objective, settings.mask_ratio, _value_range(pixels)
+        config, settings.model, settings.objective, settings.mask_ratio, _value_range(images)
     )
     if model.objective.head is not None:
         # Evenly, for images lie class by class. As they will be shown: crops of an image differ
         # more than whole images do.
-        even = torch.linspace(0, len(pixels) - 1, min(len(pixels), _SAMPLE)).round().long()
-        model.objective.head.fit(augment(pixels[even]))
+        even = torch.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).round().long()
+        model.objective.head.fit(augment(images.pixels[even]))
     return model
 
 
@@ -210,8 +209,8 @@ def _start_from(init: str, mae: MaskedAutoencoder, *, quiet: bool) -> str:
     return said
 
 
-def _value_range(pixels: Pixels) -> tuple[float, float]:
-    least, greatest = extremes(pixels)
+def _value_range(images: Images) -> tuple[float, float]:
+    least, greatest = images.extremes
     return float(least.min()), float(greatest.max())
 
 
@@ -233,7 +232,7 @@ def _train(
     wrapped, optimizer = set_up(fabric, model, settings.optimizer, state)
     if fabric.is_global_zero:
         run.rewind_log(start)
-    value_range = settings.objective.texture.value_range or _value_range(images.pixels)
+    value_range = settings.objective.texture.value_range or _value_range(images)
     wrapped.train()
     saved = time.monotonic()
     with Meter("pre-training", plan.steps, start, enabled=fabric.is_global_zero) as meter:

@@ -17,7 +17,7 @@ from glcm_mae.data.persons import identities
 from glcm_mae.errors import UserError
 from glcm_mae.files import csv_text, write_atomically
 
-from .inputs import Images, extremes
+from .inputs import Images
 
 _FILE = "seen.csv"
 
@@ -275,7 +275,7 @@ def _among(rows: list[Fingerprint], images: Images) -> _Found:
     """Look for images among fingerprints."""
     pixels, patients = {row.pixels for row in rows}, _patients(rows)
     # Black slices are alike in all volumes: they tell of nobody.
-    least, greatest = extremes(images.pixels)  # (N, C)
+    least, greatest = images.extremes
     blank = (least == greatest).all(dim=1).tolist()
     same = np.array(
         [
