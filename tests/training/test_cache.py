@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from glcm_mae.data import pixels
 from glcm_mae.data.pixels import Picked
 from glcm_mae.errors import UserError
 from glcm_mae.settings import BaselineSettings, DataSettings, EmbedSettings, PredictSettings
@@ -67,6 +68,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     for module in (inputs, hand_made, probing):
         monkeypatch.setattr(module, "_BATCH", 8)
     monkeypatch.setattr(pretraining, "_SAMPLE", 8)
+    monkeypatch.setattr(pixels, "_AT_ONCE", 8)
     return counts
 
 
