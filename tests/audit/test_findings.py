@@ -1,5 +1,6 @@
 """Damaged, odd and too few images; copies, conflicts and what crosses a split."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,19 @@ def test_the_odd_one_out_is_named(odd: Look, kind: str, words: str) -> None:
     assert set(found) == {kind}
     assert found[kind].images == (11,)
     assert re.search(words, found[kind].text)
+
+
+def test_pixels_of_several_sizes_are_noted() -> None:
+    fine, coarse = (
+        Look(shape=(1, 64, 64), facts=replace(FACTS, spacing=(mm, mm))) for mm in (0.7, 0.9)
+    )
+    untold = Look(shape=(1, 64, 64), facts=FACTS)
+    found = kinds(image_findings([fine] * 11 + [coarse, untold]))
+    assert set(found) == {"mixed scale"}
+    assert found["mixed scale"].level == "note"
+    assert "11 of 0.7 x 0.7 mm a pixel, 1 of 0.9 x 0.9 mm" in found["mixed scale"].text
+    assert "set data.spacing" in found["mixed scale"].text
+    assert image_findings([fine, untold] * 9) == []
 
 
 def test_where_half_differ_none_is_odd() -> None:

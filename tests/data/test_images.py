@@ -1,12 +1,14 @@
 """A data set becomes one tensor; every change to the pixels was asked for by name."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from glcm_mae.data import (
     Record,
@@ -112,7 +114,7 @@ def test_resize_none_changes_nothing_and_refuses_other_sizes(tmp_path: Path) -> 
     np.testing.assert_array_equal((loaded.pixels * 255).round().numpy()[0, 0], noise(6, 8))
     with pytest.raises(
         UserError,
-        match=r"odd\.png has 5 x 8 pixels .*instead of 6 x 8: set data\.resize to crop, pad or",
+        match=r"odd\.png has 5 x 8 pixels .*instead of 6 x 8: set data\.resize to crop, pad,",
     ):
         load_images([fits, odd], image_size=(6, 8))
 
@@ -282,3 +284,53 @@ def test_setting_mistakes(tmp_path: Path) -> None:
     for setting in ("color", "resize", "on_error"):
         with pytest.raises(UserError, match=rf"data\.{setting} is 'x': set it to one of"):
             load_images(one, image_size=(4, 4), **{setting: "x"})
+
+
+def of_pixels(folder: Path, name: str, pixels: np.ndarray, *sides: float) -> Record:
+    more = {"PixelSpacing": list(sides)} if sides else {}
+    (folder / name).write_bytes(dicom(pixels, **more))
+    return Record(folder / name, None, name, None)
+
+
+def test_images_are_brought_to_one_scale_and_keep_it(tmp_path: Path) -> None:
+    """What is 12 x 8 mm is 12 x 8 pixels, however many it was made of."""
+    scene = torch.rand(1, 1, 6, 4, generator=torch.Generator().manual_seed(0))
+    shown = {}
+    for name, height, width in (("coarse", 12, 8), ("fine", 48, 32), ("oblong", 24, 32)):
+        pixels = F.interpolate(scene, (height, width), mode="nearest")[0, 0] * 255
+        sides = 12 / height, 8 / width
+        one = of_pixels(tmp_path, name, pixels.numpy().astype(np.uint8), *sides)
+        loaded = load_images([one], (14, 5), "auto", "center", spacing=1.0)
+        shown[name] = loaded.pixels[0, 0]
+    for image in shown.values():
+        assert image.shape == (14, 5)
+        assert image[0].max() == image[-1].max() == 0  # filled above and below
+        assert image[1].min() > 0  # cut on both sides
+        torch.testing.assert_close(image, shown["coarse"], atol=0.15, rtol=0)
+    whole = load_images([one], (12, 8), "auto", "none", spacing=1.0).pixels
+    assert torch.equal(whole[0, 0, :, 2:7], shown["oblong"][1:13])
+
+
+def test_center_changes_no_pixel(tmp_path: Path) -> None:
+    pixels = noise(9, 6)
+    loaded = load_images([record(tmp_path, "a.png", pixels)], (6, 8), resize="center").pixels[0, 0]
+    stored = torch.from_numpy(pixels) / 255
+    torch.testing.assert_close(loaded[:, 1:7], stored[2:8])  # of an odd rest, less is cut first
+    assert loaded[:, 0].max() == loaded[:, 7].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("resize", "spacing", "said"),
+    [
+        ("crop", 1.0, r"data\.spacing is 1 mm, and data\.resize crop would scale .*center"),
+        ("center", 0.0, r"data\.spacing is 0: set it above 0"),
+        ("center", float("inf"), r"data\.spacing is inf"),
+        ("none", 1.0, r"a\.dcm has 8 x 4 pixels at 1 mm .* instead of 4 x 4: set .* to center"),
+        ("center", 1.0, r"b\.dcm does not tell the size of its pixels"),
+    ],
+)
+def test_a_scale_that_cannot_be_had(tmp_path: Path, resize: Any, spacing: float, said: str) -> None:
+    told = of_pixels(tmp_path, "a.dcm", noise(4, 4), 2, 1)
+    untold = of_pixels(tmp_path, "b.dcm", noise(4, 4))
+    with pytest.raises(UserError, match=said):
+        load_images([told, untold], (4, 4), resize=resize, spacing=spacing)

@@ -30,6 +30,7 @@ def test_config_says_how_to_use_the_encoder(tmp_path):
         "resize": "pad",
         "color": "gray",
         "window": [-160.0, 240.0],
+        "spacing": None,
     }
 
 
@@ -57,6 +58,8 @@ def test_a_config_that_is_no_json_is_refused(tmp_path, text):
         ("color", 3),
         ("window", [0]),
         ("window", 255),
+        ("spacing", "1"),
+        ("spacing", 0),
     ],
 )
 def test_a_config_with_a_wrong_value_is_refused(tmp_path, field, value):
@@ -66,7 +69,13 @@ def test_a_config_with_a_wrong_value_is_refused(tmp_path, field, value):
         read_config(tmp_path)
 
 
-@pytest.mark.parametrize("field", list(asdict(CONFIG)))
+def test_a_config_of_a_version_that_knew_no_scale(tmp_path):
+    content = {name: value for name, value in asdict(CONFIG).items() if name != "spacing"}
+    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_config(tmp_path) == CONFIG
+
+
+@pytest.mark.parametrize("field", sorted({*asdict(CONFIG)} - {"spacing"}))
 def test_a_config_without_a_field_is_refused(tmp_path, field):
     content = {name: value for name, value in asdict(CONFIG).items() if name != field}
     (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")

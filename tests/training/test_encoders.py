@@ -68,6 +68,7 @@ def test_named_sizes_give_way_to_numbers() -> None:
         ({"window": (0.0, 255.0)}, r"data\.window"),
         ({"resize": "stretch"}, r"data\.resize crop, not stretch"),
         ({"resize": "pad"}, r"data\.resize"),
+        ({"resize": "none", "spacing": 0.7}, r"data\.spacing None, not 0\.7"),
     ],
 )
 def test_images_read_in_another_way_are_refused(changes: dict[str, Any], named: str) -> None:

@@ -14,9 +14,11 @@ from glcm_mae.data import read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, PredictSettings
+from glcm_mae.training.finetune import finetune
 from glcm_mae.training.predict import predict
 
 from ..commands import complaint
+from ..data.readers.samples import dicom
 from . import small
 
 
@@ -205,3 +207,31 @@ def test_a_head_of_another_network_is_refused(
     (other / "finished.json").write_text("{}")
     with pytest.raises(UserError, match="does not tell its classes and pooling"):
         predict(replace(settings, run=str(other), images=str(unlabelled)))
+
+
+def test_images_of_another_scale_are_read_at_the_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(24):
+        folder = tmp_path / "set" / "ab"[n % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (16, 16), np.uint8)
+        (folder / f"{n}.dcm").write_bytes(dicom(pixels, PixelSpacing=[1.0, 1.0]))
+    data = small.data(tmp_path / "set", spacing=1.0, resize="center", folds=3)
+    run = finetune(small.finetuning(data, tmp_path / "run"))
+    asked = PredictSettings(run=str(run), images="", out="", hardware=small.CPU)
+    chances = []
+    for name, finer in (("as", 1), ("finer", 3)):
+        (tmp_path / name).mkdir()
+        same = np.kron(pixels, np.ones((finer, finer), np.uint8))
+        file = tmp_path / name / "a.dcm"
+        file.write_bytes(dicom(same, PixelSpacing=[1 / finer, 1 / finer]))
+        there = replace(asked, images=str(tmp_path / name), out=str(tmp_path / f"{name}-out"))
+        with (predict(there) / "predictions.csv").open(newline="") as table:
+            [row] = csv.DictReader(table)
+        chances.append([float(row["p_a"]), float(row["p_b"])])
+    np.testing.assert_allclose(*chances, atol=0.02)
+    Image.fromarray(pixels).save(tmp_path / "as/b.png")
+    with pytest.raises(UserError, match=r"b\.png does not tell the size of its pixels"):
+        predict(replace(there, images=str(tmp_path / "as"), out=str(tmp_path / "more")))

@@ -223,11 +223,14 @@ def _mixtures(looks: Sequence[Look]) -> list[Finding]:
         traits["bit depth"][n] = (look.facts.bits, look.facts.dtype)
         traits["channels"][n] = look.shape[0]
         traits["polarity"][n] = look.facts.white_is_zero
+        if look.facts.spacing is not None:
+            traits["scale"][n] = tuple(round(side, 3) for side in look.facts.spacing)
     advice = {
-        "size": "set data.resize to crop, pad or stretch",
+        "size": "set data.resize to crop, pad, stretch or center",
         "bit depth": "export all alike, or set data.window where all are on one scale",
         "channels": "set data.color to gray or rgb",
         "polarity": "set data.invert_monochrome1",
+        "scale": "set data.spacing, if a pixel shall show as much tissue in all of them",
     }
     findings = []
     for trait, values in traits.items():
@@ -244,7 +247,7 @@ def _mixtures(looks: Sequence[Look]) -> list[Finding]:
             f"Images differ in {trait} ({listed}{', ...' if len(counts) > 3 else ''}): "
             f"{advice[trait]}" + ("; the exceptions may be other material." if exceptions else ".")
         )
-        level: Literal["warning", "note"] = "note" if trait == "size" else "warning"
+        level: Literal["warning", "note"] = "note" if trait in ("size", "scale") else "warning"
         findings.append(Finding(f"mixed {trait}", level, text, others if exceptions else ()))
     return findings
 
@@ -252,6 +255,8 @@ def _mixtures(looks: Sequence[Look]) -> list[Finding]:
 def _named(trait: str, value: Hashable) -> str:
     if trait == "size" and isinstance(value, tuple):
         return f"of {value[0]} x {value[1]}"
+    if trait == "scale" and isinstance(value, tuple):
+        return f"of {value[0]:g} x {value[1]:g} mm a pixel"
     if trait == "bit depth" and isinstance(value, tuple):
         return f"of {value[0]} bits ({value[1]})"
     if trait == "channels":

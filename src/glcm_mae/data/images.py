@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from glcm_mae.errors import UserError
 __all__ = ["LoadedImages", "content_hash", "file_hashes", "load_images"]
 
 Color = Literal["auto", "gray", "rgb"]
-Resize = Literal["none", "stretch", "crop", "pad"]
+Resize = Literal["none", "stretch", "crop", "pad", "center"]
 OnError = Literal["stop", "skip"]
 NamedWindow = Literal["lung", "soft_tissue", "bone", "file"]
 _T = TypeVar("_T")
@@ -97,6 +98,7 @@ def load_images(
     plane: Plane = "axial",
     keep: bool = True,
     room: Room = in_memory,
+    spacing: float | None = None,
 ) -> LoadedImages:
     """Read all images and bring them to one size, colour and range.
 
@@ -117,10 +119,11 @@ def load_images(
     color : {"auto", "gray", "rgb"}
         "auto" keeps the channels, which must then be the same in all files; "gray" takes the
         luminance (ITU-R BT.601) of colour images; "rgb" repeats gray ones.
-    resize : {"none", "stretch", "crop", "pad"}
+    resize : {"none", "stretch", "crop", "pad", "center"}
         "none" demands that every file has `image_size`; "stretch" ignores the aspect ratio;
         "crop" keeps it, fits the shorter side and cuts the middle out; "pad" keeps it, fits the
-        longer side and adds zeros around.
+        longer side and adds zeros around; "center" changes no scale, cuts the middle out of what
+        is longer and adds zeros around what is shorter.
     window : (float, float) or str, optional
         The values that become 0 and 1; those beyond are clamped. They are in the file's real unit
         (after rescale slope and intercept: Hounsfield for CT), which for most formats is what is
@@ -140,6 +143,9 @@ def load_images(
         False reads and refuses alike, but keeps no pixels: the tensor is then (0, C, H, W).
     room : callable
         Makes the tensor that is filled. Default: in memory.
+    spacing : float, optional
+        Millimetres that a pixel shall measure, with "center" or "none": images are brought to
+        that scale first. Files must tell their own.
 
     Returns
     -------
@@ -167,7 +173,7 @@ def load_images(
     >>> loaded.pixels[0, 0, :, 0]
     tensor([0.2000, 0.2000, 0.2000, 0.0000])
     """
-    _check_settings(records, image_size, color, resize, window, on_error)
+    _check_settings(records, image_size, color, resize, window, on_error, spacing)
     load = partial(
         _load,
         image_size=image_size,
@@ -176,6 +182,7 @@ def load_images(
         window=window,
         invert_monochrome1=invert_monochrome1,
         plane=plane,
+        spacing=spacing,
     )
     images: Tensor | None = None
     hashes: dict[int, str] = {}
@@ -304,16 +311,20 @@ def _load(
     window: tuple[float, float] | NamedWindow | None,
     invert_monochrome1: bool,
     plane: Plane,
+    spacing: float | None,
 ) -> _Loaded | UnreadableImage:
     try:
         stored, facts = read_image(record.path, record.frame, plane)
     except UnreadableImage as error:
         return error
     name = one_line(record.name)
-    if resize == "none" and stored.shape[1:] != tuple(image_size):  # YAML may bring a list
+    size = _size_at(spacing, stored.shape[1:], facts, name)
+    if resize == "none" and size != tuple(image_size):  # YAML may bring a list
+        at = "" if spacing is None else f" at {spacing:g} mm"
+        advice = "crop, pad, stretch or center" if spacing is None else "center"
         raise UserError(
-            f"{name} has {_size(stored.shape[1:])} pixels (height x width) instead of "
-            f"{_size(image_size)}: set data.resize to crop, pad or stretch, or data.image_size."
+            f"{name} has {_size(size)} pixels{at} (height x width) instead of "
+            f"{_size(image_size)}: set data.resize to {advice}, or data.image_size."
         )
     if facts.white_is_zero and not invert_monochrome1:
         raise UserError(
@@ -326,7 +337,8 @@ def _load(
         raise UserError(
             f"{name} {reason}: set data.window to the two values that shall become 0 and 1."
         ) from None
-    pixels = _resized(_colored(scaled, color), image_size, resize)
+    fitted = _fitted(size, image_size, resize)
+    pixels = _resized(_colored(scaled, color), fitted, image_size)
     # The weights of luminance and of resizing add up to 1 only up to rounding.
     pixels = pixels.clamp(0, 1)
     small = thumbnail(luminance(stored), facts.white_is_zero)
@@ -347,19 +359,37 @@ def _colored(pixels: Tensor, color: Color) -> Tensor:
     return pixels
 
 
-def _resized(pixels: Tensor, image_size: tuple[int, int], resize: Resize) -> Tensor:
-    height, width = fitted_height, fitted_width = image_size
-    if resize in ("crop", "pad"):
-        scales = height / pixels.shape[1], width / pixels.shape[2]
-        scale = max(scales) if resize == "crop" else min(scales)
-        fitted_height = max(1, round(pixels.shape[1] * scale))
-        fitted_width = max(1, round(pixels.shape[2] * scale))
-    if pixels.shape[1:] != (fitted_height, fitted_width):
-        pixels = F.interpolate(
-            pixels[None], (fitted_height, fitted_width), mode="bilinear", antialias=True
-        )[0]
+def _size_at(
+    spacing: float | None, shape: tuple[int, ...], facts: Facts, name: str
+) -> tuple[int, int]:
+    """Say how many pixels of a given size an image has."""
+    height, width = shape
+    if spacing is None:
+        return height, width
+    if facts.spacing is None:
+        raise UserError(
+            f"{name} does not tell the size of its pixels: leave such images out, or data.spacing."
+        )
+    tall, wide = facts.spacing
+    return max(1, round(height * tall / spacing)), max(1, round(width * wide / spacing))
+
+
+def _fitted(size: tuple[int, int], image_size: tuple[int, int], resize: Resize) -> tuple[int, int]:
+    """Say to how many pixels an image is scaled, before its margins are cut off or filled."""
+    if resize == "stretch":
+        return image_size[0], image_size[1]
+    if resize in ("none", "center"):
+        return size
+    scales = image_size[0] / size[0], image_size[1] / size[1]
+    scale = max(scales) if resize == "crop" else min(scales)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _resized(pixels: Tensor, fitted: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    if pixels.shape[1:] != fitted:
+        pixels = F.interpolate(pixels[None], fitted, mode="bilinear", antialias=True)[0]
     # Positive numbers of rows and columns are added, negative ones are cut off.
-    rows, columns = height - fitted_height, width - fitted_width
+    rows, columns = image_size[0] - fitted[0], image_size[1] - fitted[1]
     left, top = columns // 2, rows // 2
     return F.pad(pixels, (left, columns - left, top, rows - top))
 
@@ -381,6 +411,32 @@ def check_image_size(image_size: tuple[int, int]) -> None:
         raise UserError(f"data.image_size is {_size(image_size)}: set it to 1 or more.")
 
 
+def check_spacing(spacing: float | None, resize: str) -> None:
+    """Refuse what is no size of a pixel, or would not last.
+
+    Parameters
+    ----------
+    spacing : float or None
+        In mm.
+    resize : str
+        What happens to images after it.
+
+    Raises
+    ------
+    UserError
+        Naming the setting.
+    """
+    if spacing is None:
+        return
+    if not 0 < spacing < math.inf:
+        raise UserError(f"data.spacing is {spacing:g}: set it above 0, in mm.")
+    if resize in ("crop", "pad", "stretch"):
+        raise UserError(
+            f"data.spacing is {spacing:g} mm, and data.resize {resize} would scale each image "
+            "anew: set data.resize to center."
+        )
+
+
 def _check_settings(
     records: Sequence[Record],
     image_size: tuple[int, int],
@@ -388,6 +444,7 @@ def _check_settings(
     resize: Resize,
     window: tuple[float, float] | NamedWindow | None,
     on_error: OnError,
+    spacing: float | None,
 ) -> None:
     if not records:
         raise UserError("There are no images to load: choose another data set or split.")
@@ -399,6 +456,7 @@ def _check_settings(
         low, high = window
         if not -np.inf < low < high < np.inf:
             raise UserError(f"data.window is {window}: set it to two numbers, the lower one first.")
+    check_spacing(spacing, resize)
     choices = (("color", color, Color), ("resize", resize, Resize), ("on_error", on_error, OnError))
     for setting, value, allowed in choices:
         if value not in get_args(allowed):

@@ -13,13 +13,23 @@ _RESIZES = {
     "crop": "scaled until they cover it, and their middle cut out",
     "pad": "scaled until they fit in, and filled up with zeros",
     "stretch": "stretched to it",
+    "center": "at their own scale, cut off or filled up with zeros around",
 }
 
-_FITTING = """\
+_SPACED = """\
+pixel = (1.0, 1.0)  # height and width of a pixel of the image, in mm
+size = [max(1, round(n * side / {spacing})) for n, side in zip(image.shape[-2:], pixel)]
+image = F.interpolate(image, size, mode="bilinear", antialias=True)
+"""
+
+_SCALED = """\
 scale = {choice}({height} / image.shape[-2], {width} / image.shape[-1])
 size = [max(1, round(side * scale)) for side in image.shape[-2:]]
 image = F.interpolate(image, size, mode="bilinear", antialias=True)
-rows, columns = {height} - size[0], {width} - size[1]  # below 0 they are cut off
+"""
+
+_CENTRED = """\
+rows, columns = {height} - image.shape[-2], {width} - image.shape[-1]  # below 0 they are cut off
 image = F.pad(image, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 """
 
@@ -85,9 +95,12 @@ def reading(config: EncoderConfig) -> str:
     height, width = config.image_size
     sized = {
         "stretch": _STRETCH.format(height=height, width=width),
-        "crop": _FITTING.format(choice="max", height=height, width=width),
-        "pad": _FITTING.format(choice="min", height=height, width=width),
+        "crop": (_SCALED + _CENTRED).format(choice="max", height=height, width=width),
+        "pad": (_SCALED + _CENTRED).format(choice="min", height=height, width=width),
+        "center": _CENTRED.format(height=height, width=width),
     }.get(config.resize, "")
+    if config.spacing is not None:
+        sized = _SPACED.format(spacing=config.spacing) + sized
     return (
         "import torch\n"
         + "import torch.nn.functional as F\n" * bool(sized)
@@ -147,6 +160,7 @@ def model_card(
         f"- values: {_values(config, windows)}; 1 is white, so that images that store white as 0 "
         "(MONOCHROME1) are inverted",
         *("- colours: as their luminance (ITU-R BT.601)",) * (config.in_chans == 1),
+        *(f"- scale: {mm:g} mm a pixel" for mm in (config.spacing,) if mm is not None),
         f"- size: {_RESIZES.get(config.resize, config.resize)}",
         f"- then (image - mean) / std, with mean {list(config.mean)} and std {list(config.std)}",
         "",

@@ -28,6 +28,8 @@ class EncoderConfig:
         How images were brought to that size and to those channels.
     window : (float, float) or str, optional
         Values that became 0 and 1, or a window's name.
+    spacing : float, optional
+        Millimetres that a pixel measured, if images were brought to one scale.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class EncoderConfig:
     resize: str
     color: str
     window: tuple[float, float] | str | None
+    spacing: float | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -106,6 +109,7 @@ def read_config(folder: str | Path) -> EncoderConfig:
     fields: dict[str, Any] = {
         name: tuple(values[name]) if isinstance(values[name], list) else values[name]
         for name in EncoderConfig.__dataclass_fields__
+        if name in values
     }
     return EncoderConfig(**fields)
 
@@ -143,4 +147,6 @@ def _misfits(values: dict[str, Any]) -> list[str]:
         right[name] = isinstance(values.get(name), str)
     window = values.get("window", 0)
     right["window"] = window is None or isinstance(window, str) or are((int, float), "window", 2)
+    spacing = values.get("spacing")  # of earlier versions, none
+    right["spacing"] = spacing is None or (type(spacing) in (int, float) and spacing > 0)
     return [name for name in EncoderConfig.__dataclass_fields__ if not right[name]]

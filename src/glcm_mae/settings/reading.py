@@ -21,7 +21,10 @@ class DataSettings:
         Height and width in pixels that the network sees.
     resize : str
         How images of other sizes get there: none (refuse), crop (keep the aspect ratio, cut), pad
-        (keep it, fill with zeros), stretch.
+        (keep it, fill with zeros), stretch, center (keep the scale, cut and fill).
+    spacing : float, optional
+        Millimetres that a pixel shall measure, of files that tell their own: images are brought to
+        that scale first, with resize center. Default: none, pixels as they are.
     color : str
         auto (as stored; all must be alike), gray (luminance), rgb.
     window : (float, float) or str, optional
@@ -51,7 +54,8 @@ class DataSettings:
 
     images: str
     image_size: Size = 224
-    resize: Literal["none", "crop", "pad", "stretch"] = "none"
+    resize: Literal["none", "crop", "pad", "stretch", "center"] = "none"
+    spacing: float | None = None
     color: Literal["auto", "gray", "rgb"] = "auto"
     window: tuple[float, float] | Literal["lung", "soft_tissue", "bone", "file"] | None = None
     invert_monochrome1: bool = False

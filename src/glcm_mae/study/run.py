@@ -262,7 +262,7 @@ def _check_reading(arm: Arm) -> None:
     for section, stage in (("probe", arm.probe), ("finetune", arm.finetune)):
         if stage is None:
             continue
-        for name in ("image_size", "window", "plane", "resize"):
+        for name in ("image_size", "window", "plane", "resize", "spacing"):
             learnt, tested = getattr(before, name), getattr(stage.data, name)
             if learnt != tested and "none" not in (learnt, tested):
                 raise UserError(

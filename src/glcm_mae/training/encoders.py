@@ -62,6 +62,7 @@ def encoder_config(
         resize=data.resize,
         color=data.color,
         window=_window(data),
+        spacing=data.spacing,
     )
 
 
@@ -258,6 +259,7 @@ def differing(config: EncoderConfig, data: DataSettings) -> dict[str, tuple[obje
     wanted: dict[str, tuple[object, object]] = {
         "image_size": (config.image_size, height_and_width(data.image_size)),
         "window": (config.window, _window(data)),
+        "spacing": (config.spacing, data.spacing),
     }
     # Where "none" reads an image at all, every other way leaves it as it is, too. As for color,
     # the number of channels tells all: gray and rgb differ in it, and auto is one of the two.

@@ -237,6 +237,7 @@ def _load(
                 plane=data.plane,
                 keep=keep,
                 room=room,
+                spacing=data.spacing,
             )
 
     if data.cache is not None:
@@ -255,7 +256,7 @@ def _from_cache(
         )
     way = {"image_size": height_and_width(data.image_size)} | {
         name: getattr(data, name)
-        for name in ("resize", "color", "window", "invert_monochrome1", "plane")
+        for name in ("resize", "spacing", "color", "window", "invert_monochrome1", "plane")
     }
     return packed(folder, way, manifest.records, load, may_skip=data.on_error == "skip")
 

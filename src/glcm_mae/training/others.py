@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 # How a run's images are read, of which nothing may differ in others.
-_READING = ("image_size", "resize", "color", "window", "invert_monochrome1", "plane")
+_READING = (
+    "image_size", "resize", "spacing", "color", "window", "invert_monochrome1", "plane",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
