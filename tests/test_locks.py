@@ -1,4 +1,4 @@
-"""One process at a time holds a folder, and none that has ended."""
+"""One process at a time holds a lock, and none that has ended."""
 
 import builtins
 import multiprocessing
@@ -13,7 +13,7 @@ from glcm_mae.locks import locked
 
 
 def _hold(folder: Path, seconds: float) -> None:
-    with locked(folder, lambda: None):
+    with locked(folder / "lock", lambda: None):
         (folder / "held").touch()
         time.sleep(seconds)
 
@@ -26,10 +26,10 @@ def _other_process(folder: Path, seconds: float) -> Any:
     return other
 
 
-def test_a_held_folder_is_waited_for(tmp_path: Path) -> None:
+def test_a_held_lock_is_waited_for(tmp_path: Path) -> None:
     other = _other_process(tmp_path, 0.5)
     told: list[bool] = []
-    with locked(tmp_path, lambda: told.append(other.is_alive())) as problem:
+    with locked(tmp_path / "lock", lambda: told.append(other.is_alive())) as problem:
         assert problem is None
     other.join()
     assert told == [True]
@@ -38,7 +38,7 @@ def test_a_held_folder_is_waited_for(tmp_path: Path) -> None:
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     other = _other_process(tmp_path, 600)
     threading.Timer(0.2, other.kill).start()
-    with locked(tmp_path, lambda: None):
+    with locked(tmp_path / "lock", lambda: None):
         assert not other.is_alive() or other.join(5) is None
     assert other.exitcode != 0
 
@@ -52,5 +52,5 @@ def test_a_system_without_locks_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with locked(tmp_path, lambda: None) as problem:
+    with locked(tmp_path / "lock", lambda: None) as problem:
         assert str(problem) == "no fcntl here"

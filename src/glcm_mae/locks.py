@@ -1,4 +1,4 @@
-"""A folder in which one process works at a time."""
+"""What one process does at a time."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from typing import IO
 
 
 @contextmanager
-def locked(folder: Path, if_busy: Callable[[], None]) -> Iterator[Exception | None]:
-    """Hold a folder for this process; the system lets go of it however the process ends.
+def locked(path: Path, if_busy: Callable[[], None]) -> Iterator[Exception | None]:
+    """Hold a lock for this process; the system lets go of it however the process ends.
 
     Parameters
     ----------
-    folder : Path
-        Made if it is not there; gets a file ``.lock``.
+    path : Path
+        Its file; made, with its folder, if it is not there. It is never removed.
     if_busy : callable
         Called if another process holds it. What it raises is raised; else it is waited for.
 
     Yields
     ------
     Exception or None
-        Why the folder is not held, where the system has no such locks (Windows, some network
+        Why the lock is not held, where the system has no such locks (Windows, some network
         file systems).
 
     Examples
     --------
     >>> import tempfile
-    >>> with locked(Path(tempfile.mkdtemp()), if_busy=lambda: print("busy")) as problem:
+    >>> path = Path(tempfile.mkdtemp()) / ".lock"
+    >>> with locked(path, if_busy=lambda: print("busy")) as problem:
     ...     print(problem)
     None
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
         yield _lock(file, if_busy)
 
 

@@ -99,12 +99,15 @@ def test_who_comes_while_another_reads_waits_and_takes_its_pack(
     assert reader.asked == [0]
 
 
-def test_where_there_are_no_locks_the_first_to_end_is_taken(
-    records: list[Record], reader: Reader, monkeypatch: pytest.MonkeyPatch
+def test_where_there_are_no_locks_each_may_read(
+    records: list[Record],
+    reader: Reader,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     @contextmanager
-    def unlocked(folder: Path, if_busy: object) -> Iterator[Exception]:
-        folder.mkdir(exist_ok=True)
+    def unlocked(path: Path, if_busy: object) -> Iterator[Exception]:
+        path.parent.mkdir(exist_ok=True)
         yield OSError("no locks here")
 
     def meanwhile(room: Room) -> LoadedImages:
@@ -113,9 +116,10 @@ def test_where_there_are_no_locks_the_first_to_end_is_taken(
         return loaded
 
     monkeypatch.setattr(module, "locked", unlocked)
-    check_same(module.packed(reader.folder, WAY, records, meanwhile), reader.read(records))
+    for _ in range(2):
+        check_same(module.packed(reader.folder, WAY, records, meanwhile), reader.read(records))
     assert reader.asked == [1]
-    assert len(list(reader.folder.iterdir())) == 1
+    assert "cannot be locked (no locks here)" in capsys.readouterr().err
 
 
 def test_a_larger_set_is_packed_anew(records: list[Record], reader: Reader) -> None:
@@ -214,6 +218,11 @@ def test_unreadable_images_are_skipped_again_or_refused(
         stopping(records)
     check_same(stopping(records[2:]), stopping.read(records[2:]))
     assert stopping.asked == [1]
+    with pytest.raises(UserError, match="None of the 1 images can be read") as with_cache:
+        skipping(records[1:2])
+    with pytest.raises(UserError) as without:
+        skipping.read(records[1:2])
+    assert str(with_cache.value) == str(without.value)
     assert not list(stopping.folder.glob(".*.tmp"))
 
 
@@ -224,14 +233,14 @@ def test_what_cannot_be_packed_leaves_nothing(records: list[Record], reader: Rea
 
     with pytest.raises(UserError, match="they differ"):
         module.packed(reader.folder, WAY, records, fail)
-    assert [path.name for path in reader.folder.iterdir()] == [".lock"]
+    assert [path.suffix for path in reader.folder.iterdir()] == [".lock"]
     check_same(reader(records), reader.read(records))
 
 
 def test_a_killed_reading_is_cleared_away(records: list[Record], reader: Reader) -> None:
     reader(records)
     (pack,) = reader.folder.glob("*/")
-    unfinished = pack.with_name(f".{pack.name}.tmp")
+    unfinished = pack.with_name(f".{pack.name}.tmp")  # as it was called while it was made
     pack.rename(unfinished)
     (unfinished / "way.json").unlink()
     check_same(reader(records), reader.read(records))
@@ -254,6 +263,39 @@ def test_a_damaged_table_is_told_and_read_anew(
         check_same(reader(records), reader.read(records))
     assert reader.asked == [2]
     assert f"{pack} is damaged" in capsys.readouterr().err
+
+
+def test_a_table_that_is_missing_is_damage(
+    records: list[Record], reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader(records)
+    (table,) = reader.folder.glob("*/images.csv")
+    table.unlink()
+    check_same(reader(records), reader.read(records))
+    assert f"{table.parent} is damaged" in capsys.readouterr().err
+
+
+def test_other_sets_are_not_waited_for(records: list[Record], reader: Reader) -> None:
+    reader(records[:2])
+
+    def load(room: Room) -> LoadedImages:
+        with ThreadPoolExecutor() as pool:  # meanwhile, in other processes
+            for part in (records[:2], records[3:]):
+                check_same(pool.submit(reader, part).result(10), reader.read(part))
+        return reader.read(records, room)
+
+    module.packed(reader.folder, WAY, records, load)
+    assert reader.asked == [2]
+
+
+def test_an_error_in_reading_is_not_told_as_one_of_the_folder(
+    records: list[Record], reader: Reader
+) -> None:
+    def fail(room: Room) -> LoadedImages:
+        raise OSError("of an image")
+
+    with pytest.raises(OSError, match="of an image"):
+        module.packed(reader.folder, WAY, records, fail)
 
 
 def test_damaged_pixels_are_refused(records: list[Record], reader: Reader) -> None:

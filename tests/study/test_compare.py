@@ -512,11 +512,32 @@ def test_a_study_with_a_cache_reads_once_and_gives_the_same_table(
     monkeypatch.setattr("glcm_mae.training.inputs.load_images", counted)
     in_memory, recipe = done
     out = tmp_path / "out"
-    assert main(_compare(images, recipe, out, "--set", f"data.cache={tmp_path / 'cache'}")) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(_compare(images, recipe, out, "--set", "data.cache=cache")) == 0
     assert read == [36]
     assert _tables(out) == _tables(in_memory)
     shutil.rmtree(tmp_path / "cache")  # no result stands on it
     assert main(_compare(images, recipe, out)) == 0
+
+
+def test_a_cache_in_the_studys_own_folder(images: Path, recipe: Path, tmp_path: Path) -> None:
+    """It once waited for itself."""
+    out = tmp_path / "out"
+    more = ["--arms", "random", "--reference", "random", "--set", f"data.cache={out}"]
+    assert main(_compare(images, recipe, out, *more)) == 0
+
+
+def test_a_cache_among_a_studys_images_is_refused(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phantom = make_phantom(6, 2, 32)
+    for n, image in enumerate(phantom.images):
+        (tmp_path / f"set/{n % 3}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.uint8(255 * image)).save(tmp_path / f"set/{n % 3}/{n}.png")
+    ask = _compare(
+        tmp_path / "set", recipe, tmp_path / "out", "--set", f"data.cache={tmp_path}/set/c"
+    )
+    assert "lies in data.images" in complaint(capsys, *ask)
 
 
 def test_the_tables_of_a_study_are_measured_again_as_they_were_and_pair_by_place(

@@ -211,9 +211,7 @@ def load_images(
         if progress is not None:
             progress(done)
     if images is None:
-        raise UserError(
-            f"None of the {len(records)} images can be read; the first: {' '.join(skipped[0])}"
-        )
+        raise none_readable([skipped[index] for index in sorted(skipped)])
     _check_alike(names_by_channels, names_by_range, window)
     kept = sorted(hashes)
     for place, index in enumerate(kept if keep else ()):
@@ -226,6 +224,19 @@ def load_images(
         [hashes[index] for index in kept],
         [perceptual[index] for index in kept],
         np.array([lost_color[index] for index in kept], dtype=bool),
+    )
+
+
+def none_readable(skipped: Sequence[tuple[str, str]]) -> UserError:
+    """Say that all images were skipped, and why the first.
+
+    Examples
+    --------
+    >>> str(none_readable([("a.png", "is empty: export it again.")]))
+    'None of the 1 images can be read; the first: a.png is empty: export it again.'
+    """
+    return UserError(
+        f"None of the {len(skipped)} images can be read; the first: {' '.join(skipped[0])}"
     )
 
 

@@ -18,13 +18,17 @@ Room = Callable[[tuple[int, ...]], Tensor]
 """What makes a tensor (N, C, H, W) of float32 to be filled."""
 
 
-def in_memory(shape: tuple[int, ...]) -> Tensor:
+def in_memory(
+    shape: tuple[int, ...], otherwise: str = "give a folder for them (data.cache)"
+) -> Tensor:
     """Make room for images in memory.
 
     Parameters
     ----------
     shape : tuple of int
         (N, C, H, W).
+    otherwise : str
+        What else to do than to give fewer or smaller ones.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def in_memory(shape: tuple[int, ...]) -> Tensor:
         raise UserError(
             f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
             f"{needed(shape) / 2**30:.1f} GiB of memory, of which {left / 2**30:.1f} GiB are left: "
-            "give a folder for them (data.cache), fewer at a time, or set data.image_size lower"
+            f"{otherwise}, fewer at a time, or set data.image_size lower"
             f"{' or data.color gray' * (shape[1] == 3)}."
         )
     return torch.empty(shape)

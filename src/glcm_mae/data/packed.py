@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data.images import LoadedImages
+from glcm_mae.data.images import LoadedImages, none_readable
 from glcm_mae.data.memory import Room, needed
 from glcm_mae.data.pixels import Picked, PixelFile
 from glcm_mae.data.readers import one_line
@@ -65,7 +65,10 @@ def packed(
     Images are told by path, size and times of their files, so that one that was changed is read
     anew; no name is written. A pack serves every set whose images are among its own.
 
-    Processes that ask for the same images wait for the one that reads them.
+    Images that could not be read stay so until their files change; rows of ``pixels.npy`` beyond
+    those of ``images.csv`` that could are nobody's.
+
+    A process that asks for what another one is reading waits for it.
 
     Parameters
     ----------
@@ -89,23 +92,34 @@ def packed(
     ------
     UserError
         If they cannot be read, or the folder not be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from glcm_mae.data.images import load_images
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("L", (4, 4), color=51).save(folder / "a.png")
+    >>> records = [Record(folder / "a.png", None, "a", None)]
+    >>> def load(room: Room) -> LoadedImages:
+    ...     print("reading")
+    ...     return load_images(records, (4, 4), room=room)
+    >>> for _ in range(2):
+    ...     print(packed(folder / "cache", {"color": "auto"}, records, load).pixels[0].mean())
+    reading
+    tensor(0.2000)
+    tensor(0.2000)
     """
     way = json.loads(json.dumps({**way, "code": _code()}))  # tuples as lists, as they come back
     images = _names(records)
-    with _held(folder) as is_alone:
-        found = _find(folder, way, images, may_skip=may_skip)
-        if found is None:
-            if is_alone:
-                _clear(folder)
-            _pack(folder, way, images, load)
-            found = _find(folder, way, images, may_skip=may_skip)
+    found = _find(folder, way, images, may_skip=may_skip)
     if found is None:
-        raise UserError(
-            f"{folder} does not hold what was just written there, or the images change while they "
-            "are read: see that nothing else writes there, and start again."
-        )
-    pack, rows = found
-    return _taken(pack, rows, records, images)
+        name = hashlib.sha256(json.dumps([way, images]).encode()).hexdigest()[:16]
+        with _held(folder, name):
+            found = _find(folder, way, images, may_skip=may_skip)  # packed by who was waited for
+            if found is None:
+                found = _pack(folder, name, way, images, load)
+    return _taken(*found, records, images)
 
 
 def file_states(records: Sequence[Record]) -> dict[Path, tuple[int, ...]]:
@@ -152,14 +166,25 @@ def _code() -> dict[str, str]:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Let other processes wait, and not read the same images at the same time; say if they do."""
+def _held(folder: Path, name: str) -> Iterator[None]:
+    """Let other processes wait, and not read the same images at the same time."""
 
     def tell() -> None:
         print(f"waiting for another process that reads images into {folder}", file=sys.stderr)
 
-    with _writing(folder), locked(folder, tell) as problem:
-        yield problem is None
+    with ExitStack() as stack:
+        with _writing(folder):
+            problem = stack.enter_context(locked(folder / f".{name}.lock", tell))
+        if problem is None:
+            for unfinished in folder.glob(f".{name}-*.tmp"):  # of processes that were killed
+                shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            print(
+                f"{folder} cannot be locked ({problem}): processes that ask for the same images "
+                "may each read them",
+                file=sys.stderr,
+            )
+        yield
 
 
 @contextmanager
@@ -182,7 +207,7 @@ def _find(
             if not _is_same(json.loads(pack.read_text(encoding="utf-8")), way):
                 continue
             rows = _rows(pack.parent)
-        except (ValueError, TypeError, KeyError, csv.Error) as error:
+        except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
             print(f"{pack.parent} is damaged ({error}) and not used: remove it", file=sys.stderr)
             continue
         known = {row.image for row in rows if may_skip or not row.unreadable}
@@ -204,43 +229,44 @@ def _rows(pack: Path) -> list[_Row]:
     return [_Row(*line) for line in lines]
 
 
-def _clear(folder: Path) -> None:
-    """Remove what killed processes have left half done."""
-    for unfinished in folder.glob(".*.tmp"):
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def _pack(
     folder: Path,
+    name: str,
     way: Mapping[str, Any],
     images: Sequence[str],
     load: Callable[[Room], LoadedImages],
-) -> None:
+) -> tuple[Path, list[_Row]]:
     """Read images into a pack that appears whole or not at all."""
-    name = hashlib.sha256(json.dumps([way, images]).encode()).hexdigest()[:16]
-    unfinished = folder / f".{name}.{uuid4().hex}.tmp"
-    unfinished.mkdir()
+    own = f"{name}-{uuid4().hex[:8]}"  # what lies there already may be damaged, or in use
+    unfinished, pack = folder / f".{own}.tmp", folder / own
     try:
+        with _writing(folder):
+            unfinished.mkdir()
         loaded = load(partial(_in_file, unfinished / "pixels.npy"))
-        read = zip(loaded.kept, loaded.hashes, loaded.perceptual, loaded.lost_color, strict=True)
-        rows = [
-            _Row(images[n], pixels, perceptual, "yes" if lost else "", "")
-            for n, pixels, perceptual, lost in read
-        ]
-        missed = sorted(set(range(len(images))) - set(loaded.kept.tolist()))
-        reasons = (reason for _, reason in loaded.skipped)
-        rows += [
-            _Row(images[n], "", "", "", reason) for n, reason in zip(missed, reasons, strict=True)
-        ]
-        _reach_the_disk(unfinished / "pixels.npy")
+        rows = _told(loaded, images)
         write_atomically(unfinished / "images.csv", "".join(csv_lines(_COLUMNS, rows)))
         told = {**way, "color": _colors(way["color"], loaded)}
         write_atomically(unfinished / "way.json", json.dumps(told, indent=2) + "\n")
-        if _find(folder, way, images, may_skip=True) is None:  # else another process was faster
-            shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
-            unfinished.rename(folder / name)
+        with _writing(folder):
+            _reach_the_disk(unfinished / "pixels.npy")
+            unfinished.rename(pack)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+    return pack, rows
+
+
+def _told(loaded: LoadedImages, images: Sequence[str]) -> list[_Row]:
+    """Say what each row of the pixels is, and then which images could not be read."""
+    read = zip(loaded.kept, loaded.hashes, loaded.perceptual, loaded.lost_color, strict=True)
+    rows = [
+        _Row(images[n], pixels, perceptual, "yes" if lost else "", "")
+        for n, pixels, perceptual, lost in read
+    ]
+    missed = sorted(set(range(len(images))) - set(loaded.kept.tolist()))
+    reasons = (reason for _, reason in loaded.skipped)
+    return rows + [
+        _Row(images[n], "", "", "", reason) for n, reason in zip(missed, reasons, strict=True)
+    ]
 
 
 def _colors(asked: str, loaded: LoadedImages) -> list[str]:
@@ -259,10 +285,11 @@ def _in_file(path: Path, shape: tuple[int, ...]) -> Tensor:
             f"{size / 2**30:.1f} GiB, of which data.cache {path.parent.parent} has "
             f"{left / 2**30:.1f} GiB left: make room there, or give a folder on another disk."
         )
-    stored = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-    if hasattr(os, "posix_fallocate"):  # a full disk would otherwise end the process by a signal
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    with _writing(path.parent.parent):
+        stored = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk would else end the process by a signal
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return torch.from_numpy(stored)
 
 
@@ -278,10 +305,15 @@ def _taken(
     wanted = [(n, place[image], rows[place[image]]) for n, image in enumerate(images)]
     there = [found for found in wanted if not found[2].unreadable]
     kept, places = (np.array([found[i] for found in there], dtype=np.int64) for i in (0, 1))
+    skipped = [
+        (one_line(records[n].name), row.unreadable) for n, _, row in wanted if row.unreadable
+    ]
+    if not there:
+        raise none_readable(skipped)
     return LoadedImages(
         Picked(PixelFile(pack / "pixels.npy"), places),
         kept,
-        [(one_line(records[n].name), row.unreadable) for n, _, row in wanted if row.unreadable],
+        skipped,
         [row.pixels for *_, row in there],
         [row.perceptual for *_, row in there],
         np.array([bool(row.lost_color) for *_, row in there], dtype=bool),

@@ -19,7 +19,7 @@ from glcm_mae.measurement.gray_levels import gray_levels, without_outliers
 from glcm_mae.measurement.listing import list_images
 from glcm_mae.measurement.masks import with_masks
 from glcm_mae.measurement.pairs import check_pair
-from glcm_mae.measurement.resampling import resample
+from glcm_mae.measurement.resampling import bounding_box, resample
 from glcm_mae.measurement.samples import Sample, Unreadable, read_samples
 from glcm_mae.measurement.spacing import Stretch
 from glcm_mae.measurement.table import Measured, write_table
@@ -206,7 +206,7 @@ def _gridded(
     """Cut out what lies around a region, on the grid that is asked for."""
     values = sample.values.round() if settings.round_values else sample.values
     if settings.spacing is None:
-        box = _bounding_box(inside)
+        box = bounding_box(inside)
         return values[box], inside[box]
     assert sample.sides is not None  # as `read_samples` saw to
     wanted = [settings.spacing] * values.ndim
@@ -214,14 +214,6 @@ def _gridded(
         wanted[0] = sample.sides[0]  # slices stay where they are
     values, inside = resample(values, inside, sample.sides, wanted, settings.interpolation, name)
     return values.round() if settings.round_values else values, inside
-
-
-def _bounding_box(inside: Tensor) -> tuple[slice, ...]:
-    if not inside.any():
-        return ()
-    places = inside.nonzero()
-    ends = zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True)
-    return tuple(slice(first, last + 1) for first, last in ends)
 
 
 def _rows(

@@ -13,15 +13,16 @@ from torch import Tensor
 from glcm_mae.data.memory import memory_left
 from glcm_mae.errors import UserError
 
-__all__ = ["resample"]
+__all__ = ["bounding_box", "resample"]
 
 _ORDERS = {"linear": 1, "cubic": 3}
 # Of a cubic spline the n-th voxel from a point has a weight of some 0.27 to the n-th: of 32 on,
 # none that a float64 holds. Of a linear one, the two on either side alone.
 _MARGINS = {"linear": 1, "cubic": 32}
-# A weight of one half that rounding has made 0.4999... is one half (IBSI section 5.2).
-_HALF = 0.5 - 1e-6
-_COPIES = 6  # float64 arrays of the new grid that are there at once, the spline's own among them
+# Files tell the sides of their voxels in float32: what differs by less is alike. So is a share of
+# the region of one half that rounding has made 0.4999... (IBSI section 5.2).
+_ROUNDING = 1e-6
+_COPIES = 3  # float64 arrays of the old grid that are there at once, and of the new one
 
 
 def resample(
@@ -56,8 +57,9 @@ def resample(
 
     Returns
     -------
-    values : Tensor of float64, (h, w) or (d, h, w)
-        On the new grid, around the region alone.
+    values : Tensor of float32, (h, w) or (d, h, w)
+        On the new grid, around the region alone. Not float64: the noise of its last digits would
+        put equal values into different bins, and some beyond the end of a range.
     inside : Tensor of bool, like it
         The region there.
 
@@ -82,13 +84,12 @@ def resample(
     # Heavy, and needed here alone.
     from scipy.ndimage import affine_transform
 
-    if not inside.any():
-        return values.double(), inside
-    axes = [
-        _Axis.around(*axis)
-        for axis in zip(_extents(inside), inside.shape, sides, spacing, strict=True)
-    ]
-    _check_memory(axes, name)
+    box = bounding_box(inside)
+    axes = [_Axis.around(*axis) for axis in zip(box, inside.shape, sides, spacing, strict=True)]
+    if not all(axis.size for axis in axes):  # between two new pixels, or nowhere
+        nothing = torch.zeros([axis.size for axis in axes])
+        return nothing, nothing > 0
+    _check_memory(axes, interpolation, name)
 
     def bring(old: Tensor, kind: Literal["linear", "cubic"]) -> np.ndarray:
         crops = [axis.crop(_MARGINS[kind]) for axis in axes]
@@ -102,7 +103,28 @@ def resample(
         )
 
     share = bring(inside, "linear")
-    return torch.from_numpy(bring(values, interpolation)), torch.from_numpy(share >= _HALF)
+    return (
+        torch.from_numpy(bring(values, interpolation)).float(),
+        torch.from_numpy(share >= 0.5 - _ROUNDING),
+    )
+
+
+def bounding_box(inside: Tensor) -> tuple[slice, ...]:
+    """Find the smallest box around a region; an empty one if there is none.
+
+    Examples
+    --------
+    >>> bounding_box(torch.tensor([[False, False, False], [False, True, True]]))
+    (slice(1, 2, None), slice(1, 3, None))
+    """
+    if not inside.any():
+        return (slice(0, 0),) * inside.ndim
+    box = []
+    for axis in range(inside.ndim):
+        others = [other for other in range(inside.ndim) if other != axis]
+        there = inside.any(dim=others).nonzero()
+        box.append(slice(int(there[0]), int(there[-1]) + 1))
+    return tuple(box)
 
 
 class _Axis(NamedTuple):
@@ -114,14 +136,23 @@ class _Axis(NamedTuple):
     length: int  # old pixels that there are
 
     @classmethod
-    def around(cls, extent: tuple[int, int], length: int, side: float, wanted: float) -> _Axis:
-        """Lay the grid over the whole axis, and keep what is less than a pixel from the region."""
+    def around(cls, box: slice, length: int, side: float, wanted: float) -> _Axis:
+        """Lay the grid over the whole axis, and keep what is less than a pixel from the region.
+
+        Examples
+        --------
+        >>> _Axis.around(slice(0, 40), 40, 1.1000000238418579, 1.1)  # 1.1 as a NIfTI tells it
+        _Axis(start=0.0, step=1.0, size=40, length=40)
+        """
         step = wanted / side
-        whole = math.ceil(length / step * (1 - 1e-9))  # 3 of 0.1 mm are no more than 0.3
+        if abs(step - round(step)) < _ROUNDING * step:
+            step = float(round(step))
+        whole = math.ceil(length / step * (1 - _ROUNDING))
         first = (length - 1 - step * (whole - 1)) / 2
-        low = max(0, math.ceil((extent[0] - 1 - first) / step))
-        high = min(whole - 1, math.floor((extent[1] + 1 - first) / step))
-        return cls(first + low * step, step, max(0, high - low + 1), length)
+        low = max(0, math.ceil((box.start - 1 - first) / step))
+        high = min(whole - 1, math.floor((box.stop - first) / step))
+        size = max(0, high - low + 1) if box.stop > box.start else 0
+        return cls(first + low * step, step, size, length)
 
     def crop(self, margin: int) -> slice:
         """Say which old pixels are needed."""
@@ -131,15 +162,12 @@ class _Axis(NamedTuple):
         return slice(max(0, low), min(self.length, high + 1))
 
 
-def _extents(inside: Tensor) -> list[tuple[int, int]]:
-    """Say for each axis between which pixels the region lies."""
-    places = inside.nonzero()
-    return list(zip(places.amin(dim=0).tolist(), places.amax(dim=0).tolist(), strict=True))
-
-
-def _check_memory(axes: Sequence[_Axis], name: str) -> None:
+def _check_memory(axes: Sequence[_Axis], interpolation: str, name: str) -> None:
+    old = math.prod(
+        len(range(*axis.crop(_MARGINS[interpolation]).indices(axis.length))) for axis in axes
+    )
     sizes = [axis.size for axis in axes]
-    needed = 8 * _COPIES * math.prod(sizes)
+    needed = 8 * _COPIES * (old + math.prod(sizes))
     if needed > memory_left():
         raise UserError(
             f"{name} would be resampled to {' x '.join(map(str, sizes))}, which takes "

@@ -173,8 +173,7 @@ class _Slice(NamedTuple):
 
 def _read_slice(record: Record, mask: np.ndarray | None, settings: FeaturesSettings) -> _Slice:
     """Read an image. What is NaN or infinite outside of its mask, which nothing looks at, is 0."""
-    must_be_finite = mask is None or settings.spacing is not None  # resampling looks around it
-    stored, facts = read_image(record.path, record.frame, settings.plane, finite=must_be_finite)
+    stored, facts = read_image(record.path, record.frame, settings.plane, finite=mask is None)
     values = intensities(stored, facts, settings, Path(record.name))
     has_bits = facts.value_range is not None and facts.unit is None and not facts.is_rescaled
     bits = facts.bits if has_bits else None
@@ -190,6 +189,12 @@ def _read_slice(record: Record, mask: np.ndarray | None, settings: FeaturesSetti
     if (~known & (mask != 0)).any():
         raise UnreadableImage(
             record.path, "holds NaN or infinite values inside its mask: leave them out of the mask."
+        )
+    if settings.spacing is not None and not known.all():
+        raise UnreadableImage(
+            record.path,
+            "holds NaN or infinite values outside its mask, which resampling would mix in: replace "
+            "them before you save it, or leave --spacing out.",
         )
     return _Slice(np.where(known, values, values.dtype.type(0)), bits, facts.spacing)
 

@@ -25,7 +25,8 @@ class OthersSettings:
     on_error : str
         stop at the first unreadable image, or skip and report it.
     cache : str, optional
-        A folder for the images as they were read, as data.cache of the other commands.
+        A folder for the images as they were read, as data.cache of the other commands. Images that
+        match_gray_values has changed are in memory.
     match_gray_values : bool
         Bring the images to the gray scale of those that the run was trained on, by one rising
         curve for all of them, as where another scanner, gain or export shows them brighter or

@@ -45,7 +45,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             "with --out."
         )
 
-    with locked(folder, refuse) as problem:
+    with locked(folder / ".lock", refuse) as problem:
         if problem is not None:
             print(f"{folder} cannot be locked ({problem}): run one study in it", file=sys.stderr)
         yield

@@ -107,7 +107,7 @@ def run_study(
             f"of {', '.join(manifest.classes)}."
         )
     unlabelled = _unlabelled(settings, reading, published)
-    hashes = _check_images(arms, manifest, unlabelled)
+    hashes = _check_images(settings, arms, manifest, unlabelled)
     with alone_in(out):
         pin_images(hashes, out)
         pin_weights(arms, out)
@@ -192,7 +192,10 @@ def _unlabelled(
 
 
 def _check_images(
-    arms: Sequence[Arm], manifest: Manifest, unlabelled: Manifest | None
+    settings: CrossvalSettings,
+    arms: Sequence[Arm],
+    manifest: Manifest,
+    unlabelled: Manifest | None,
 ) -> dict[str, str]:
     """Read every image as the arms will, so that a setting that does not fit is told once.
 
@@ -202,14 +205,18 @@ def _check_images(
     tested = [
         stage.data for arm in arms for stage in (arm.probe, arm.finetune) if stage is not None
     ]
-    if unlabelled is None:
-        return _check_readable(learning + tested, manifest)
-    return _check_readable(tested, manifest) | _check_readable(learning, unlabelled)
+    images, others = settings.images, settings.pretrain_on
+    if unlabelled is None or others is None:
+        return _check_readable(learning + tested, images, manifest)
+    hashes = _check_readable(tested, images, manifest)
+    return hashes | _check_readable(learning, others, unlabelled)
 
 
-def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> dict[str, str]:
+def _check_readable(
+    ways: Sequence[DataSettings], images: str, manifest: Manifest
+) -> dict[str, str]:
     """Read the images once in each way that differs."""
-    alike = [replace(data, images="", patient_regex=None, fold=None) for data in ways]
+    alike = [replace(data, images=images, patient_regex=None, fold=None) for data in ways]
     hashes: dict[str, str] = {}
     for data in {repr(data): data for data in alike}.values():
         hashes |= check_readable(data, manifest)
