@@ -534,9 +534,8 @@ def test_a_cache_among_a_studys_images_is_refused(
     for n, image in enumerate(phantom.images):
         (tmp_path / f"set/{n % 3}").mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.uint8(255 * image)).save(tmp_path / f"set/{n % 3}/{n}.png")
-    ask = _compare(
-        tmp_path / "set", recipe, tmp_path / "out", "--set", f"data.cache={tmp_path}/set/c"
-    )
+    cache = tmp_path / "set/cache"
+    ask = _compare(tmp_path / "set", recipe, tmp_path / "out", "--set", f"data.cache={cache}")
     assert "lies in data.images" in complaint(capsys, *ask)
 
 

@@ -128,7 +128,7 @@ def match_gray_values(pixels: Pixels, reference: Counts, source: Counts | None =
             f"the images have {pixels.shape[1]} channel(s) and the reference {len(reference)}: "
             "read both alike."
         )
-    matched = in_memory(tuple(pixels.shape), "match_gray_values keeps all: give")
+    matched = in_memory(tuple(pixels.shape), "match fewer at a time")
     source = count_gray_values(pixels) if source is None else source
     curves = [_curve(*both) for both in zip(source, reference, strict=True)]
     for image, result in zip(pixels, matched, strict=True):

@@ -19,7 +19,7 @@ Room = Callable[[tuple[int, ...]], Tensor]
 
 
 def in_memory(
-    shape: tuple[int, ...], otherwise: str = "give a folder for them (data.cache)"
+    shape: tuple[int, ...], otherwise: str = "give a folder for them (data.cache), fewer at a time"
 ) -> Tensor:
     """Make room for images in memory.
 
@@ -28,7 +28,7 @@ def in_memory(
     shape : tuple of int
         (N, C, H, W).
     otherwise : str
-        What else to do than to give fewer or smaller ones.
+        What else to do than to read smaller ones.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def in_memory(
         raise UserError(
             f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
             f"{needed(shape) / 2**30:.1f} GiB of memory, of which {left / 2**30:.1f} GiB are left: "
-            f"{otherwise}, fewer at a time, or set data.image_size lower"
+            f"{otherwise}, or set data.image_size lower"
             f"{' or data.color gray' * (shape[1] == 3)}."
         )
     return torch.empty(shape)
