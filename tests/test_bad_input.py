@@ -145,7 +145,7 @@ def test_mixed_sizes(images, tmp_path, capsys):
     draw(data / "benign" / "tall.png", (40, 32))
     sentence = refused(capsys, tmp_path, "pretrain", data)
     assert sentence.startswith(f"{data / 'benign' / 'tall.png'} has 40 x 32 pixels")
-    assert "set data.resize to crop, pad or stretch" in sentence
+    assert "set data.resize to crop, pad, stretch" in sentence
     done(*words("pretrain", data, tmp_path / "out", "--data.resize", "pad"))
 
 
