@@ -47,7 +47,10 @@ def test_wrong_words(words, said, capsys):
         (["--mask_ratio", "nan"], "--mask_ratio takes float, not 'nan'."),
         (["--model.depth", "2.5"], "--model.depth takes int | null, not '2.5'."),
         (["--resume", "perhaps"], "--resume takes true | false, not 'perhaps'."),
-        (["--data.resize", "fit"], "--data.resize takes none | crop | pad | stretch | center, not 'fit'."),
+        (
+            ["--data.resize", "fit"],
+            "--data.resize takes none | crop | pad | stretch | center, not 'fit'.",
+        ),
         (
             ["--data.window", "[1]"],
             "--data.window takes [float, float] | lung | soft_tissue | bone | file | null, "

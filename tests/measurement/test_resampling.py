@@ -187,6 +187,21 @@ def test_a_volume(tmp_path: Path, ct: list[str], way: str, kind: str) -> None:
     assert (row["spacing"], row["interpolation"]) == ("1.2", kind)
 
 
+def test_a_unit_that_is_not_named_is_told(
+    tmp_path: Path, ct: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "1 file(s), such as " + ct[0] + ", name no unit"
+    table(tmp_path, *ct, "--aggregation", "3d_merged", "--spacing", 1)
+    assert said in capsys.readouterr().err  # nibabel writes none
+    table(tmp_path, *ct, "--aggregation", "3d_merged")
+    assert "name no unit" not in capsys.readouterr().err
+    image = nibabel.load(ct[0])
+    image.header.set_xyzt_units("mm")
+    nibabel.save(nibabel.Nifti1Image(NOISE, image.affine, image.header), ct[0])
+    table(tmp_path, *ct, "--aggregation", "3d_merged", "--spacing", 1)
+    assert "name no unit" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 def test_slices_of_any_plane_are_resampled_in_it(
     tmp_path: Path, ct: list[str], plane: str, capsys: pytest.CaptureFixture[str]

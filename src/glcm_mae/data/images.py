@@ -379,7 +379,9 @@ def _size_at(
         return height, width
     if facts.spacing is None:
         raise UserError(
-            f"{name} does not tell the size of its pixels: leave such images out, or data.spacing."
+            f"{name} does not tell the size of its pixels (a NIfTI file must name its unit, which "
+            "nibabel's header.set_xyzt_units does): mend or leave out such images, or leave "
+            "data.spacing out."
         )
     tall, wide = facts.spacing
     return max(1, round(height * tall / spacing)), max(1, round(width * wide / spacing))

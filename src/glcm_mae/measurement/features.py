@@ -52,6 +52,8 @@ class Outcome:
         The most regions that an image has, and its name.
     stretched : dict of Path to Stretch
         The files whose pixels are no squares, or whose voxels are no cubes.
+    without_unit : dict of Path to None
+        The files whose sides were taken to be in mm, in their order.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Outcome:
     depths: set[int] = field(default_factory=set)
     most_regions: tuple[int, str] = (0, "")
     stretched: dict[Path, Stretch] = field(default_factory=dict)
+    without_unit: dict[Path, None] = field(default_factory=dict)
 
 
 def images_to_measure(settings: FeaturesSettings) -> Manifest:
@@ -232,6 +235,8 @@ def _rows(
             outcome.skipped.append((one_line(found.record.name), found.reason))
         else:
             outcome.depths |= found.depths
+            if settings.spacing is not None and not found.tells_unit:
+                outcome.without_unit[found.record.path] = None
             if found.stretch is not None:
                 outcome.stretched.setdefault(found.record.path, found.stretch)
         outcome.most_regions = max(outcome.most_regions, (len(rows), one_line(found.record.name)))

@@ -44,6 +44,8 @@ class Sample:
         resampled.
     sides : tuple of float or None
         Sides of a pixel or voxel in mm along each axis of ``values``; None where they are not told.
+    tells_unit : bool
+        Whether its file says that they are in mm, or in what else. If not, they are taken to be.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class Sample:
     depths: frozenset[int] = frozenset()
     stretch: Stretch | None = None
     sides: tuple[float, ...] | None = None
+    tells_unit: bool = True
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def _sample(
         frozenset(found.bits for found in read if found.bits is not None),
         None if settings.spacing is not None else stretch_of(grid, read[0].spacing, settings),
         sides,
+        read[0].spacing is not None,
     )
 
 

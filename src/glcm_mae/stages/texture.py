@@ -41,6 +41,8 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
 
 def _tell(s: settings.FeaturesSettings, manifest: Manifest, done: Outcome) -> None:
     """Say on stderr what was skipped, and what may not be meant so."""
+    from glcm_mae.data import one_line
+
     for name, reason in done.skipped:
         print(f"skipped {name}: {reason}", file=sys.stderr)
     if len(done.depths) > 1 and s.window is None and s.binning != "fixed_bin_number":
@@ -55,6 +57,12 @@ def _tell(s: settings.FeaturesSettings, manifest: Manifest, done: Outcome) -> No
         print(
             f"the mask of {name} has {most} regions, each number one: are image and mask swapped? "
             "If its edges are smoothed, cut it at half of its greatest number first",
+            file=sys.stderr,
+        )
+    if done.without_unit:
+        print(
+            f"{len(done.without_unit)} file(s), such as {one_line(next(iter(done.without_unit)))}, "
+            "name no unit: the sides of their voxels are taken to be in mm",
             file=sys.stderr,
         )
     if done.stretched:
