@@ -424,21 +424,7 @@ def check_image_size(image_size: tuple[int, int]) -> None:
         raise UserError(f"data.image_size is {_size(image_size)}: set it to 1 or more.")
 
 
-def check_spacing(spacing: float | None, resize: str) -> None:
-    """Refuse what is no size of a pixel, or would not last.
-
-    Parameters
-    ----------
-    spacing : float or None
-        In mm.
-    resize : str
-        What happens to images after it.
-
-    Raises
-    ------
-    UserError
-        Naming the setting.
-    """
+def _check_spacing(spacing: float | None, resize: Resize) -> None:
     if spacing is None:
         return
     if not 0 < spacing < math.inf:
@@ -469,7 +455,7 @@ def _check_settings(
         low, high = window
         if not -np.inf < low < high < np.inf:
             raise UserError(f"data.window is {window}: set it to two numbers, the lower one first.")
-    check_spacing(spacing, resize)
+    _check_spacing(spacing, resize)
     choices = (("color", color, Color), ("resize", resize, Resize), ("on_error", on_error, OnError))
     for setting, value, allowed in choices:
         if value not in get_args(allowed):
