@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import scipy.linalg  # noqa: F401 (its BLAS must be there before its threads are counted)
 import torch
+from threadpoolctl import threadpool_limits
 
 from glcm_mae.data import make_phantom, write_phantom
 from glcm_mae.training.finetune import finetune
@@ -18,7 +20,8 @@ def _one_thread() -> Iterator[None]:
     """The order of a sum, and with it its last digit, depends on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with threadpool_limits(1):  # those of BLAS, which else wait for each other by turning round
+        yield
     torch.set_num_threads(threads)
 
 
