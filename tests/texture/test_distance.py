@@ -97,6 +97,7 @@ def test_tensor_forms_agree(name, levels, kernel, bins, scaled, normalized):
 )
 @example(42, ("gaussian", 1.0), 4, (3, 3), (False, False), 0, False)
 @example(97, ("gaussian", 1.0), 4, (1, 2), (True, False), 0, False)  # hardly any slope
+@example(3, ("sigmoid", 1 / 30), 4, (-2, 3), (False, False), 0, True)  # hardly any distance
 def test_fused_agrees_on_random_settings(levels, kernel, side, offset, form, seed, eight_bit):
     name, bins = kernel
     comparison = Comparison(Binning(levels, name, bins / levels), (offset,), *form)
@@ -111,7 +112,9 @@ def test_fused_agrees_on_random_settings(levels, kernel, side, offset, form, see
     # tails, of which 1e-9 is dropped. Where pairs overlap the slope is about `common`.
     common = levels * expected[0].norm()
     gradient = 1e-5 + 3e-8 * float(common / expected[1].norm().clamp_min(1e-30))
-    assert_agrees(fused(p, t, valid, comparison), expected, 1e-9, gradient)
+    # Of GLCMs that are nearly alike it is a small difference of rounded cells.
+    scale = 1e-9 + 1e-4 * float(expected[0].max())
+    assert_agrees(fused(p, t, valid, comparison), expected, scale, gradient)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
