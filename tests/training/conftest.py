@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.linalg  # noqa: F401 (its BLAS must be there before its threads are counted)
@@ -9,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from glcm_mae.data import make_phantom, write_phantom
+from glcm_mae.training import inputs
 from glcm_mae.training.finetune import finetune
 from glcm_mae.training.pretrain import pretrain
 
@@ -43,3 +45,17 @@ def finetuned(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fine-tuning from random weights."""
     out = tmp_path_factory.mktemp("finetuned") / "run"
     return finetune(small.finetuning(small.data(manifest), out, pooling="moments"))
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each reading took."""
+    counts: list[int] = []
+    load = inputs.load_images
+
+    def counted(records: Any, *how: Any, **more: Any) -> Any:
+        counts.append(len(records))
+        return load(records, *how, **more)
+
+    monkeypatch.setattr(inputs, "load_images", counted)
+    return counts

@@ -34,20 +34,6 @@ def cached(manifest: Path, tmp_path: Path) -> DataSettings:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each reading took."""
-    counts: list[int] = []
-    load = inputs.load_images
-
-    def counted(records: Any, *how: Any, **more: Any) -> Any:
-        counts.append(len(records))
-        return load(records, *how, **more)
-
-    monkeypatch.setattr(inputs, "load_images", counted)
-    return counts
-
-
-@pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images were taken at a time, where at most 8 should be."""
     counts: list[int] = []

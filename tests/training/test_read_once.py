@@ -3,14 +3,11 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pytest
 import torch
 from PIL import Image
 
 from glcm_mae.settings import BaselineSettings
-from glcm_mae.training import inputs as module
 from glcm_mae.training.baseline import baseline
 from glcm_mae.training.finetune import finetune
 from glcm_mae.training.inputs import manifest_of, read_images
@@ -19,20 +16,6 @@ from glcm_mae.training.probe import probe
 from glcm_mae.training.read_once import reading_once
 
 from . import small
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each reading took."""
-    counts: list[int] = []
-    load = module.load_images
-
-    def counted(records: Any, *how: Any, **more: Any) -> Any:
-        counts.append(len(records))
-        return load(records, *how, **more)
-
-    monkeypatch.setattr(module, "load_images", counted)
-    return counts
 
 
 def test_the_last_reading_alone_is_kept(manifest: Path, read: list[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,16 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from glcm_mae.data.fitting import (
+    Resize,
+    check_image_size,
+    check_spacing,
+    in_words,
+    resized,
+    scaled_size,
+    size_at,
+)
 from glcm_mae.data.manifest import Record
 from glcm_mae.data.memory import Room, in_memory
 from glcm_mae.data.perceptual import perceptual_hashes
@@ -29,7 +36,6 @@ from glcm_mae.errors import UserError
 __all__ = ["LoadedImages", "content_hash", "file_hashes", "load_images"]
 
 Color = Literal["auto", "gray", "rgb"]
-Resize = Literal["none", "stretch", "crop", "pad", "center"]
 OnError = Literal["stop", "skip"]
 NamedWindow = Literal["lung", "soft_tissue", "bone", "file"]
 _T = TypeVar("_T")
@@ -329,13 +335,13 @@ def _load(
     except UnreadableImage as error:
         return error
     name = one_line(record.name)
-    size = _size_at(spacing, stored.shape[1:], facts, name)
+    size = size_at(spacing, stored.shape[1:], facts, name)
     if resize == "none" and size != tuple(image_size):  # YAML may bring a list
         at = "" if spacing is None else f" at {spacing:g} mm"
         advice = "crop, pad, stretch or center" if spacing is None else "center"
         raise UserError(
-            f"{name} has {_size(size)} pixels{at} (height x width) instead of "
-            f"{_size(image_size)}: set data.resize to {advice}, or data.image_size."
+            f"{name} has {in_words(size)} pixels{at} (height x width) instead of "
+            f"{in_words(image_size)}: set data.resize to {advice}, or data.image_size."
         )
     if facts.white_is_zero and not invert_monochrome1:
         raise UserError(
@@ -348,8 +354,7 @@ def _load(
         raise UserError(
             f"{name} {reason}: set data.window to the two values that shall become 0 and 1."
         ) from None
-    fitted = _fitted(size, image_size, resize)
-    pixels = _resized(_colored(scaled, color), fitted, image_size)
+    pixels = resized(_colored(scaled, color), scaled_size(size, image_size, resize), image_size)
     # The weights of luminance and of resizing add up to 1 only up to rounding.
     pixels = pixels.clamp(0, 1)
     small = thumbnail(luminance(stored), facts.white_is_zero)
@@ -368,72 +373,6 @@ def _colored(pixels: Tensor, color: Color) -> Tensor:
     if color == "rgb" and len(pixels) == 1:
         return pixels.expand(3, -1, -1)
     return pixels
-
-
-def _size_at(
-    spacing: float | None, shape: tuple[int, ...], facts: Facts, name: str
-) -> tuple[int, int]:
-    """Say how many pixels of a given size an image has."""
-    height, width = shape
-    if spacing is None:
-        return height, width
-    if facts.spacing is None:
-        raise UserError(
-            f"{name} does not tell the size of its pixels (a NIfTI file must name its unit, which "
-            "nibabel's header.set_xyzt_units does): mend or leave out such images, or leave "
-            "data.spacing out."
-        )
-    tall, wide = facts.spacing
-    return max(1, round(height * tall / spacing)), max(1, round(width * wide / spacing))
-
-
-def _fitted(size: tuple[int, int], image_size: tuple[int, int], resize: Resize) -> tuple[int, int]:
-    """Say to how many pixels an image is scaled, before its margins are cut off or filled."""
-    if resize == "stretch":
-        return image_size[0], image_size[1]
-    if resize in ("none", "center"):
-        return size
-    scales = image_size[0] / size[0], image_size[1] / size[1]
-    scale = max(scales) if resize == "crop" else min(scales)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _resized(pixels: Tensor, fitted: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    if pixels.shape[1:] != fitted:
-        pixels = F.interpolate(pixels[None], fitted, mode="bilinear", antialias=True)[0]
-    # Positive numbers of rows and columns are added, negative ones are cut off.
-    rows, columns = image_size[0] - fitted[0], image_size[1] - fitted[1]
-    left, top = columns // 2, rows // 2
-    return F.pad(pixels, (left, columns - left, top, rows - top))
-
-
-def check_image_size(image_size: tuple[int, int]) -> None:
-    """Refuse what is no size.
-
-    Parameters
-    ----------
-    image_size : (int, int)
-        Height and width.
-
-    Raises
-    ------
-    UserError
-        If one is below 1.
-    """
-    if min(image_size) < 1:
-        raise UserError(f"data.image_size is {_size(image_size)}: set it to 1 or more.")
-
-
-def _check_spacing(spacing: float | None, resize: Resize) -> None:
-    if spacing is None:
-        return
-    if not 0 < spacing < math.inf:
-        raise UserError(f"data.spacing is {spacing:g}: set it above 0, in mm.")
-    if resize in ("crop", "pad", "stretch"):
-        raise UserError(
-            f"data.spacing is {spacing:g} mm, and data.resize {resize} would scale each image "
-            "anew: set data.resize to center."
-        )
 
 
 def _check_settings(
@@ -455,7 +394,7 @@ def _check_settings(
         low, high = window
         if not -np.inf < low < high < np.inf:
             raise UserError(f"data.window is {window}: set it to two numbers, the lower one first.")
-    _check_spacing(spacing, resize)
+    check_spacing(spacing, resize)
     choices = (("color", color, Color), ("resize", resize, Resize), ("on_error", on_error, OnError))
     for setting, value, allowed in choices:
         if value not in get_args(allowed):
@@ -492,7 +431,3 @@ def _range(facts: Facts) -> str:
         return f"{facts.dtype} values"
     low, high = facts.value_range
     return f"{facts.dtype} values from {low:.0f} to {high:.0f}"
-
-
-def _size(size: Sequence[int]) -> str:
-    return f"{size[0]} x {size[1]}"

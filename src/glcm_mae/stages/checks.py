@@ -50,7 +50,7 @@ def check_seed(name: str, seed: int) -> None:
 
 def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
-    from glcm_mae.data.images import check_image_size
+    from glcm_mae.data.fitting import check_image_size
 
     if out:
         check_folder(out)

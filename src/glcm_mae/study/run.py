@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glcm_mae.data import Manifest, read_manifest
-from glcm_mae.data.images import check_image_size
+from glcm_mae.data.fitting import check_image_size
 from glcm_mae.errors import UserError
 from glcm_mae.evaluation.bootstrap import LEAST_RESAMPLES
 from glcm_mae.settings import (
