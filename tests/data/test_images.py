@@ -72,7 +72,7 @@ def test_more_than_the_memory_holds_is_refused_at_the_first_image(
     rgb = record(tmp_path, "rgb.png", noise(4, 4, 3))
     assert len(load_images([rgb] * 70, image_size=(4, 4)).pixels) == 70
     read: list[int] = []
-    with pytest.raises(UserError, match=r"^71 images of 3 x 4 x 4 .* GiB.*color gray") as error:
+    with pytest.raises(UserError, match=r"^71 images of 3 x 4 x 4 .* MiB.*color gray") as error:
         load_images([rgb] * 71, image_size=(4, 4), progress=read.append)
     assert read == []
     with pytest.raises(UserError, match=r"^211 images of 1 x 4 x 4") as error:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from glcm_mae.data import LoadedImages, Record, UnreadableImage, load_images
+from glcm_mae.data import LoadedImages, Record, UnreadableImage, load_images, read_manifest
 from glcm_mae.data import packed as module
 from glcm_mae.data.memory import Room
 from glcm_mae.errors import UserError
@@ -132,7 +132,7 @@ def test_a_larger_set_is_packed_anew(records: list[Record], reader: Reader) -> N
 def test_other_tools_open_it(records: list[Record], reader: Reader) -> None:
     reader(records)
     (pack,) = reader.folder.glob("*/")
-    stored = np.load(pack / "pixels.npy")
+    stored = np.load(pack / "pixels.array")
     assert torch.equal(torch.from_numpy(stored), reader.read(records).pixels[:])
     assert json.loads((pack / "way.json").read_text())["resize"] == "pad"
     table = (pack / "images.csv").read_text()
@@ -262,7 +262,7 @@ def test_a_damaged_table_is_told_and_read_anew(
     for _ in range(2):
         check_same(reader(records), reader.read(records))
     assert reader.asked == [2]
-    assert f"{pack} is damaged" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{pack} is damaged and not used: remove it\n"  # once
 
 
 def test_a_table_that_is_missing_is_damage(
@@ -300,7 +300,7 @@ def test_an_error_in_reading_is_not_told_as_one_of_the_folder(
 
 def test_damaged_pixels_are_refused(records: list[Record], reader: Reader) -> None:
     reader(records)
-    (pixels,) = reader.folder.glob("*/pixels.npy")
+    (pixels,) = reader.folder.glob("*/pixels.array")
     pixels.write_bytes(pixels.read_bytes()[:-4])
     with pytest.raises(UserError, match=f"remove {pixels.parent}"):
         reader(records)
@@ -310,8 +310,33 @@ def test_a_full_disk_is_told_before_any_image_is_read(
     records: list[Record], reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    with pytest.raises(UserError, match=r"5 images of 1 x 8 x 8 values take 0\.0 GiB, of which"):
+    with pytest.raises(UserError, match=r"5 images of 1 x 8 x 8 values take 0\.0 MiB, of which"):
         reader(records)
+
+
+def test_pixels_of_another_set_are_damage(records: list[Record], reader: Reader) -> None:
+    reader(records)
+    (pixels,) = reader.folder.glob("*/pixels.array")
+    for shape in ((5, 1, 8, 4), (5, 1, 16, 16), (4, 1, 8, 8), (6, 1, 8, 8)):
+        with pixels.open("wb") as file:
+            np.save(file, np.zeros(shape, np.float32))
+        with pytest.raises(UserError, match=f"it holds {shape[0]} images of {shape[2]} x "):
+            reader(records)
+
+
+def test_no_scan_takes_a_pack_for_images(
+    records: list[Record], reader: Reader, tmp_path: Path
+) -> None:
+    """A cache that lay among listed images was audited, and trained on, as if it were some."""
+    within = Reader(tmp_path / "set/a/cache")
+    within.folder.parent.mkdir(parents=True)
+    for record in records:
+        record.path.rename(tmp_path / "set/a" / record.path.name)
+    moved = [Record(tmp_path / "set/a" / r.path.name, None, r.patient, None) for r in records]
+    within(moved)
+    assert list(within.folder.glob("*/pixels.array"))
+    found = read_manifest(tmp_path / "set").records
+    assert sorted(record.path for record in found) == [record.path for record in moved]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
@@ -323,5 +348,6 @@ def test_a_closed_folder_is_told(records: list[Record], tmp_path: Path) -> None:
 
 def test_a_file_in_its_place_is_told(records: list[Record], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file cannot be written"):
-        Reader(tmp_path / "file")(records)
+    for cache in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(UserError, match=f"the cache {cache} is no folder"):
+            Reader(cache)(records)

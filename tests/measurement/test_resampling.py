@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from glcm_mae.cli import main
-from glcm_mae.errors import UserError
+from glcm_mae.data import UnreadableImage
 from glcm_mae.measurement import resampling as module
 from glcm_mae.measurement.resampling import resample
 from glcm_mae.texture import FEATURE_NAMES, fixed_bin_number, image_features, volume_features
@@ -67,7 +68,7 @@ def test_a_region_is_what_it_is_in_the_whole_image(
     values = torch.rand(shape, generator=generator)
     inside = torch.rand(shape, generator=generator) < data.draw(st.sampled_from([0.05, 0.5, 1.1]))
     sides, wanted = ([data.draw(one) for _ in shape] for one in (SIDES, WANTED))
-    found, region = resample(values, inside, sides, wanted, kind, "a.nii")
+    found, region = resample(values, inside, sides, wanted, kind, Path("a.nii"))
     expected, expected_region = whole(values, inside, sides, wanted, kind)
     assert found.dtype == torch.float32
     assert region.dtype == torch.bool
@@ -82,7 +83,7 @@ def test_a_cubic_spline_needs_no_more_than_its_margin() -> None:
     values = torch.rand(200, 90, generator=torch.Generator().manual_seed(0))
     inside = torch.zeros(200, 90, dtype=torch.bool)
     inside[100:104, 40:50] = True
-    found, region = resample(values, inside, (1, 1), (0.6, 0.6), "cubic", "a.png")
+    found, region = resample(values, inside, (1, 1), (0.6, 0.6), "cubic", Path("a.png"))
     expected, expected_region = whole(values, inside, [1, 1], [0.6, 0.6], "cubic")
     assert found.numel() < 500
     assert np.array_equal(found[region].numpy(), expected[expected_region])
@@ -91,14 +92,14 @@ def test_a_cubic_spline_needs_no_more_than_its_margin() -> None:
 @pytest.mark.parametrize("kind", ["linear", "cubic"])
 def test_pixels_of_the_size_that_is_asked_for_stay_as_they_are(kind: str) -> None:
     values, inside = torch.rand(6, 7, 8), torch.rand(6, 7, 8) < 0.5
-    found, region = resample(values, inside, (0.7, 0.7, 3), (0.7, 0.7, 3), kind, "a.nii")
+    found, region = resample(values, inside, (0.7, 0.7, 3), (0.7, 0.7, 3), kind, Path("a.nii"))
     np.testing.assert_allclose(found[region], values[inside], atol=1e-6)
 
 
 def test_a_share_of_one_half_is_in_the_region_however_it_is_rounded() -> None:
     """Three old voxels of 0.1 mm: the new one's centre lies between the second and the third."""
     inside = torch.tensor([[True, True, False, False]])
-    _, region = resample(torch.zeros(1, 4), inside, (1, 0.1), (1, 0.4), "linear", "a.png")
+    _, region = resample(torch.zeros(1, 4), inside, (1, 0.1), (1, 0.4), "linear", Path("a.png"))
     assert region.tolist() == [[True]]
 
 
@@ -107,7 +108,7 @@ def test_a_share_of_one_half_is_in_the_region_however_it_is_rounded() -> None:
 def test_a_constant_region_stays_constant(kind: str, value: float) -> None:
     """Its noise in the last digits once filled all bins, and a range lost a sixth of it."""
     values, inside = torch.full((20, 20, 9), value), torch.ones(20, 20, 9, dtype=torch.bool)
-    found, _ = resample(values, inside, (0.977, 0.977, 3), (2, 2, 2), kind, "air.nii")
+    found, _ = resample(values, inside, (0.977, 0.977, 3), (2, 2, 2), kind, Path("air.nii"))
     assert found.unique().tolist() == [torch.tensor(value).item()]
 
 
@@ -120,7 +121,7 @@ def test_sides_in_float32_are_those_that_were_meant(
 ) -> None:
     values, inside = torch.rand(1, n), torch.ones(1, n, dtype=torch.bool)
     exact, told = (
-        resample(values, inside, (1, length), (1, wanted), "linear", "a.nii")[0]
+        resample(values, inside, (1, length), (1, wanted), "linear", Path("a.nii"))[0]
         for length in (side, float(np.float32(side)))
     )
     assert exact.shape == told.shape == (1, many)
@@ -131,16 +132,16 @@ def test_sides_in_float32_are_those_that_were_meant(
 
 def test_a_region_that_is_empty_stays_empty() -> None:
     nothing = torch.zeros(3, 3, dtype=torch.bool)
-    _, region = resample(torch.rand(3, 3), nothing, (1, 1), (2, 2), "linear", "a.png")
+    _, region = resample(torch.rand(3, 3), nothing, (1, 1), (2, 2), "linear", Path("a.png"))
     assert not region.any()
 
 
 def test_a_grid_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere = torch.ones(10, 10, dtype=torch.bool)
     monkeypatch.setattr(module, "memory_left", lambda: 8 * 3 * 200.0)
-    resample(torch.rand(10, 10), everywhere, (1, 1), (1, 1), "linear", "a.png")
-    with pytest.raises(UserError, match=r"a\.png would be resampled to 20 x 20, .*--spacing"):
-        resample(torch.rand(10, 10), everywhere, (1, 1), (0.5, 0.5), "linear", "a.png")
+    resample(torch.rand(10, 10), everywhere, (1, 1), (1, 1), "linear", Path("a.png"))
+    with pytest.raises(UnreadableImage, match=r"a\.png would be resampled to 20 x 20, .*--spacing"):
+        resample(torch.rand(10, 10), everywhere, (1, 1), (0.5, 0.5), "linear", Path("a.png"))
 
 
 # --- by the command
@@ -297,6 +298,58 @@ def test_a_region_too_small_for_the_new_grid_holds_no_pixel(
     assert small["pixels"] == "0"
     assert all(map(math.isnan, numbers(small)))
     assert "1 measured. 1 hold no pixel pair" in capsys.readouterr().out
+
+
+def test_a_volume_that_no_memory_holds_is_skipped(
+    tmp_path: Path, ct: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a header that says metres; the table of all others was lost."""
+    (tmp_path / "set").mkdir()
+    for name, unit in (("a", "mm"), ("b", "meter"), ("c", "mm")):
+        image = nibabel.Nifti1Image(NOISE, np.diag([0.7, 0.7, 3, 1]))
+        image.header.set_xyzt_units(unit)
+        nibabel.save(image, tmp_path / f"set/{name}.nii")
+    words = [str(tmp_path / "set"), "--aggregation", "3d_merged", "--spacing", "1"]
+    said = complaint(capsys, "features", *words, "-o", str(tmp_path / "a.csv"))
+    assert "b.nii would be resampled to 15000 x 5600 x 6300" in said
+    rows = table(tmp_path, *words, "--on_error", "skip")
+    assert [Path(row["path"]).name for row in rows] == ["a.nii", "c.nii"]
+    assert "b.nii: would be resampled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tilt", "way", "refused"),
+    [
+        ((0, 0.4, 3), "3d_merged", True),  # from slice to slice
+        ((0, 0.4, 3), "2.5d_merged", False),
+        ((0, 0.02, 3), "3d_merged", False),
+    ],
+)
+def test_axes_that_do_not_stand_at_right_angles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tilt: Any, way: str, refused: bool
+) -> None:
+    affine = np.diag([0.7, 0.7, 3, 1])
+    affine[:3, 2] = tilt
+    nibabel.save(nibabel.Nifti1Image(NOISE, affine), tmp_path / "a.nii")
+    words = [str(tmp_path / "a.nii"), "--aggregation", way, "--spacing", "1"]
+    if refused:
+        said = complaint(capsys, "features", *words, "-o", str(tmp_path / "a.csv"))
+        assert "do not stand at right angles" in said
+        table(tmp_path, *words[:-2])
+    else:
+        table(tmp_path, *words)
+
+
+def test_what_left_all_values_out_is_named(
+    tmp_path: Path, ct: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, said in (
+        (["--range", "900,999"], "because all their values lie beyond --range:"),
+        (["--outliers", "1e-9"], "because all their values lie beyond --outliers:"),
+        (["--range", "-9,9", "--outliers", "1e-9"], "beyond --range or --outliers:"),
+    ):
+        main(["features", *ct, "-o", str(tmp_path / "a.csv"), "--aggregation", "3d_merged", *words])
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -536,7 +536,15 @@ def test_a_cache_among_a_studys_images_is_refused(
         Image.fromarray(np.uint8(255 * image)).save(tmp_path / f"set/{n % 3}/{n}.png")
     cache = tmp_path / "set/cache"
     ask = _compare(tmp_path / "set", recipe, tmp_path / "out", "--set", f"data.cache={cache}")
-    assert "lies in data.images" in complaint(capsys, *ask)
+    assert "where a folder is a class" in complaint(capsys, *ask)
+    of_images = tmp_path / "images.csv"
+    pictures = sorted((tmp_path / "set").glob("*/*.png"))
+    rows = [f"{picture},{picture.parent.name}" for picture in pictures]
+    of_images.write_text("\n".join(["path,label", *rows]) + "\n")
+    ask = _compare(of_images, recipe, tmp_path / "out", "--set", f"data.cache={cache}")
+    said = complaint(capsys, *ask, "--pretrain_on", str(tmp_path / "set"))
+    assert "where a folder is a class" in said
+    assert not cache.exists()
 
 
 def test_the_tables_of_a_study_are_measured_again_as_they_were_and_pair_by_place(

@@ -121,7 +121,7 @@ def test_a_cache_gives_the_same_table(
     cache = tmp_path / "cache"
     more = ["--external", str(others), "--set", f"data.cache={cache}"]
     assert main([*words[:-1], str(again), *more]) == 0
-    assert len(list(cache.glob("*/pixels.npy"))) == 2  # the study's, and the other source's
+    assert len(list(cache.glob("*/pixels.array"))) == 2  # the study's, and the other source's
     found, before = (
         json.loads((folder / "external/comparison.json").read_text())["results"]
         for folder in (again, done)

@@ -134,6 +134,24 @@ def test_a_cache_among_the_images_is_refused(tmp_path: Path, cache: str) -> None
     (tmp_path / "set/a").mkdir(parents=True)
     (tmp_path / "set/a/0.npy").touch()
     data = small.data(tmp_path / "set", cache=str(tmp_path / cache))
-    with pytest.raises(UserError, match=r"lies in data\.images"):
+    with pytest.raises(UserError, match=r"the cache .* lies in .*set, where a folder is a class"):
         read_images(data)
     assert not (tmp_path / "set/inside").exists()
+
+
+def test_a_cache_without_a_name_is_refused(manifest: Path) -> None:
+    """An empty variable of a script filled the folder that one was in."""
+    with pytest.raises(UserError, match="the cache has no name"):
+        read_images(small.data(manifest, cache=""))
+
+
+def test_what_is_wrong_with_a_cache_is_no_matter_of_images(
+    cached: DataSettings, tmp_path: Path
+) -> None:
+    encoder = str(pretrain(small.pretraining(cached, tmp_path / "run")))
+    (tmp_path / "file").touch()
+    asked = EmbedSettings(
+        run=encoder, images=cached.images, out=str(tmp_path / "a.csv"), hardware=small.CPU
+    )
+    with pytest.raises(UserError, match=r"is no folder: give one\.$"):
+        embed(replace(asked, cache=str(tmp_path / "file")))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glcm_mae.errors import UserError
 
-__all__ = ["Room", "in_memory", "memory_left", "needed"]
+__all__ = ["Room", "amount", "in_memory", "memory_left", "needed"]
 
 Room = Callable[[tuple[int, ...]], Tensor]
 """What makes a tensor (N, C, H, W) of float32 to be filled."""
@@ -49,7 +49,7 @@ def in_memory(
     if needed(shape) > left:
         raise UserError(
             f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
-            f"{needed(shape) / 2**30:.1f} GiB of memory, of which {left / 2**30:.1f} GiB are left: "
+            f"{amount(needed(shape))} of memory, of which {amount(left)} are left: "
             f"{otherwise}, or set data.image_size lower"
             f"{' or data.color gray' * (shape[1] == 3)}."
         )
@@ -59,6 +59,17 @@ def in_memory(
 def needed(shape: tuple[int, ...]) -> int:
     """Count the bytes that values of four each take."""
     return 4 * math.prod(shape)
+
+
+def amount(size: float) -> str:
+    """Write a number of bytes.
+
+    Examples
+    --------
+    >>> amount(3 * 2**30), amount(2**19)
+    ('3.0 GiB', '0.5 MiB')
+    """
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def memory_left(root: Path = Path("/")) -> float:

@@ -20,18 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glcm_mae.data.fitting import in_words
 from glcm_mae.data.images import LoadedImages, none_readable
-from glcm_mae.data.memory import Room, needed
-from glcm_mae.data.pixels import Picked, PixelFile
+from glcm_mae.data.memory import Room, amount, needed
+from glcm_mae.data.pixels import Picked, PixelFile, UnusableCache
 from glcm_mae.data.readers import one_line
 from glcm_mae.data.record import Record
-from glcm_mae.errors import UserError
 from glcm_mae.files import csv_lines, write_atomically
 from glcm_mae.locks import locked
 from glcm_mae.provenance import tree_name
 
 __all__ = ["file_states", "packed"]
 
+# NumPy's format, under a name that no scan of a folder takes for an image.
+_PIXELS = "pixels.array"
 _COLUMNS = ("image", "pixels", "perceptual", "lost_color", "unreadable")
 # Another version of one of these may decode, or resize, to other values.
 _LIBRARIES = (
@@ -60,12 +62,13 @@ def packed(
 ) -> LoadedImages:
     """Take images from a folder of packed ones; those that it lacks are read, and packed first.
 
-    A pack is a folder of its own: ``pixels.npy`` (N, C, H, W) float32 holds the images as they were
-    read, ``images.csv`` tells what each row is, ``way.json`` how and by which code they were read.
-    Images are told by path, size and times of their files, so that one that was changed is read
-    anew; no name is written. A pack serves every set whose images are among its own.
+    A pack is a folder of its own: ``pixels.array``, which ``numpy.load`` opens, holds the images
+    (N, C, H, W) float32 as they were read, ``images.csv`` tells what each row is, ``way.json`` how
+    and by which code they were read. Images are told by path, size and times of their files; no
+    name is written. A pack serves every set whose images are among its own; a set of which one has
+    changed is packed anew.
 
-    Images that could not be read stay so until their files change; rows of ``pixels.npy`` beyond
+    Images that could not be read stay so until their files change; rows of ``pixels.array`` beyond
     those of ``images.csv`` that could are nobody's.
 
     A process that asks for what another one is reading waits for it.
@@ -75,7 +78,8 @@ def packed(
     folder : Path
         The folder of packs; made if it is not there. It may be removed whenever no stage runs.
     way : mapping
-        All settings that say how images are read, ``color`` among them; numbers, text and lists.
+        All settings that say how images are read, ``image_size`` (height and width) and ``color``
+        among them; numbers, text and lists.
     records : sequence of Record
         Which images.
     load : callable
@@ -90,8 +94,10 @@ def packed(
 
     Raises
     ------
+    UnusableCache
+        If the folder cannot be written, or what it holds is damaged.
     UserError
-        If they cannot be read, or the folder not be written.
+        If they cannot be read.
 
     Examples
     --------
@@ -104,22 +110,23 @@ def packed(
     >>> def load(room: Room) -> LoadedImages:
     ...     print("reading")
     ...     return load_images(records, (4, 4), room=room)
+    >>> way = {"image_size": (4, 4), "color": "auto"}
     >>> for _ in range(2):
-    ...     print(packed(folder / "cache", {"color": "auto"}, records, load).pixels[0].mean())
+    ...     print(packed(folder / "cache", way, records, load).pixels[0].mean())
     reading
     tensor(0.2000)
     tensor(0.2000)
     """
     way = json.loads(json.dumps({**way, "code": _code()}))  # tuples as lists, as they come back
     images = _names(records)
-    found = _find(folder, way, images, may_skip=may_skip)
+    found = _find(folder, way, images, may_skip=may_skip, quiet=True)
     if found is None:
         name = hashlib.sha256(json.dumps([way, images]).encode()).hexdigest()[:16]
         with _held(folder, name):
             found = _find(folder, way, images, may_skip=may_skip)  # packed by who was waited for
             if found is None:
                 found = _pack(folder, name, way, images, load)
-    return _taken(*found, records, images)
+    return _taken(*found, way, records, images)
 
 
 def file_states(records: Sequence[Record]) -> dict[Path, tuple[int, ...]]:
@@ -192,14 +199,21 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"data.cache {folder} cannot be written ({error.strerror}): make room there, give a "
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise UnusableCache(f"the cache {folder} is no folder: give one.") from error
+        raise UnusableCache(
+            f"the cache {folder} cannot be written ({error.strerror}): make room there, give a "
             "folder that can be written, or leave it out."
         ) from error
 
 
 def _find(
-    folder: Path, way: Mapping[str, Any], images: Sequence[str], *, may_skip: bool
+    folder: Path,
+    way: Mapping[str, Any],
+    images: Sequence[str],
+    *,
+    may_skip: bool,
+    quiet: bool = False,
 ) -> tuple[Path, list[_Row]] | None:
     """Look for a pack that has all images, or, if some may be skipped, knows of all."""
     for pack in sorted(folder.glob("[!.]*/way.json")):
@@ -207,8 +221,9 @@ def _find(
             if not _is_same(json.loads(pack.read_text(encoding="utf-8")), way):
                 continue
             rows = _rows(pack.parent)
-        except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-            print(f"{pack.parent} is damaged ({error}) and not used: remove it", file=sys.stderr)
+        except (OSError, ValueError, TypeError, KeyError, csv.Error):
+            if not quiet:
+                print(f"{pack.parent} is damaged and not used: remove it", file=sys.stderr)
             continue
         known = {row.image for row in rows if may_skip or not row.unreadable}
         if known.issuperset(images):
@@ -242,13 +257,13 @@ def _pack(
     try:
         with _writing(folder):
             unfinished.mkdir()
-        loaded = load(partial(_in_file, unfinished / "pixels.npy"))
+        loaded = load(partial(_in_file, unfinished / _PIXELS))
         rows = _told(loaded, images)
         write_atomically(unfinished / "images.csv", "".join(csv_lines(_COLUMNS, rows)))
         told = {**way, "color": _colors(way["color"], loaded)}
         write_atomically(unfinished / "way.json", json.dumps(told, indent=2) + "\n")
         with _writing(folder):
-            _reach_the_disk(unfinished / "pixels.npy")
+            _reach_the_disk(unfinished / _PIXELS)
             unfinished.rename(pack)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -280,10 +295,10 @@ def _in_file(path: Path, shape: tuple[int, ...]) -> Tensor:
     """Make room for images (N, C, H, W) in a file: all of it now, not when the last is read."""
     size, left = needed(shape), shutil.disk_usage(path.parent).free
     if size > left:
-        raise UserError(
-            f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take "
-            f"{size / 2**30:.1f} GiB, of which data.cache {path.parent.parent} has "
-            f"{left / 2**30:.1f} GiB left: make room there, or give a folder on another disk."
+        raise UnusableCache(
+            f"{shape[0]} images of {' x '.join(map(str, shape[1:]))} values take {amount(size)}, "
+            f"of which the cache {path.parent.parent} has {amount(left)} left: make room there, or "
+            "give a folder on another disk."
         )
     with _writing(path.parent.parent):
         stored = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -299,7 +314,11 @@ def _reach_the_disk(path: Path) -> None:
 
 
 def _taken(
-    pack: Path, rows: Sequence[_Row], records: Sequence[Record], images: Sequence[str]
+    pack: Path,
+    rows: Sequence[_Row],
+    way: Mapping[str, Any],
+    records: Sequence[Record],
+    images: Sequence[str],
 ) -> LoadedImages:
     place = {row.image: number for number, row in enumerate(rows)}
     wanted = [(n, place[image], rows[place[image]]) for n, image in enumerate(images)]
@@ -310,8 +329,12 @@ def _taken(
     ]
     if not there:
         raise none_readable(skipped)
+    stored = PixelFile(pack / _PIXELS)
+    n, _, *size = stored.shape
+    if n != len(rows) or size != way["image_size"]:
+        raise stored.damaged(f"it holds {n} images of {in_words(size)}")
     return LoadedImages(
-        Picked(PixelFile(pack / "pixels.npy"), places),
+        Picked(stored, places),
         kept,
         skipped,
         [row.pixels for *_, row in there],

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from glcm_mae.errors import UserError
 
-__all__ = ["Picked", "PixelFile", "Pixels", "pick"]
+__all__ = ["Picked", "PixelFile", "Pixels", "UnusableCache", "pick"]
 
 
 _AT_ONCE = 64  # images of those that are taken one after another
@@ -42,6 +42,10 @@ class Pixels(Protocol):
         """Take all, in their order, so many at a time."""
 
 
+class UnusableCache(UserError):  # noqa: N818 (named after what is found)
+    """A folder that cannot keep images, or does not hold what was kept."""
+
+
 class PixelFile:
     """Images in a file of NumPy's, read from it each time that they are asked for.
 
@@ -52,11 +56,11 @@ class PixelFile:
     Parameters
     ----------
     path : Path
-        A ``.npy`` file of float32, (M, C, H, W).
+        A file as ``numpy.save`` writes it, of float32, (M, C, H, W), under whatever name.
 
     Raises
     ------
-    UserError
+    UnusableCache
         If it is none, or not whole.
     """
 
@@ -65,9 +69,9 @@ class PixelFile:
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise self._damaged(str(error)) from error
+            raise self.damaged(str(error)) from error
         if stored.dtype != np.float32 or stored.ndim != 4 or not stored.flags.c_contiguous:
-            raise self._damaged(f"it holds {stored.dtype} {stored.shape}")
+            raise self.damaged(f"it holds {stored.dtype} {stored.shape}")
         self.shape = torch.Size(stored.shape)
         self._start, self._size = stored.offset, stored[:1].nbytes
 
@@ -79,16 +83,17 @@ class PixelFile:
                 for row, image in zip(rows.tolist(), images.numpy(), strict=True):
                     file.seek(self._start + row * self._size)
                     if file.readinto(image) != self._size:
-                        raise self._damaged("it has been cut off")
+                        raise self.damaged("it has been cut off")
         except OSError as error:
-            raise UserError(
+            raise UnusableCache(
                 f"{self.path} can no longer be read ({error.strerror}): leave it where it is while "
                 "a stage is at work, and start again (a training goes on by --resume true)."
             ) from error
         return images
 
-    def _damaged(self, reason: str) -> UserError:
-        return UserError(f"{self.path} is damaged ({reason}): remove {self.path.parent}.")
+    def damaged(self, reason: str) -> UnusableCache:
+        """Say what is wrong with it."""
+        return UnusableCache(f"{self.path} is damaged ({reason}): remove {self.path.parent}.")
 
 
 class Picked:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from glcm_mae.data import Manifest, is_volume, one_line, read_grid
+from glcm_mae.data import Manifest, UnreadableImage, is_volume, one_line, read_grid
 from glcm_mae.errors import UserError
 from glcm_mae.files import check_out
 from glcm_mae.measurement.checks import check_features
@@ -165,6 +166,8 @@ def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
     ------
     UserError
         The values do not fit the gray levels.
+    UnreadableImage
+        A region would take more memory, resampled, than is left.
 
     Examples
     --------
@@ -187,7 +190,7 @@ def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
 
 def _measured(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> Measured:
     record, name = sample.record, one_line(sample.record.name)
-    values, inside = _gridded(sample, inside, settings, name)
+    values, inside = _gridded(sample, inside, settings)
     size = int(inside.sum())
     if settings.outliers is not None:
         inside = without_outliers(values, inside, settings.outliers)
@@ -203,9 +206,7 @@ def _measured(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> Mea
     return Measured(record, None, levels, pixels, size - pixels, tuple(features.tolist()))
 
 
-def _gridded(
-    sample: Sample, inside: Tensor, settings: FeaturesSettings, name: str
-) -> tuple[Tensor, Tensor]:
+def _gridded(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> tuple[Tensor, Tensor]:
     """Cut out what lies around a region, on the grid that is asked for."""
     values = sample.values.round() if settings.round_values else sample.values
     if settings.spacing is None:
@@ -215,7 +216,8 @@ def _gridded(
     wanted = [settings.spacing] * values.ndim
     if settings.is_volumetric and not settings.is_3d:
         wanted[0] = sample.sides[0]  # slices stay where they are
-    values, inside = resample(values, inside, sample.sides, wanted, settings.interpolation, name)
+    path = Path(sample.record.name)
+    values, inside = resample(values, inside, sample.sides, wanted, settings.interpolation, path)
     return values.round() if settings.round_values else values, inside
 
 
@@ -227,8 +229,15 @@ def _rows(
 ) -> Iterator[Measured]:
     """Yield what is measured, in the images' order, and keep account."""
 
-    def work(found: Sample | Unreadable) -> list[Measured]:
-        return measure(found, settings) if isinstance(found, Sample) else []
+    def work(found: _Item) -> tuple[_Item, list[Measured]]:
+        if isinstance(found, Unreadable):
+            return found, []
+        try:
+            return found, measure(found, settings)
+        except UnreadableImage as error:
+            if settings.on_error == "stop":
+                raise
+            return Unreadable(found.record, found.images, error.reason), []
 
     for found, rows in _in_threads(work, read_samples(manifest.records, settings)):
         if isinstance(found, Unreadable):
@@ -255,25 +264,23 @@ def _rows(
 
 
 _Item = Sample | Unreadable
+_T = TypeVar("_T")
 
 
-def _in_threads(
-    work: Callable[[_Item], list[Measured]], items: Iterable[_Item]
-) -> Iterator[tuple[_Item, list[Measured]]]:
-    """Yield each item with ``work(item)``, in order.
+def _in_threads(work: Callable[[_Item], _T], items: Iterable[_Item]) -> Iterator[_T]:
+    """Yield ``work(item)``, in order.
 
     This thread takes the items from their files; a few others work, with one torch thread each.
     """
-    waiting: deque[tuple[_Item, Future[list[Measured]]]] = deque()
+    waiting: deque[Future[_T]] = deque()
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(_THREADS, "", torch.set_num_threads, (1,)) as pool:
             for item in items:
-                waiting.append((item, pool.submit(work, item)))
+                waiting.append(pool.submit(work, item))
                 if len(waiting) > _AHEAD + 1:
-                    first, result = waiting.popleft()
-                    yield first, result.result()
-            for item, result in waiting:
-                yield item, result.result()
+                    yield waiting.popleft().result()
+            for result in waiting:
+                yield result.result()
     finally:
         torch.set_num_threads(before)  # what one thread sets holds for all that begin after it

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from glcm_mae.data.memory import memory_left
-from glcm_mae.errors import UserError
+from glcm_mae.data import UnreadableImage
+from glcm_mae.data.memory import amount, memory_left
 
 __all__ = ["bounding_box", "resample"]
 
@@ -31,14 +32,14 @@ def resample(
     sides: Sequence[float],
     spacing: Sequence[float],
     interpolation: Literal["linear", "cubic"],
-    name: str,
+    path: Path,
 ) -> tuple[Tensor, Tensor]:
     """Bring a region to pixels of another size.
 
     The new grid lies on the centre of the old one and covers it: of n pixels of side a it makes
-    ceil(n a / b) of side b. Values are interpolated linearly or by cubic splines, and beyond the
-    outermost pixels' centres are those of these pixels. A new pixel is in the region where the
-    region, interpolated linearly, is one half or more.
+    ceil(n a / b) of side b. Values are interpolated linearly or by cubic splines of the image,
+    which its outermost pixels continue outwards. A new pixel is in the region where the region,
+    interpolated linearly, is one half or more.
 
     Parameters
     ----------
@@ -52,8 +53,8 @@ def resample(
         Those that are wanted.
     interpolation : {"linear", "cubic"}
         Of the values.
-    name : str
-        What errors call the image.
+    path : Path
+        The image, for the error.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def resample(
 
     Raises
     ------
-    UserError
+    UnreadableImage
         If it would take more memory than is left.
 
     References
@@ -77,7 +78,7 @@ def resample(
     Examples
     --------
     >>> ramp, everywhere = torch.arange(4.0).view(1, 4), torch.ones(1, 4, dtype=torch.bool)
-    >>> finer, inside = resample(ramp, everywhere, (3, 3), (3, 2), "linear", "ramp.png")
+    >>> finer, inside = resample(ramp, everywhere, (3, 3), (3, 2), "linear", Path("ramp.png"))
     >>> finer, inside.all()
     (tensor([[0.0000, 0.5000, 1.1667, 1.8333, 2.5000, 3.0000]]), tensor(True))
     """
@@ -89,7 +90,7 @@ def resample(
     if not all(axis.size for axis in axes):  # between two new pixels, or nowhere
         nothing = torch.zeros([axis.size for axis in axes])
         return nothing, nothing > 0
-    _check_memory(axes, interpolation, name)
+    _check_memory(axes, interpolation, path)
 
     def bring(old: Tensor, kind: Literal["linear", "cubic"]) -> np.ndarray:
         crops = [axis.crop(_MARGINS[kind]) for axis in axes]
@@ -162,14 +163,15 @@ class _Axis(NamedTuple):
         return slice(max(0, low), min(self.length, high + 1))
 
 
-def _check_memory(axes: Sequence[_Axis], interpolation: str, name: str) -> None:
+def _check_memory(axes: Sequence[_Axis], interpolation: str, path: Path) -> None:
     crops = [axis.crop(_MARGINS[interpolation]) for axis in axes]
     old = math.prod(crop.stop - crop.start for crop in crops)
     sizes = [axis.size for axis in axes]
     needed = 8 * _COPIES * (old + math.prod(sizes))
     if needed > memory_left():
-        raise UserError(
-            f"{name} would be resampled to {' x '.join(map(str, sizes))}, which takes "
-            f"{needed / 2**30:.1f} GiB of memory, of which {memory_left() / 2**30:.1f} GiB are "
-            "left: give a wider --spacing, or masks of smaller regions."
+        raise UnreadableImage(
+            path,
+            f"would be resampled to {' x '.join(map(str, sizes))}, which takes {amount(needed)} of "
+            f"memory, of which {amount(memory_left())} are left: give a wider --spacing, or masks "
+            "of smaller regions, or mend its header if its sides are not so long.",
         )

@@ -147,6 +147,13 @@ def _sample(
         sides = sides_of(grid, read[0].spacing, settings)
         if settings.spacing is not None and sides is None:
             raise UnreadableImage(record.path, _without_sides(read[0].spacing))
+        plane = None if settings.is_3d else settings.plane
+        if settings.spacing is not None and grid is not None and not grid.is_right_angled(plane):
+            raise UnreadableImage(
+                record.path,
+                "has axes that do not stand at right angles (a tilted gantry?): resample it by a "
+                "tool that knows them, or leave --spacing out.",
+            )
     except UnreadableImage as error:
         if settings.on_error == "stop":
             raise

@@ -31,7 +31,9 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
     measured = done.measured - done.empty
     told = [f"{measured} measured."]
     if done.empty:
-        beyond = f", {done.beyond} of them because all their values lie beyond --range"
+        ways = {"--range": s.range, "--outliers": s.outliers}
+        named = " or ".join(way for way, limit in ways.items() if limit is not None)
+        beyond = f", {done.beyond} of them because all their values lie beyond {named}"
         told.append(f"{done.empty} hold no pixel pair{beyond * (done.beyond > 0)}: theirs are NaN.")
     if done.skipped:
         told.append(f"{len(done.skipped)} skipped, named above.")

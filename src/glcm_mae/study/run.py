@@ -23,7 +23,13 @@ from glcm_mae.settings import (
     ProbeSettings,
     height_and_width,
 )
-from glcm_mae.training.inputs import check_classes, check_readable, labelled, manifest_of
+from glcm_mae.training.inputs import (
+    check_cache,
+    check_classes,
+    check_readable,
+    labelled,
+    manifest_of,
+)
 from glcm_mae.training.progress import Meters
 
 from .alone import alone_in
@@ -205,18 +211,18 @@ def _check_images(
     tested = [
         stage.data for arm in arms for stage in (arm.probe, arm.finetune) if stage is not None
     ]
-    images, others = settings.images, settings.pretrain_on
-    if unlabelled is None or others is None:
-        return _check_readable(learning + tested, images, manifest)
-    hashes = _check_readable(tested, images, manifest)
-    return hashes | _check_readable(learning, others, unlabelled)
+    for data in learning + tested:
+        for images in (settings.images, settings.pretrain_on):
+            if data.cache is not None and images is not None:
+                check_cache(data.cache, images)
+    if unlabelled is None:
+        return _check_readable(learning + tested, manifest)
+    return _check_readable(tested, manifest) | _check_readable(learning, unlabelled)
 
 
-def _check_readable(
-    ways: Sequence[DataSettings], images: str, manifest: Manifest
-) -> dict[str, str]:
+def _check_readable(ways: Sequence[DataSettings], manifest: Manifest) -> dict[str, str]:
     """Read the images once in each way that differs."""
-    alike = [replace(data, images=images, patient_regex=None, fold=None) for data in ways]
+    alike = [replace(data, patient_regex=None, fold=None) for data in ways]
     hashes: dict[str, str] = {}
     for data in {repr(data): data for data in alike}.values():
         hashes |= check_readable(data, manifest)

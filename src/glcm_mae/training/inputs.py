@@ -15,7 +15,7 @@ from torch import Tensor
 from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
 from glcm_mae.data.memory import Room, in_memory
 from glcm_mae.data.packed import packed
-from glcm_mae.data.pixels import Pixels, pick
+from glcm_mae.data.pixels import Pixels, UnusableCache, pick
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
 
@@ -241,19 +241,42 @@ def _load(
             )
 
     if data.cache is not None:
+        check_cache(data.cache, data.images)
         return _from_cache(Path(data.cache), data, manifest, load)
     return read_once(data, manifest, load) if keep else load()
+
+
+def check_cache(cache: str, images: str) -> None:
+    """Refuse a cache that cannot be one, before anything is written there.
+
+    Parameters
+    ----------
+    cache : str
+        The folder.
+    images : str
+        The images that it shall keep: a folder, or a table of them.
+
+    Raises
+    ------
+    UnusableCache
+        It has no name, or lies in the folder of images, whose folders are classes.
+
+    Examples
+    --------
+    >>> check_cache("set/cache", "set.csv")
+    """
+    if not cache:
+        raise UnusableCache("the cache has no name: give a folder, or leave it out.")
+    among = Path(images)
+    if among.is_dir() and Path(cache).resolve().is_relative_to(among.resolve()):
+        raise UnusableCache(
+            f"the cache {cache} lies in {images}, where a folder is a class: give one beside it."
+        )
 
 
 def _from_cache(
     folder: Path, data: DataSettings, manifest: Manifest, load: Callable[[Room], LoadedImages]
 ) -> LoadedImages:
-    images = Path(data.images)
-    if images.is_dir() and folder.resolve().is_relative_to(images.resolve()):
-        raise UserError(
-            f"data.cache {folder} lies in data.images, where its files would be taken for images: "
-            "give a folder beside it."
-        )
     way = {"image_size": height_and_width(data.image_size)} | {
         name: getattr(data, name)
         for name in ("resize", "spacing", "color", "window", "invert_monochrome1", "plane")

@@ -12,6 +12,7 @@ import numpy as np
 
 from glcm_mae.data import Manifest, UnreadableImage, count_gray_values
 from glcm_mae.data.manifest import evenly_spread
+from glcm_mae.data.pixels import UnusableCache
 from glcm_mae.errors import UserError
 from glcm_mae.models import EncoderConfig
 from glcm_mae.settings import DataSettings, ExplainSettings, OthersSettings, PredictSettings
@@ -147,7 +148,7 @@ def read_listed(s: OthersSettings, reading: dict[str, Any], manifest: Manifest) 
         images = read_images(
             _as_data(s, reading), manifest, if_dark=f"{s.run} reads all so, convert the images"
         )
-    except UnreadableImage:
+    except (UnreadableImage, UnusableCache):
         raise
     except UserError as error:
         raise UserError(

@@ -13,6 +13,7 @@ __all__ = ["Grid", "Plane", "are_alike", "normal_of"]
 Plane = Literal["axial", "coronal", "sagittal"]
 
 _NORMALS = {"sagittal": 0, "coronal": 1, "axial": 2}  # of x to the right, y forward, z up
+_TILTED = 0.01  # cosine of two axes from which they do not pass for right-angled: half a degree
 _ALIKE = 1.1  # ratio of two sides up to which they pass for equal
 
 
@@ -55,6 +56,16 @@ class Grid:
     def voxel(self, plane: Plane) -> tuple[float, float, float]:
         """Sides of a voxel as slices are stacked: from slice to slice, height and width."""
         return (self.sides[normal_of(self.shape, plane)], *self.pixel(plane))
+
+    def is_right_angled(self, plane: Plane | None = None) -> bool:
+        """Whether the axes of voxels, or of a plane's pixels, stand at right angles.
+
+        Those of a CT with a tilted gantry do not, unless it was resampled.
+        """
+        axes = self.affine[:3, :3] / self.sides
+        if plane is not None:
+            axes = np.delete(axes, normal_of(self.shape, plane), axis=1)
+        return bool(np.abs(np.triu(axes.T @ axes, 1)).max() < _TILTED)
 
     @property
     def square_planes(self) -> list[Plane]:
