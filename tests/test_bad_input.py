@@ -383,6 +383,20 @@ def test_evaluate_broken_table(text, said, tmp_path, capsys):
     assert not (tmp_path / "metrics.json").exists()
 
 
+@pytest.mark.parametrize("inside", [".", "run"])
+def test_results_in_a_cache(images, run, tmp_path, capsys, inside):
+    """Who removes a cache, as the guide says one may, would remove them."""
+    folder, cache = images(a=3, b=3), tmp_path / "cache"
+    out = cache / inside
+    for command in ("pretrain", "probe", "finetune"):
+        sentence = complaint(capsys, *words(command, folder, out, "--data.cache", cache))
+        assert sentence.startswith(f"out is {out}, in the cache {cache}, which is to be removed")
+    for command, result in (("predict", out), ("explain", out), ("embed", out / "features.csv")):
+        ask = ("--run", run, "--images", folder, "--cache", cache, "--out", result)
+        assert f"out is {result}, in the cache {cache}" in complaint(capsys, command, *ask)
+    assert not cache.exists()
+
+
 def test_evaluate_beside_a_damaged_description(tmp_path, capsys):
     table = tmp_path / "predictions.csv"
     table.write_text("path,patient,label,p_a,p_b\n0.png,p0,a,1,0\n1.png,p1,b,0,1\n")

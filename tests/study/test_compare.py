@@ -523,8 +523,18 @@ def test_a_study_with_a_cache_reads_once_and_gives_the_same_table(
 def test_a_cache_in_the_studys_own_folder(images: Path, recipe: Path, tmp_path: Path) -> None:
     """It once waited for itself."""
     out = tmp_path / "out"
-    more = ["--arms", "random", "--reference", "random", "--set", f"data.cache={out}"]
+    more = ["--arms", "random", "--reference", "random", "--set", f"data.cache={out / 'cache'}"]
     assert main(_compare(images, recipe, out, *more)) == 0
+
+
+def test_a_study_in_its_own_cache_is_refused(
+    images: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who removes a cache shall not remove a study."""
+    for out in (tmp_path / "cache", tmp_path / "cache/out"):
+        ask = _compare(images, recipe, out, "--set", f"data.cache={tmp_path / 'cache'}")
+        assert f"out is {out}, in the cache {tmp_path / 'cache'}" in complaint(capsys, *ask)
+        assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_among_a_studys_images_is_refused(

@@ -17,34 +17,7 @@ from glcm_mae.training.predict import predict
 
 from ..audit.sets import write_dicom
 from ..commands import complaint
-from .conftest import RECIPE
-
-ARMS = ("random", "mse")
-STAGES = {"linear": "probe/linear", "knn": "probe/knn", "finetune": "finetune"}
-
-
-@pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 images of 12 other patients, named as those of the study."""
-    phantom = make_phantom(4, 2, 32, seed=7)
-    return write_phantom(phantom, tmp_path_factory.mktemp("others"))
-
-
-@pytest.fixture(scope="module")
-def words(images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "recipe.yaml").write_text(RECIPE)
-    shared = ["--config", str(folder / "recipe.yaml"), "--folds", "3", "--n_resamples", "50"]
-    of_arms = ["--arms", ",".join(ARMS), "--baselines", "pixels,shortcuts", "--seeds", "2"]
-    of_arms += ["--positive", "sparse"]
-    ways = ["--by", ",".join(STAGES), "--out", str(folder / "out")]
-    return ["compare", str(images), *shared, *of_arms, *ways]
-
-
-@pytest.fixture(scope="module")
-def done(words: list[str], others: Path) -> Path:
-    assert main([*words, "--external", str(others)]) == 0
-    return Path(words[-1])
+from .conftest import ARMS, RECIPE, STAGES
 
 
 @pytest.mark.parametrize("way", STAGES)
@@ -222,6 +195,7 @@ def test_what_is_wrong_with_external_is_told_before_anything_is_run(
     said = complaint(capsys, *new, tmp_path / "others.csv", "--set", "probe.data.on_error=skip")
     assert said.startswith(f"{tmp_path / 'torn.png'} is ")
     assert "nowhere does not exist" in complaint(capsys, *new, "nowhere")
+    assert "folds is 2" in complaint(capsys, *new, "nowhere", "--folds", "2")
     assert "the study's own images: give another" in complaint(capsys, *new, images)
     said = complaint(capsys, *new, others, "--reference", "shortcuts")
     assert said.startswith("reference is shortcuts, which say nothing of another set")
@@ -284,4 +258,4 @@ def test_what_is_wrong_later_leaves_the_study_its_report(
     assert main([*ask, str(others)]) == 2
     said = capsys.readouterr().out
     assert "1 runs, such as " in said
-    assert f"remove {again}/arms/*/*/probe* and {again}/baselines, and the same command" in said
+    assert "remove the study's arms/*/*/probe* and baselines, and the study's command" in said

@@ -52,9 +52,11 @@ class PredictSettings(OthersSettings):
     ----------
     run : str
         The run folder of a fine-tuning, of a probe or of a baseline. It tells how images are read.
+        Or the folder of a study's arm (runs/study/arms/mse) or baseline: its models of all folds
+        and seeds answer together, by the mean of their probabilities.
     out : str
         Folder for predictions.csv and, of images with labels, metrics.json; of a probe, in linear
-        and knn.
+        and knn; of an arm, in a folder for each way in which it was judged.
     """
 
     out: str

@@ -51,10 +51,12 @@ def check_seed(name: str, seed: int) -> None:
 def check_shared(seed: int, data: settings.DataSettings, out: str = "") -> None:
     """Refuse early what only the end, or NumPy, PyTorch or scikit-learn would refuse."""
     from glcm_mae.data.fitting import check_image_size
+    from glcm_mae.training.inputs import check_cache
 
     if out:
         check_folder(out)
         check_apart(out, data.images)
+        check_cache(data.cache, data.images, out)
         keep_inputs_of_run(out, data.images)
     check_image_size(settings.height_and_width(data.image_size))
     check_seed("seed", seed)

@@ -19,14 +19,13 @@ from glcm_mae.stages.process import leads
 
 
 def predict(s: settings.PredictSettings, recipe: str) -> str:
-    """Classify other images; see `glcm_mae.training.predict.predict`."""
+    """Classify other images; see `glcm_mae.training.predict`, and of arms `study.together`."""
+    from glcm_mae.study.together import is_of_study, predict_together
     from glcm_mae.training.predict import predict
     from glcm_mae.training.run import facts_of
 
-    check_folder(s.out)
-    check_apart(s.out, s.images)
-    keep_inputs_of_run(s.out, s.images)
-    run = predict(s)
+    _check_out(s)
+    run = predict_together(s) if is_of_study(Path(s.run)) else predict(s)
     if not leads():
         return ""
     facts = facts_of(run)
@@ -40,6 +39,15 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
     return evaluated(run) + others * bool(without)
 
 
+def _check_out(s: settings.PredictSettings | settings.ExplainSettings) -> None:
+    from glcm_mae.training.inputs import check_cache
+
+    check_folder(s.out)
+    check_apart(s.out, s.images)
+    check_cache(s.cache, s.images, s.out)
+    keep_inputs_of_run(s.out, s.images)
+
+
 def _tables(run: Path, name: str) -> str:
     """Name the tables that a run has written: one, or of a probe two."""
     return " and ".join(str(table) for table in sorted(run.rglob(name)))
@@ -51,9 +59,7 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
     from glcm_mae.training.explain import explain
     from glcm_mae.training.others import new_run
 
-    check_folder(s.out)
-    check_apart(s.out, s.images)
-    keep_inputs_of_run(s.out, s.images)
+    _check_out(s)
     run = new_run(s)
     found = explain(s)
     measured = faithfulness(found, s.seed).to_json()
@@ -79,7 +85,9 @@ def explain(s: settings.ExplainSettings, recipe: str) -> str:
 def embed(s: settings.EmbedSettings, recipe: str) -> str:
     """Write what an encoder makes of images; see `glcm_mae.training.embed`."""
     from glcm_mae.training.embed import embed, write_embedding
+    from glcm_mae.training.inputs import check_cache
 
+    check_cache(s.cache, s.images, s.out)
     check_out(s.out, (".csv",))
     check_apart(s.out, s.run, "the run folder")
     keep_inputs(s.out, [s.images])

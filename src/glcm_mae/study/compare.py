@@ -23,7 +23,7 @@ from .arms import Arm, read_arms, recipe_arm
 from .external import ask_models, list_external
 from .in_turn import Failure
 from .page import format_page
-from .run import Study, reading_of_arms, run_study
+from .run import Study, check_study, reading_of_arms, run_study
 from .tables import ArmTables
 
 _SHAPE = ("embed_dim", "depth", "num_heads")  # of an encoder, where not that of its name
@@ -100,6 +100,7 @@ def compare(settings: CompareSettings, recipe: Sequence[str]) -> Study:
     published = settings.protocol == "published"
     manifest = None
     if settings.external is not None:
+        check_study(settings, arms)  # before another source is read
         reading = reading_of_arms(settings, arms)
         classes = labelled(reading, may_cross=published).classes
         manifest = list_external(settings, reading, classes)

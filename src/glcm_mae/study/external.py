@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glcm_mae.data import Manifest, count_gray_values
-from glcm_mae.data.gray_values import Counts
+from glcm_mae.data import Manifest
 from glcm_mae.errors import UserError
 from glcm_mae.predictions import Predictions
 from glcm_mae.settings import CompareSettings, DataSettings, HardwareSettings, OthersSettings
-from glcm_mae.training.fabric import launch
-from glcm_mae.training.gray_values import on_scale_of, tells_gray_values
-from glcm_mae.training.inputs import Images, check_readable, manifest_of
-from glcm_mae.training.others import as_strangers, read_listed
-from glcm_mae.training.predict import named_after, read_trained
-from glcm_mae.training.probed import keeps_classifier
+from glcm_mae.training.inputs import check_readable, manifest_of
+from glcm_mae.training.others import as_strangers
+from glcm_mae.training.predict import named_after
 from glcm_mae.training.seen import seen_by_any
 
+from .asking import ask_runs
 from .cells import baseline_folder, cell_folder
 from .folds import Fold
 from .tables import WAYS, ArmTables, stack_predictions
@@ -171,8 +167,7 @@ def ask_models(
         match_gray_values=study.match_gray_values,
         hardware=hardware,
     )
-    _check_kept([model.run for model in models], study)
-    images, said, apart = _ask([model.run for model in models], settings, manifest)
+    images, said, apart = ask_runs([model.run for model in models], settings, manifest)
     runs = sorted(map(str, said))
     known = np.array(seen_by_any(runs, as_strangers(images)), dtype=bool)
     alike = np.zeros_like(known)
@@ -206,48 +201,6 @@ def ask_models(
         lacking,
         apart,
     )
-
-
-def _check_kept(runs: Sequence[Path], study: CompareSettings) -> None:
-    """Refuse a study whose models cannot answer as asked, before the first is asked."""
-    mute = [run for run in runs if not keeps_classifier(run)]
-    untold = [run for run in runs if study.match_gray_values and not tells_gray_values(run)]
-    for lacking, what in ((mute, "keep no classifier"), (untold, "do not tell their gray values")):
-        if lacking:
-            raise UserError(
-                f"{len(set(lacking))} runs, such as {lacking[0]}, were made by an earlier version "
-                f"and {what}: remove {study.out}/arms/*/*/probe* and {study.out}/baselines, and "
-                "the same command makes them again, without another pre-training."
-            )
-
-
-def _ask(
-    runs: Sequence[Path], settings: OthersSettings, manifest: Manifest
-) -> tuple[Images, dict[Path, dict[str, np.ndarray]], float | None]:
-    """Ask each run; return the images, as the first reads them, what each said, and how far apart.
-
-    The last as in `External`.
-    """
-    fabric = launch(settings.hardware)
-    read: dict[str, Images] = {}  # arms may differ in how they read
-    counts: dict[str, Counts] = {}
-    said: dict[Path, dict[str, np.ndarray]] = {}
-    distances: list[float] = []
-    different = list(dict.fromkeys(runs))
-    for number, run in enumerate(different, start=1):
-        told = f"[{number}/{len(different)}] {run}, asked about {settings.images}"
-        print(told, file=sys.stderr, flush=True)
-        trained = read_trained(run)
-        way = repr(trained.reading)
-        if way not in read:
-            read[way] = read_listed(settings, trained.reading, manifest)
-            counts[way] = count_gray_values(read[way].pixels)
-        scaled = on_scale_of(run, read[way], counts[way], match=settings.match_gray_values)
-        if number == 1:  # others are nearly as this one
-            scaled.tell()
-        said[run] = trained.chances(scaled.images, fabric)
-        distances += [] if scaled.apart is None else [scaled.apart]
-    return next(iter(read.values())), said, max(distances, default=None)
 
 
 def _joined(

@@ -103,7 +103,7 @@ def run_study(
     UserError
         If the settings, recipes or images do not allow it.
     """
-    _check(settings, arms)
+    check_study(settings, arms)
     out = Path(settings.out)
     reading = reading_of_arms(settings, arms)
     manifest = labelled(reading, may_cross=published)
@@ -213,8 +213,8 @@ def _check_images(
     ]
     for data in learning + tested:
         for images in (settings.images, settings.pretrain_on):
-            if data.cache is not None and images is not None:
-                check_cache(data.cache, images)
+            if images is not None:
+                check_cache(data.cache, images, settings.out)
     if unlabelled is None:
         return _check_readable(learning + tested, manifest)
     return _check_readable(tested, manifest) | _check_readable(learning, unlabelled)
@@ -237,8 +237,21 @@ def _check_folds(folds: Sequence[Fold], whole: Manifest) -> None:
         check_classes(manifest, train, least=2)
 
 
-def _check(settings: CrossvalSettings, arms: Sequence[Arm]) -> None:
-    """Refuse what makes no study, before any image is read."""
+def check_study(settings: CrossvalSettings, arms: Sequence[Arm]) -> None:
+    """Refuse what makes no study, before any image is read.
+
+    Parameters
+    ----------
+    settings : CrossvalSettings
+        The study's.
+    arms : sequence of Arm
+        One at least.
+
+    Raises
+    ------
+    UserError
+        If a setting, or one of an arm's recipe, cannot be so.
+    """
     if settings.folds < 3:
         raise UserError(
             f"folds is {settings.folds}: set it to 3 or more (one to test, one to validate)."

@@ -240,37 +240,47 @@ def _load(
                 spacing=data.spacing,
             )
 
+    check_cache(data.cache, data.images)
     if data.cache is not None:
-        check_cache(data.cache, data.images)
         return _from_cache(Path(data.cache), data, manifest, load)
     return read_once(data, manifest, load) if keep else load()
 
 
-def check_cache(cache: str, images: str) -> None:
+def check_cache(cache: str | None, images: str, out: str | None = None) -> None:
     """Refuse a cache that cannot be one, before anything is written there.
 
     Parameters
     ----------
-    cache : str
-        The folder.
+    cache : str, optional
+        The folder; without one there is nothing to refuse.
     images : str
         The images that it shall keep: a folder, or a table of them.
+    out : str, optional
+        Where results will lie.
 
     Raises
     ------
     UnusableCache
-        It has no name, or lies in the folder of images, whose folders are classes.
+        It has no name, lies in the folder of images, whose folders are classes, or would hold
+        results, though it may be removed at any time.
 
     Examples
     --------
     >>> check_cache("set/cache", "set.csv")
     """
+    if cache is None:
+        return
     if not cache:
         raise UnusableCache("the cache has no name: give a folder, or leave it out.")
     among = Path(images)
     if among.is_dir() and Path(cache).resolve().is_relative_to(among.resolve()):
         raise UnusableCache(
             f"the cache {cache} lies in {images}, where a folder is a class: give one beside it."
+        )
+    if out is not None and Path(out).resolve().is_relative_to(Path(cache).resolve()):
+        raise UnusableCache(
+            f"out is {out}, in the cache {cache}, which is to be removed without a thought: choose "
+            "another folder for one of them."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from .encoders import differing
 from .gray_values import LEAST, on_scale_of
 from .inputs import Images, manifest_of, read_images
 from .run import Run, settings_of
-from .seen import seen_before, tell_unknown
+from .seen import seen_by_any, tell_unknown
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -239,23 +240,48 @@ def read_others(
     scaled = on_scale_of(run.folder, images, counts, match=s.match_gray_values)
     scaled.tell()
     images = scaled.images.of(wanted)
-    known = seen_before(str(run.folder), as_strangers(images))
-    tell_unknown(str(run.folder), known)
+    known, alike = known_to([run.folder], run.folder, images)
+    return Others(images, known, alike, scaled.apart)
+
+
+def known_to(runs: Sequence[Path], name: Path, images: Images) -> tuple[list[bool | None], int]:
+    """Find out which images runs were trained on, and say so on stderr.
+
+    Parameters
+    ----------
+    runs : sequence of Path
+        Their folders.
+    name : Path
+        What the message calls them.
+    images : Images
+        Of another source.
+
+    Returns
+    -------
+    known : list of bool or None
+        Whether one of them, or what it started from, was trained on each image; None if that is
+        unknown.
+    alike : int
+        How many others are of patients that are named as some of those.
+    """
+    folders = list(map(str, runs))
+    known = seen_by_any(folders, as_strangers(images))
+    tell_unknown(str(name), known)
     seen = known.count(True)
     if seen:
         print(
             f"{seen} of {len(images)} images, or copies of them, were used in the training of "
-            f"{run.folder}",
+            f"{name}",
             file=sys.stderr,
         )
-    alike = seen_before(str(run.folder), images).count(True) - seen
+    alike = seen_by_any(folders, images).count(True) - seen
     if alike:
         print(
-            f"{alike} images are of patients that are named as some of those that {run.folder} was "
+            f"{alike} images are of patients that are named as some of those that {name} was "
             "trained on: if they are the same people, this is no external validation",
             file=sys.stderr,
         )
-    return Others(images, known, alike, scaled.apart)
+    return known, alike
 
 
 def _with_more(manifest: Manifest, at_most: int) -> Manifest:

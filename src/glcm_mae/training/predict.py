@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +17,9 @@ from glcm_mae.settings import PredictSettings
 
 from .fabric import launch
 from .finetuned import read_finetuned
-from .others import Trained, new_run, read_others
+from .others import Others, Trained, new_run, read_others
 from .probed import is_baseline, is_probe, read_baseline, read_probe
+from .run import Run
 from .seen import n_seen
 from .tables import Tables
 
@@ -49,35 +52,86 @@ def predict(settings: PredictSettings) -> Path:
         If the run is no finished fine-tuning, probe or baseline, or the images cannot be read as
         its were, or have another class.
     """
-    source, out = read_trained(Path(settings.run)), Path(settings.out)
+    source = read_trained(Path(settings.run))
     run = new_run(settings)
     fabric = launch(settings.hardware)
-    images, known, alike, apart = read_others(source, settings)
-    said = source.chances(images, fabric)
+    others = read_others(source, settings)
+    said = source.chances(others.images, fabric)
+    answers = {
+        place: Answer(chances, _validation(source.folder, place)) for place, chances in said.items()
+    }
+    return write_answers(run, source.classes, others, answers)
+
+
+class Answer(NamedTuple):
+    """What classifiers of one kind say of images.
+
+    Parameters
+    ----------
+    chances : ndarray, (N, K)
+        Class probabilities.
+    validation : Predictions or None
+        What they said of images that they had not seen, for thresholds; None if nothing is known.
+    """
+
+    chances: np.ndarray
+    validation: Predictions | None
+
+
+def write_answers(
+    run: Run,
+    classes: tuple[str, ...],
+    others: Others,
+    answers: Mapping[str, Answer],
+    **facts: int,
+) -> Path:
+    """Write what a run, or several together, say of other images.
+
+    Parameters
+    ----------
+    run : Run
+        Where to.
+    classes : tuple of str
+        Theirs.
+    others : Others
+        The images.
+    answers : mapping
+        For each place below the folder, the answer whose tables lie there.
+    **facts
+        What else ``finished.json`` tells.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    images, known, alike, apart = others
     run.begin()
     has_label = images.manifest.labels >= 0
     with_label, without = np.flatnonzero(has_label), np.flatnonzero(~has_label)
-    for place, chances in said.items():
+    for place, answer in answers.items():
+        folder, chances = run.folder / place, answer.chances
         if len(without):
             table = "unlabelled.csv" if len(with_label) else "predictions.csv"
-            others = images.manifest.subset(without)
-            _write_unlabelled(out / place / table, others, source.classes, chances[without])
+            unlabelled = images.manifest.subset(without)
+            _write_unlabelled(folder / table, unlabelled, classes, chances[without])
         if len(with_label):
             labelled = images.manifest.subset(with_label)
-            tables = _tables(source, place, labelled, chances[with_label])
-            tables.write(out / place, n_seen([known[int(i)] for i in with_label]))
+            tables = _tables(labelled, classes, chances[with_label], answer.validation)
+            tables.write(folder, n_seen([known[int(i)] for i in with_label]))
     run.finish(
         {
-            "classes": list(source.classes),
+            "classes": list(classes),
             "images": len(images),
             "skipped": images.skipped,
             "unlabelled": len(without),
             "images_seen_in_training": n_seen(known),
             "images_of_patients_named_as_in_training": alike,
             "gray_values_apart": apart,
+            **facts,
         }
     )
-    return out
+    return run.folder
 
 
 def read_trained(folder: Path) -> Trained:
@@ -105,24 +159,30 @@ def read_trained(folder: Path) -> Trained:
         what = (
             "is no finished fine-tuning, probe or baseline" if folder.exists() else "is not there"
         )
-        raise UserError(f"{folder} {what}: give the run folder of a finished one.")
+        raise UserError(
+            f"{folder} {what}: give the run folder of a finished one, or that of a study's arm."
+        )
     return read_finetuned(folder)
 
 
-def _tables(run: Trained, place: str, manifest: Manifest, chances: np.ndarray) -> Tables:
+def _tables(
+    manifest: Manifest,
+    classes: tuple[str, ...],
+    chances: np.ndarray,
+    validation: Predictions | None,
+) -> Tables:
     """Name what was predicted, under the run's fold and seed, for which its thresholds are."""
-    validation = _validation(run.folder, place)
     n = len(manifest)
 
     def repeated(numbers: np.ndarray | None) -> np.ndarray | None:
         return None if numbers is None else np.full(n, numbers[0])
 
-    labels = [run.classes.index(str(record.label)) for record in manifest.records]
+    labels = [classes.index(str(record.label)) for record in manifest.records]
     test = Predictions(
         paths=tuple(record.name for record in manifest.records),
         patients=tuple(record.patient for record in manifest.records),
         labels=np.array(labels),
-        classes=run.classes,
+        classes=classes,
         probabilities=chances,
         folds=None if validation is None else repeated(validation.folds),
         seeds=None if validation is None else repeated(validation.seeds),

@@ -229,7 +229,7 @@ def seen_before(weights: str, images: Images, *, same_patients: bool = False) ->
     return found.known(may_be_more=same_patients and not _can_compare_patients(rows, images))
 
 
-def seen_by_any(runs: Sequence[str], images: Images) -> list[bool]:
+def seen_by_any(runs: Sequence[str], images: Images) -> list[bool | None]:
     """Say of each image whether one of several runs was trained on it, a copy, or its patient.
 
     Parameters
@@ -241,11 +241,11 @@ def seen_by_any(runs: Sequence[str], images: Images) -> list[bool]:
 
     Returns
     -------
-    list of bool
-        False, too, where not all that they were trained on is known.
+    list of bool or None
+        None where nothing of the image was found and not all that they were trained on is known.
     """
-    rows = {row: None for run in runs for row in _read(run) or ()}
-    return [seen is True for seen in _among(list(rows), images).known()]
+    rows = {row: None for run in runs for row in _rows_of(run)}
+    return _among(list(rows), images).known()
 
 
 class _Found(NamedTuple):

@@ -120,8 +120,10 @@ def _is_true(word: str) -> bool:
 def _affine_of(fields: dict[str, str], dimension: int) -> np.ndarray:
     """Find the affine of a volume, or of an image of two axes, which needs no directions."""
     sides = numbers(fields.get("ElementSpacing", "1 " * dimension).split())
+    if min(sides[:3], default=1) <= 0:
+        raise Refusal("has an ElementSpacing that is no length: export it again.")
     if dimension == 2:
-        across, down = map(abs, sides)
+        across, down = sides
         return as_stored(across, down)
     matrix = next((fields[name] for name in _MATRIX if name in fields), None)
     if matrix is None:

@@ -1,0 +1,161 @@
+"""The models of all folds and seeds of an arm, asked together: the mean of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glcm_mae.errors import UserError
+from glcm_mae.predictions import Predictions, read_predictions
+from glcm_mae.settings import PredictSettings
+from glcm_mae.training.others import Others, known_to, list_for, new_run
+from glcm_mae.training.predict import Answer, named_after, read_trained, write_answers
+
+from .asking import ask_runs
+from .cells import baseline_folder, cell_folder
+from .tables import WAYS
+
+
+class _Way(NamedTuple):
+    """How an arm is judged: by which runs, where in each, and what they said out of fold."""
+
+    runs: list[Path]
+    place: str
+    out_of_fold: Predictions
+
+
+def is_of_study(folder: Path) -> bool:
+    """Whether a folder is a study, or lies in one and holds several of its runs.
+
+    Parameters
+    ----------
+    folder : Path
+        Any.
+
+    Returns
+    -------
+    bool
+    """
+    return (folder / "arms").is_dir() or _is_arm(folder) or _is_baseline(folder)
+
+
+def predict_together(settings: PredictSettings) -> Path:
+    """Write the class probabilities of images: means over the models of an arm.
+
+    Each model has learnt from other folds or begun from another seed, and the mean of what they
+    say is better than what one of them says (docs/results/busi.md). There is a table for each way
+    in which the arm was judged, in ``linear``, ``knn``, ``linear_glcm`` and ``finetune``, and of a
+    baseline one. Beside it lies, as ``validation.csv``, what models that had not seen them said of
+    the study's own images, the mean over seeds: thresholds are by that.
+
+    Parameters
+    ----------
+    settings : PredictSettings
+        See there; ``run`` is the folder of a study's arm or baseline.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    UserError
+        If it is none, lacks models, or the images cannot be read as its own were, or have another
+        class.
+    """
+    arm = Path(settings.run)
+    ways = _ways(arm)
+    runs = list(dict.fromkeys(run for way in ways.values() for run in way.runs))
+    run = new_run(settings)
+    first = read_trained(runs[0])
+    images, chances, apart = ask_runs(runs, settings, list_for(first, settings))
+    known, alike = known_to(runs, arm, images)
+    answers = {
+        name: Answer(
+            np.mean([chances[model][way.place] for model in way.runs], axis=0),
+            named_after(arm, _mean_of_seeds(way.out_of_fold)),
+        )
+        for name, way in ways.items()
+    }
+    others = Others(images, known, alike, apart)
+    return write_answers(run, first.classes, others, answers, models=len(runs))
+
+
+def _ways(folder: Path) -> Mapping[str, _Way]:
+    """Find the models of an arm or baseline, by the tables that its study has made of them."""
+    if _is_baseline(folder):
+        return {".": _of_baseline(folder)}
+    if not _is_arm(folder):
+        _refuse_study(folder)
+    ways = {
+        way: _of_arm(folder, way) for way in WAYS if (folder / way / "predictions.csv").is_file()
+    }
+    if not ways:
+        raise UserError(
+            f"{folder} is no complete arm: the study's command, given again, goes on with it. (A "
+            "single run of it can be asked by its own folder.)"
+        )
+    return ways
+
+
+def _of_arm(folder: Path, way: str) -> _Way:
+    table = read_predictions(folder / way / "predictions.csv")
+    stage, *below = Path(WAYS[way]).parts
+    study = folder.parent.parent
+    runs = [cell_folder(study, folder.name, seed, fold) / stage for seed, fold in _cells(table)]
+    return _Way(runs, below[0] if below else ".", table)
+
+
+def _of_baseline(folder: Path) -> _Way:
+    if not (folder / "predictions.csv").is_file():
+        raise UserError(
+            f"{folder} is no complete baseline: the study's command, given again, goes on with it."
+        )
+    table = read_predictions(folder / "predictions.csv")
+    study = folder.parent.parent
+    runs = [baseline_folder(study, folder.name, fold) for _, fold in _cells(table)]
+    return _Way(runs, ".", table)
+
+
+def _cells(table: Predictions) -> list[tuple[int, int]]:
+    """List the seeds and folds of a study's table."""
+    assert table.seeds is not None  # as the study has written it
+    assert table.folds is not None
+    return sorted(set(zip(table.seeds.tolist(), table.folds.tolist(), strict=True)))
+
+
+def _mean_of_seeds(table: Predictions) -> Predictions:
+    """Average what the models of several seeds said of each image."""
+    by_image = [
+        rows[np.argsort([table.paths[row] for row in rows])] for rows in table.rows_of_seeds()
+    ]
+    first = by_image[0]
+    return Predictions(
+        paths=tuple(table.paths[row] for row in first),
+        patients=tuple(table.patients[row] for row in first),
+        labels=table.labels[first],
+        classes=table.classes,
+        probabilities=np.mean([table.probabilities[rows] for rows in by_image], axis=0),
+    )
+
+
+def _is_arm(folder: Path) -> bool:
+    return folder.parent.name == "arms" and any(folder.glob("seed*-fold*"))
+
+
+def _is_baseline(folder: Path) -> bool:
+    return folder.parent.name == "baselines" and any(folder.glob("fold*"))
+
+
+def _refuse_study(folder: Path) -> None:
+    """Say which folders of a study can be asked."""
+    found = sorted(path for name in ("arms", "baselines") for path in (folder / name).glob("*/"))
+    named = ", ".join(map(str, found)) or "none is there yet"
+    raise UserError(
+        f"{folder} is a study: give one of its arms or baselines, whose models answer together "
+        f"({named}), or the folder of a single run."
+    )
