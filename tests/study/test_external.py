@@ -11,8 +11,10 @@ from PIL import Image
 
 from glcm_mae.cli import main
 from glcm_mae.data import make_phantom, read_manifest, write_phantom
+from glcm_mae.evaluation import evaluate
 from glcm_mae.predictions import read_predictions
 from glcm_mae.settings import HardwareSettings, PredictSettings
+from glcm_mae.study.together import predict_together
 from glcm_mae.training.predict import predict
 
 from ..audit.sets import write_dicom
@@ -77,12 +79,34 @@ def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: 
         of_sparse = comparison["results"][way]["comparisons"][-1]["arms"]["mse"]["metrics"]
         assert of_sparse["sensitivity_at_threshold"]["value"] is not None
     page = (done / "external/comparison.md").read_text()
+    assert page.count("frozen features, all models of an arm together\n") == 2
+    assert "\n## Fine-tuning, all models of an arm together\n" in page
     assert page.startswith("# Comparison on images of another source")
     assert f"**Asked about: {others}.**" in page
     assert "24 images are of patients that are named as some of the study's" in page
     assert "Their gray values, as they are, not brought to the scale of those that " in page
     assert (done / "external/comparison.png").exists()
     assert "another source" not in (done / "comparison.md").read_text()
+
+
+def test_all_models_of_an_arm_are_compared_together(
+    done: Path, others: Path, tmp_path: Path
+) -> None:
+    comparison = json.loads((done / "external/comparison.json").read_text())
+    for folder in (done / "arms/mse", done / "arms/random"):
+        asked = PredictSettings(
+            run=str(folder),
+            images=str(others),
+            out=str(tmp_path / folder.name),
+            hardware=HardwareSettings("cpu"),
+        )
+        out = predict_together(asked)
+        for way in STAGES:
+            expected = evaluate(out / way / "predictions.csv", n_resamples=50)["by_image"][
+                "overall"
+            ]["auroc"]
+            found = comparison["together"][way]["comparisons"][0]["arms"][folder.name]["metrics"]
+            assert found["auroc"]["value"] == pytest.approx(expected["value"], abs=1e-6)
 
 
 def test_a_cache_gives_the_same_table(

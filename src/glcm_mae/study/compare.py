@@ -166,6 +166,9 @@ def _asked_outside(
                 way: _compared(tables, settings, about, found.seed_of_model)
                 for way, tables in found.tables.items()
             },
+            "together": {
+                way: _compared(tables, settings, about) for way, tables in found.together.items()
+            },
         }
         _write(external, out / "external")
     return replace(study, external=external)

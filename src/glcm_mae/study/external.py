@@ -23,7 +23,7 @@ from glcm_mae.training.seen import seen_by_any
 from .asking import ask_runs
 from .cells import baseline_folder, cell_folder
 from .folds import Fold
-from .tables import WAYS, ArmTables, stack_predictions
+from .tables import WAYS, ArmTables, mean_of_seeds, stack_predictions
 
 Tables = dict[str, dict[str, ArmTables]]
 
@@ -38,6 +38,9 @@ class External:
         For each way of judging an encoder, and each arm and baseline, its tables. Each model, of a
         seed and a fold, stands there as if it were a seed: it is asked by itself, and has
         thresholds by the validation images of its own fold.
+    together : dict
+        The same of an arm's models together, a row an image: the mean of their probabilities, with
+        thresholds by what models said of the study's images that they had not seen.
     seed_of_model : dict of int to int
         Of which seed each is.
     left_out : int
@@ -52,6 +55,7 @@ class External:
     """
 
     tables: Tables
+    together: Tables
     seed_of_model: dict[int, int]
     left_out: int
     named_alike: int
@@ -180,6 +184,7 @@ def ask_models(
         )
     left = manifest.subset(np.flatnonzero(~known))
     found: Tables = {way: {} for way in tables}
+    together: Tables = {way: {} for way in tables}
     shutil.rmtree(out / "external", ignore_errors=True)  # of other images, or of other arms
     for way, of_arms in tables.items():
         for name in {model.name: None for model in models if way in model.places}:
@@ -188,6 +193,10 @@ def ask_models(
             place = f"baselines/{name}" if name in baselines else f"arms/{name}/{way}"
             found[way][name].test.write(out / "external" / place / "predictions.csv")
             found[way][name].validation.write(out / "external" / place / "validation.csv")
+            together[way][name] = ArmTables(
+                mean_of_seeds(found[way][name].test),
+                named_after(out, mean_of_seeds(of_arms[name].test)),
+            )
     [classes, *_] = [
         table.test.classes for of_arms in tables.values() for table in of_arms.values()
     ]
@@ -195,6 +204,7 @@ def ask_models(
     lacking = tuple(name for name in classes if name not in there)
     return External(
         found,
+        together,
         {model.number: model.seed for model in models},
         int(known.sum()),
         int(alike.sum()),

@@ -16,6 +16,7 @@ TITLES = {
     "finetune": "Fine-tuning",
 }
 
+_TOGETHER = "all models of an arm together"
 _SHOWN = 12  # digits of a code's name
 
 
@@ -36,6 +37,11 @@ def format_page(comparison: dict[str, Any]) -> str:
     parts = [format_summary(comparison)]
     for way, found in comparison["results"].items():
         parts += [f"## {TITLES[way]}", format_comparison(found)]
+        if "together" in comparison:
+            parts += [
+                f"## {TITLES[way]}, {_TOGETHER}",
+                format_comparison(comparison["together"][way]),
+            ]
     parts += ["## Settings", *_settings(comparison)]
     return "\n\n".join(parts) + "\n"
 
@@ -110,8 +116,10 @@ def _about_external(external: dict[str, Any], matched: bool) -> str:
     told = [
         f"**Asked about: {external['images']}.** The model of each fold and seed is asked by "
         "itself, and has its thresholds by its own validation images; figures are means over the "
-        "folds' models of a seed. That other patients would also train the models is in no "
-        "interval. Left out, for a model was trained on them or on copies: "
+        f"folds' models of a seed. Below each such table stands what {_TOGETHER} say, by the mean "
+        "of their probabilities (glcm-mae predict --run with the folder of an arm), with intervals "
+        "over patients alone. That other patients would also train the models is in no interval. "
+        "Left out, for a model was trained on them or on copies: "
         f"{external['left_out'] or 'none'}."
     ]
     if external["of_patients_named_alike"]:

@@ -161,3 +161,42 @@ def stack_predictions(tables: Sequence[Predictions]) -> Predictions:
             for name in ("labels", "probabilities", "folds", "seeds")
         },
     )
+
+
+def mean_of_seeds(table: Predictions) -> Predictions:
+    """Average what the models of several seeds say of each image: what they say together.
+
+    Parameters
+    ----------
+    table : Predictions
+        In which each seed has a row of each image.
+
+    Returns
+    -------
+    Predictions
+        A row an image, in the order of the first seed; without folds and seeds.
+
+    Examples
+    --------
+    >>> table = Predictions(
+    ...     paths=("a", "b", "b", "a"),
+    ...     patients=("1", "2", "2", "1"),
+    ...     labels=np.array([0, 1, 1, 0]),
+    ...     classes=("benign", "malignant"),
+    ...     probabilities=np.array([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.7, 0.3]]),
+    ...     seeds=np.array([0, 0, 1, 1]),
+    ... )
+    >>> mean_of_seeds(table).probabilities.round(3).tolist()
+    [[0.8, 0.2], [0.3, 0.7]]
+    """
+    first, *others = table.rows_of_seeds()
+    place = {table.paths[row]: n for n, row in enumerate(first)}
+    order = [np.argsort([place[table.paths[row]] for row in rows]) for rows in others]
+    alike = [first, *(rows[by_place] for rows, by_place in zip(others, order, strict=True))]
+    return Predictions(
+        paths=tuple(table.paths[row] for row in first),
+        patients=tuple(table.patients[row] for row in first),
+        labels=table.labels[first],
+        classes=table.classes,
+        probabilities=np.mean([table.probabilities[rows] for rows in alike], axis=0),
+    )

@@ -16,7 +16,7 @@ from glcm_mae.training.predict import Answer, named_after, read_trained, write_a
 
 from .asking import ask_runs
 from .cells import baseline_folder, cell_folder
-from .tables import WAYS
+from .tables import WAYS, mean_of_seeds
 
 
 class _Way(NamedTuple):
@@ -77,7 +77,7 @@ def predict_together(settings: PredictSettings) -> Path:
     answers = {
         name: Answer(
             np.mean([chances[model][way.place] for model in way.runs], axis=0),
-            named_after(arm, _mean_of_seeds(way.out_of_fold)),
+            named_after(arm, mean_of_seeds(way.out_of_fold)),
         )
         for name, way in ways.items()
     }
@@ -126,21 +126,6 @@ def _cells(table: Predictions) -> list[tuple[int, int]]:
     assert table.seeds is not None  # as the study has written it
     assert table.folds is not None
     return sorted(set(zip(table.seeds.tolist(), table.folds.tolist(), strict=True)))
-
-
-def _mean_of_seeds(table: Predictions) -> Predictions:
-    """Average what the models of several seeds said of each image."""
-    by_image = [
-        rows[np.argsort([table.paths[row] for row in rows])] for rows in table.rows_of_seeds()
-    ]
-    first = by_image[0]
-    return Predictions(
-        paths=tuple(table.paths[row] for row in first),
-        patients=tuple(table.patients[row] for row in first),
-        labels=table.labels[first],
-        classes=table.classes,
-        probabilities=np.mean([table.probabilities[rows] for rows in by_image], axis=0),
-    )
 
 
 def _is_arm(folder: Path) -> bool:
