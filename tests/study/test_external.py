@@ -175,7 +175,7 @@ def test_on_another_gray_scale_models_are_asked_as_predict_asks_them(
     (again / "arms/mse/seed1-fold2/probe/gray_values.csv").unlink()
     assert main([*ask, "--match_gray_values", "true"]) == 2
     said_of_it = capsys.readouterr().out
-    assert "earlier version and do not tell their gray values: remove " in said_of_it
+    assert "are without the gray values that they were trained on, such as " in said_of_it
 
 
 def test_arms_may_read_images_in_ways_of_their_own(
@@ -281,5 +281,5 @@ def test_what_is_wrong_later_leaves_the_study_its_report(
     (again / "arms/random/seed0-fold0/probe/linear/classifier.safetensors").unlink()
     assert main([*ask, str(others)]) == 2
     said = capsys.readouterr().out
-    assert "1 runs, such as " in said
-    assert "remove the study's arms/*/*/probe* and baselines, and the study's command" in said
+    assert "1 of 27 runs are without a classifier, such as " in said
+    assert "and the study's command makes them again, without another pre-training" in said

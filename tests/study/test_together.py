@@ -50,8 +50,8 @@ def test_they_say_the_mean_of_what_each_says(
         assert list(said.paths) == [record.name for record in read_manifest(others).records]
         for path, chances in zip(said.paths, said.probabilities, strict=True):
             np.testing.assert_allclose(chances, expected[path], atol=1e-6)
-    # A probe's two ways are asked at once: two stages of two seeds and three folds.
-    assert json.loads((out / "finished.json").read_text())["models"] == 12
+    models = json.loads((out / "finished.json").read_text())["models"]
+    assert models == dict.fromkeys(STAGES, 6)  # two seeds, three folds
 
 
 def test_thresholds_are_by_images_that_the_models_had_not_seen(
@@ -142,7 +142,38 @@ def test_an_arm_that_is_not_complete_is_refused(
     gone.unlink()
     words = ("--run", study / "arms/random", "--images", others, "--out", tmp_path / "o")
     told = complaint(capsys, "predict", *words)
-    assert f"1 runs, such as {gone.parent.parent}" in told
+    assert f"1 of 12 runs are without a classifier, such as {gone.parent.parent}" in told
+    shutil.rmtree(study / "arms/random/seed1-fold2/finetune")
+    told = complaint(capsys, "predict", *words)
+    assert "1 of 12 runs are not there or unfinished, such as " in told
+    (study / "arms/random/finetune/predictions.csv").unlink()
+    gone.write_bytes((study / "arms/random/seed1-fold1/probe/linear" / gone.name).read_bytes())
+    assert main(["predict", *map(str, words)]) == 0
+    assert (
+        f"finetune is left out: its runs in {study / 'arms/random'} are" in capsys.readouterr().err
+    )
+
+
+def test_an_arm_is_found_however_it_is_written(
+    done: Path, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(done / "arms/mse")
+    plain = _ask(done / "arms/mse", others, tmp_path / "plain")
+    monkeypatch.chdir(done / "arms/mse")
+    for number, run in enumerate((Path(), tmp_path / "link", Path("../random/../mse"))):
+        out = _ask(run, others, tmp_path / str(number))
+        for table in ("predictions.csv", "validation.csv"):
+            assert (out / "knn" / table).read_bytes() == (plain / "knn" / table).read_bytes()
+
+
+def test_the_tables_of_a_study_are_not_written_over(
+    done: Path, others: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (done / "arms/mse/linear/predictions.csv").read_bytes()
+    for out in ("arms/mse", "arms/random", "arms", "."):
+        words = ("--run", done / "arms/mse", "--images", others, "--out", done / out)
+        assert "holds a run already" in complaint(capsys, "predict", *words)
+    assert (done / "arms/mse/linear/predictions.csv").read_bytes() == before
 
 
 def test_shortcuts_say_nothing_of_another_set(

@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from glcm_mae.data import make_phantom, write_phantom
-from glcm_mae.training import inputs
+from glcm_mae.training import convolutional, inputs
 from glcm_mae.training.finetune import finetune
 from glcm_mae.training.pretrain import pretrain
 
@@ -25,6 +25,12 @@ def _one_thread() -> Iterator[None]:
     with threadpool_limits(1):  # those of BLAS, which else wait for each other by turning round
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a convolutional network, which is not the point of most tests here."""
+    monkeypatch.setattr(convolutional, "_EPOCHS", 3)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,10 +31,11 @@ from glcm_mae.files import csv_lines, write_atomically
 from glcm_mae.locks import locked
 from glcm_mae.provenance import tree_name
 
-__all__ = ["file_states", "packed"]
+__all__ = ["file_states", "foreign", "packed"]
 
 # NumPy's format, under a name that no scan of a folder takes for an image.
 _PIXELS = "pixels.array"
+_PACK = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
 _COLUMNS = ("image", "pixels", "perceptual", "lost_color", "unreadable")
 # Another version of one of these may decode, or resize, to other values.
 _LIBRARIES = (
@@ -127,6 +129,27 @@ def packed(
             if found is None:
                 found = _pack(folder, name, way, images, load)
     return _taken(*found, way, records, images)
+
+
+def foreign(folder: Path) -> Path | None:
+    """Find something in a folder of packs that is none, and would go when they are removed.
+
+    Parameters
+    ----------
+    folder : Path
+        May be missing.
+
+    Returns
+    -------
+    Path or None
+
+    Examples
+    --------
+    >>> foreign(Path("no/such/folder")) is None
+    True
+    """
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((p for p in there if not (p.name[0] == "." or _PACK.fullmatch(p.name))), None)
 
 
 def file_states(records: Sequence[Record]) -> dict[Path, tuple[int, ...]]:

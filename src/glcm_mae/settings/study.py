@@ -101,8 +101,9 @@ class CompareSettings(CrossvalSettings):
     reference : str
         The arm, or the baseline, that the others are compared with.
     baselines : list of str
-        Classifiers on hand-made features: glcm_logistic, glcm_boosting, glcm_local, pixels,
-        histogram, shortcuts.
+        Classifiers without a pre-training: on hand-made features glcm_logistic, glcm_boosting,
+        glcm_local, pixels, histogram and shortcuts; and convolutional, a small network trained with
+        the labels alone, which takes as long as an arm. See glcm-mae baseline.
     external : str, optional
         Labelled images of another source, a folder or a manifest: every model is asked about them,
         too, and the arms are compared there. Those on which a model was trained, or on copies of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,10 +60,10 @@ def ask_runs(runs: Sequence[Path], settings: OthersSettings, manifest: Manifest)
     Raises
     ------
     UserError
-        If a run keeps no classifier, the images cannot be read as a run's own were, or some can be
-        read so by one run and not by another.
+        If a run is not finished or keeps no classifier, the images cannot be read as a run's own
+        were, or some can be read so by one run and not by another.
     """
-    _check_kept(runs, settings)
+    check_runs(runs, settings)
     fabric = launch(settings.hardware)
     read: dict[str, Images] = {}  # arms may differ in how they read
     counts: dict[str, Counts] = {}
@@ -77,6 +77,7 @@ def ask_runs(runs: Sequence[Path], settings: OthersSettings, manifest: Manifest)
         way = repr(trained.reading)
         if way not in read:
             read[way] = read_listed(settings, trained.reading, manifest)
+            _check_same(read, settings)
             counts[way] = count_gray_values(read[way].pixels)
         scaled = on_scale_of(run, read[way], counts[way], match=settings.match_gray_values)
         if number == 1:  # others are nearly as this one
@@ -84,22 +85,46 @@ def ask_runs(runs: Sequence[Path], settings: OthersSettings, manifest: Manifest)
         said[run] = trained.chances(scaled.images, fabric)
         distances += [] if scaled.apart is None else [scaled.apart]
     [images, *_] = read.values()
-    if len({tuple(record.name for record in one.manifest.records) for one in read.values()}) > 1:
+    return Said(images, said, max(distances, default=None))
+
+
+def _check_same(read: Mapping[str, Images], settings: OthersSettings) -> None:
+    """Refuse images of which one way of reading skips others than another."""
+    names = {tuple(record.name for record in images.manifest.records) for images in read.values()}
+    if len(names) > 1:
         raise UserError(
             f"some of {settings.images} can be read in one of the ways of {settings.run} and not "
             "in another: leave them out."
         )
-    return Said(images, said, max(distances, default=None))
 
 
-def _check_kept(runs: Sequence[Path], settings: OthersSettings) -> None:
-    """Refuse runs that cannot answer as asked, before the first is asked."""
-    mute = [run for run in runs if not keeps_classifier(run)]
-    untold = [run for run in runs if settings.match_gray_values and not tells_gray_values(run)]
-    for lacking, what in ((mute, "keep no classifier"), (untold, "do not tell their gray values")):
+def check_runs(runs: Sequence[Path], settings: OthersSettings) -> None:
+    """Refuse runs that cannot answer as asked, before the first is asked.
+
+    Parameters
+    ----------
+    runs : sequence of Path
+        Their folders.
+    settings : OthersSettings
+        How they are asked.
+
+    Raises
+    ------
+    UserError
+        Naming one.
+    """
+    for lacking, what in (
+        ([run for run in runs if not (run / "finished.json").is_file()], "not there or unfinished"),
+        ([run for run in runs if not keeps_classifier(run)], "without a classifier"),
+        (
+            [run for run in runs if settings.match_gray_values and not tells_gray_values(run)],
+            "without the gray values that they were trained on",
+        ),
+    ):
         if lacking:
+            folders = list(dict.fromkeys(lacking))
             raise UserError(
-                f"{len(set(lacking))} runs, such as {lacking[0]}, were made by an earlier version "
-                f"and {what}: remove the study's arms/*/*/probe* and baselines, and the study's "
-                "command makes them again, without another pre-training."
+                f"{len(folders)} of {len(set(runs))} runs are {what}, such as {folders[0]}: remove "
+                "what is left of them, and the study's command makes them again, without another "
+                "pre-training."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from glcm_mae.settings import PredictSettings
 from glcm_mae.training.others import Others, known_to, list_for, new_run
 from glcm_mae.training.predict import Answer, named_after, read_trained, write_answers
 
-from .asking import ask_runs
+from .asking import ask_runs, check_runs
 from .cells import baseline_folder, cell_folder
 from .tables import WAYS, mean_of_seeds
 
@@ -39,7 +40,8 @@ def is_of_study(folder: Path) -> bool:
     -------
     bool
     """
-    return (folder / "arms").is_dir() or _is_arm(folder) or _is_baseline(folder)
+    folder = folder.resolve()
+    return (folder / "folds").is_dir() or _is_arm(folder) or _is_baseline(folder)
 
 
 def predict_together(settings: PredictSettings) -> Path:
@@ -48,8 +50,11 @@ def predict_together(settings: PredictSettings) -> Path:
     Each model has learnt from other folds or begun from another seed, and the mean of what they
     say is better than what one of them says (docs/results/busi.md). There is a table for each way
     in which the arm was judged, in ``linear``, ``knn``, ``linear_glcm`` and ``finetune``, and of a
-    baseline one. Beside it lies, as ``validation.csv``, what models that had not seen them said of
-    the study's own images, the mean over seeds: thresholds are by that.
+    baseline one. Beside it lies, as ``validation.csv``, what was said of the study's own images by
+    models that had not learnt from them (under the protocol published, by encoders that had), the
+    mean over seeds: thresholds are by that. The mean over folds, too, scatters less than these
+    values, so that a threshold for a high sensitivity keeps more cases than asked, and fewer others
+    are let go.
 
     Parameters
     ----------
@@ -67,11 +72,12 @@ def predict_together(settings: PredictSettings) -> Path:
         If it is none, lacks models, or the images cannot be read as its own were, or have another
         class.
     """
-    arm = Path(settings.run)
+    arm = Path(settings.run).resolve()
     ways = _ways(arm)
     runs = list(dict.fromkeys(run for way in ways.values() for run in way.runs))
-    run = new_run(settings)
     first = read_trained(runs[0])
+    check_runs(runs, settings)
+    run = new_run(settings)
     images, chances, apart = ask_runs(runs, settings, list_for(first, settings))
     known, alike = known_to(runs, arm, images)
     answers = {
@@ -82,7 +88,8 @@ def predict_together(settings: PredictSettings) -> Path:
         for name, way in ways.items()
     }
     others = Others(images, known, alike, apart)
-    return write_answers(run, first.classes, others, answers, models=len(runs))
+    models = {name: len(way.runs) for name, way in ways.items()}
+    return write_answers(run, first.classes, others, answers, models=models)
 
 
 def _ways(folder: Path) -> Mapping[str, _Way]:
@@ -99,32 +106,49 @@ def _ways(folder: Path) -> Mapping[str, _Way]:
             f"{folder} is no complete arm: the study's command, given again, goes on with it. (A "
             "single run of it can be asked by its own folder.)"
         )
+    _tell_left_out(folder, ways)
     return ways
 
 
+def _tell_left_out(folder: Path, ways: Mapping[str, _Way]) -> None:
+    """Say on stderr which stages have runs in an arm, and no table of all folds."""
+    asked = {run.name for way in ways.values() for run in way.runs}
+    stages = dict.fromkeys(Path(place).parts[0] for place in WAYS.values())
+    for stage in stages:
+        if stage not in asked and any(folder.glob(f"seed*-fold*/{stage}")):
+            print(f"{stage} is left out: its runs in {folder} are not complete", file=sys.stderr)
+
+
 def _of_arm(folder: Path, way: str) -> _Way:
-    table = read_predictions(folder / way / "predictions.csv")
+    file = folder / way / "predictions.csv"
+    table = read_predictions(file)
     stage, *below = Path(WAYS[way]).parts
     study = folder.parent.parent
-    runs = [cell_folder(study, folder.name, seed, fold) / stage for seed, fold in _cells(table)]
+    runs = [
+        cell_folder(study, folder.name, seed, fold) / stage for seed, fold in _cells(file, table)
+    ]
     return _Way(runs, below[0] if below else ".", table)
 
 
 def _of_baseline(folder: Path) -> _Way:
-    if not (folder / "predictions.csv").is_file():
+    file = folder / "predictions.csv"
+    if not file.is_file():
         raise UserError(
             f"{folder} is no complete baseline: the study's command, given again, goes on with it."
         )
-    table = read_predictions(folder / "predictions.csv")
+    table = read_predictions(file)
     study = folder.parent.parent
-    runs = [baseline_folder(study, folder.name, fold) for _, fold in _cells(table)]
+    runs = [baseline_folder(study, folder.name, fold) for _, fold in _cells(file, table)]
     return _Way(runs, ".", table)
 
 
-def _cells(table: Predictions) -> list[tuple[int, int]]:
+def _cells(file: Path, table: Predictions) -> list[tuple[int, int]]:
     """List the seeds and folds of a study's table."""
-    assert table.seeds is not None  # as the study has written it
-    assert table.folds is not None
+    if table.seeds is None or table.folds is None:
+        raise UserError(
+            f"{file} does not tell folds and seeds, and is none that a study writes: remove it, "
+            "and the study's command, given again, makes it anew."
+        )
     return sorted(set(zip(table.seeds.tolist(), table.folds.tolist(), strict=True)))
 
 

@@ -1,21 +1,29 @@
-"""What costs nothing and must be beaten: classifiers on hand-made features of the images."""
+"""What must be beaten: classifiers on hand-made features, and a network without pre-training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from glcm_mae.audit.inspection import inspect
 from glcm_mae.audit.shortcuts import traits
-from glcm_mae.data import Manifest
+from glcm_mae.data import Manifest, Split
 from glcm_mae.errors import UserError
-from glcm_mae.settings import BaselineKind, BaselineSettings, height_and_width
+from glcm_mae.settings import (
+    BaselineKind,
+    BaselineSettings,
+    HardwareSettings,
+    height_and_width,
+)
 
 from .classifier_file import keep
 from .classifiers import Learn, boosting, linear, ranks
+from .convolutional import networks_out_of_fold
+from .fabric import launch
 from .gray_values import write_gray_values
 from .hand_made import REACH, glcm_vectors, histograms, local_glcms, measured, small_pixels
 from .inputs import Images
@@ -23,10 +31,11 @@ from .probe import images_and_parts, out_of_fold, to_keep, told_by
 from .progress import Meter
 from .run import Run
 from .seen import write_seen
+from .tables import Tables
 
 
 def baseline(settings: BaselineSettings) -> Path:
-    """Classify images by hand-made features; write ``predictions.csv``.
+    """Classify images without a pre-training; write ``predictions.csv``.
 
     Tested are the same images as by `glcm_mae.training.probe.probe`, by classifiers fitted on the
     same training parts; where there is a validation part, ``validation.csv`` holds what they say
@@ -53,17 +62,13 @@ def baseline(settings: BaselineSettings) -> Path:
     if run.finished:
         return run.folder
     images, parts, first_fold = images_and_parts(settings.data)
-    features = hand_made_features(settings.kind, images)
-    learn = _CLASSIFIERS[settings.kind]
-    what = features, images.manifest, parts, settings.seed
-    tables, classifiers = out_of_fold(learn, *what, first_fold)
-    kept = None if settings.kind == "shortcuts" else to_keep(learn, classifiers, *what)
+    fit = _fit_network if settings.kind == "convolutional" else _fit_features
+    tables, keep_in, facts = fit(settings, images, parts, first_fold)
     run.begin()  # only now: a baseline that is stopped leaves nothing that refuses the next
     used = told_by(parts)
     write_seen(run.folder, images, used, None)
     write_gray_values(run.folder, images, used)
-    if kept is not None:
-        keep(kept, run.folder)
+    keep_in(run.folder)
     tables.write(run.folder)
     tested = sum(len(part.test) for part in parts)
     run.finish(
@@ -72,10 +77,43 @@ def baseline(settings: BaselineSettings) -> Path:
             "channels": images.pixels.shape[1],
             "test": tested,
             "skipped": images.skipped,
-            "features": features.shape[1],
+            **facts,
         }
     )
     return run.folder
+
+
+class _Fitted(NamedTuple):
+    """What was said of the images, how the classifier is kept in a folder, and facts of it."""
+
+    tables: Tables
+    keep_in: Callable[[Path], None]
+    facts: dict[str, int]
+
+
+def _fit_features(
+    settings: BaselineSettings, images: Images, parts: Sequence[Split], first_fold: int
+) -> _Fitted:
+    features = hand_made_features(settings.kind, images)
+    learn = _CLASSIFIERS[settings.kind]
+    what = features, images.manifest, parts, settings.seed
+    tables, classifiers = out_of_fold(learn, *what, first_fold)
+
+    def keep_in(folder: Path) -> None:
+        if settings.kind != "shortcuts":
+            keep(to_keep(learn, classifiers, *what), folder)
+
+    return _Fitted(tables, keep_in, {"features": features.shape[1]})
+
+
+def _fit_network(
+    settings: BaselineSettings, images: Images, parts: Sequence[Split], first_fold: int
+) -> _Fitted:
+    device = launch(HardwareSettings()).device
+    tables, network = networks_out_of_fold(
+        images.pixels, images.manifest, parts, settings.seed, device, first_fold
+    )
+    return _Fitted(tables, network.keep, {"weights": network.n_weights})
 
 
 def hand_made_features(kind: BaselineKind, images: Images) -> np.ndarray:
@@ -84,7 +122,7 @@ def hand_made_features(kind: BaselineKind, images: Images) -> np.ndarray:
     Parameters
     ----------
     kind : str
-        Of `BaselineSettings`.
+        Of `BaselineSettings`, but convolutional.
     images : Images
         As the network sees them. For shortcuts alone their files are measured as they are stored.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glcm_mae.data import LoadedImages, Manifest, Split, holdout, load_images, read_manifest
 from glcm_mae.data.memory import Room, in_memory
-from glcm_mae.data.packed import packed
+from glcm_mae.data.packed import foreign, packed
 from glcm_mae.data.pixels import Pixels, UnusableCache, pick
 from glcm_mae.errors import UserError
 from glcm_mae.settings import DataSettings, height_and_width
@@ -261,8 +261,8 @@ def check_cache(cache: str | None, images: str, out: str | None = None) -> None:
     Raises
     ------
     UnusableCache
-        It has no name, lies in the folder of images, whose folders are classes, or would hold
-        results, though it may be removed at any time.
+        It has no name, lies in the folder of images, whose folders are classes, or holds, or would
+        hold, anything else than packs, though it may be removed at any time.
 
     Examples
     --------
@@ -281,6 +281,12 @@ def check_cache(cache: str | None, images: str, out: str | None = None) -> None:
         raise UnusableCache(
             f"out is {out}, in the cache {cache}, which is to be removed without a thought: choose "
             "another folder for one of them."
+        )
+    other = foreign(Path(cache))
+    if other is not None:
+        raise UnusableCache(
+            f"the cache {cache} holds other things, such as {other.name}, and is to be removed "
+            "without a thought: give a folder of its own."
         )
 
 

@@ -182,7 +182,8 @@ def new_run(s: PredictSettings | ExplainSettings) -> Run:
         If it holds a run already, or several devices are asked for.
     """
     check_hardware(s)
-    if (Path(s.out) / "settings.yaml").exists():
+    out = Path(s.out)
+    if (out / "settings.yaml").exists() or any(out.glob("**/predictions.csv")):
         raise UserError(f"{s.out} holds a run already: choose another folder with --out.")
     return Run(s.out, s, resume=False)
 

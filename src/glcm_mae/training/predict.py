@@ -83,7 +83,7 @@ def write_answers(
     classes: tuple[str, ...],
     others: Others,
     answers: Mapping[str, Answer],
-    **facts: int,
+    **facts: object,
 ) -> Path:
     """Write what a run, or several together, say of other images.
 

@@ -18,6 +18,7 @@ from glcm_mae.settings import BaselineKind, DataSettings, ModelSettings, ProbeSe
 from .baseline import hand_made_features
 from .classifier_file import CLASSIFIER, read_kept
 from .classifiers import Linear, Neighbours, Rule, Standardized
+from .convolutional import Convolutional, read_convolutional
 from .encoders import build_encoder, digest, encoder_config
 from .inputs import Images
 from .others import Trained, classes_of, reading_of
@@ -50,6 +51,27 @@ class Baseline(Trained):
     def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
         """See `Trained`."""
         return {".": self.classifier.chances(hand_made_features(self.kind, images))}
+
+
+@dataclass(frozen=True)
+class Network(Trained):
+    """A finished baseline of a network that was trained with labels alone.
+
+    Parameters
+    ----------
+    folder, classes, reading
+        See `Trained`.
+    convolutional : Convolutional
+        Its network.
+    """
+
+    convolutional: Convolutional
+
+    def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
+        """See `Trained`."""
+        everything = np.arange(len(images))
+        with fabric.autocast():
+            return {".": self.convolutional.chances(images.pixels, everything, fabric.device)}
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings_of(folder) if (folder / "settings.yaml").is_file() else {}
 
 
-def read_baseline(folder: Path) -> Baseline:
+def read_baseline(folder: Path) -> Baseline | Network:
     """Read a baseline.
 
     Parameters
@@ -116,7 +138,7 @@ def read_baseline(folder: Path) -> Baseline:
 
     Returns
     -------
-    Baseline
+    Baseline or Network
 
     Raises
     ------
@@ -133,8 +155,11 @@ def read_baseline(folder: Path) -> Baseline:
             "fine-tuning."
         )
     classes, channels = _told(folder)
-    classifier = read_kept(folder, len(classes))
-    return Baseline(folder, classes, reading_of(folder, channels), kind, classifier)
+    reading = reading_of(folder, channels)
+    if kind == "convolutional":
+        network = read_convolutional(folder, channels, len(classes))
+        return Network(folder, classes, reading, network)
+    return Baseline(folder, classes, reading, kind, read_kept(folder, len(classes)))
 
 
 def read_probe(folder: Path) -> Probed:
