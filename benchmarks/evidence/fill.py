@@ -35,6 +35,7 @@ BASELINES = {
     "pixels": "pixels",
     "histogram": "histogram",
     "shortcuts": "shortcuts",
+    "a convolutional network": "convolutional",
 }
 VALUES = {  # a column of values: the way of judging, the task
     "linear probe": ("linear", None),

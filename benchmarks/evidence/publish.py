@@ -60,18 +60,18 @@ def publish(study: Path, archive: Path, *, whole: bool) -> None:
     tables = {file.relative_to(study): read_predictions(file) for file in files}
     tested = [table for file, table in tables.items() if file.name == "predictions.csv"]
     root = os.path.commonpath([path for table in tested for path in table.paths])
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         if archive.exists():
             with tarfile.open(archive) as packed:
                 packed.extractall(folder, filter="data")
         for place, table in tables.items():
             seeds = np.unique(table.seeds).tolist()
             for seed in seeds:
-                of_seed = f"seed{seed}" if place.parts[0] == "arms" or len(seeds) > 1 else "."
-                target = folder / place.parent / of_seed / place.name
+                name = f"seed{seed}" if place.parts[0] == "arms" or len(seeds) > 1 else "."
+                target = folder / place.parent / name / place.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _shortened(_of_seed(table, seed), root, whole).write(target)
+                _shortened(of_seed(table, seed), root, whole).write(target)
         told = {"patients": next(iter(results.values()))["patients"]}
         if "external" in comparison:
             told["seed_of_model"] = comparison["external"]["seed_of_model"]
@@ -103,7 +103,8 @@ def _short(path: str, root: str) -> str:
     )
 
 
-def _of_seed(table: Predictions, seed: int) -> Predictions:
+def of_seed(table: Predictions, seed: int) -> Predictions:
+    """Take the rows of a seed from a table that has folds and seeds."""
     rows = np.flatnonzero(table.seeds == seed)
     columns = ("labels", "probabilities", "folds", "seeds")
     return replace(

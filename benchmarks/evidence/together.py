@@ -1,10 +1,12 @@
-"""Judge the models of all folds together: the mean of what they say, beside what one says.
+"""Judge the models of all folds together, and one trained on all images, beside that of a fold.
 
-    python benchmarks/evidence/together.py benchmarks/evidence/predictions/busi-other-same.tar.xz
+    cd benchmarks/evidence/predictions
+    python ../together.py busi-other-same.tar.xz --whole busi-other-whole.tar.xz
 
-Of images of another source, of which each model of a study was asked (`compare --external`). Prints
-a row for each arm, way and baseline: a metric of one model (the mean over all), of a seed's models
-together (the mean over seeds), and the difference, with an interval over patients and seeds.
+Of images of another source, of which each model of a study was asked (`compare --external`), and
+those of `whole.py`. Prints a row for each arm, way and baseline: a metric of one fold's model (the
+mean over all), of a seed's models together (the mean over seeds), of one that was trained on all
+images of the study, and the differences, with intervals over patients and seeds.
 """
 
 from __future__ import annotations
@@ -13,37 +15,57 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from publish import of_seed
 from recompute import about_of, read_baselines, read_tables, unpacked
 
 from glcm_mae.evaluation import compare_arms, with_interval
 from glcm_mae.predictions import Predictions
+from glcm_mae.study.tables import stack_predictions
+
+_ARMS = ("one", "together", "whole")
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path)
+    parser.add_argument("--whole", type=Path, required=True, help="the archive of whole.py")
     parser.add_argument("--metric", default="auroc")
     parser.add_argument("--n_resamples", type=int, default=2000)
     arguments = parser.parse_args()
-    print(f"| {arguments.metric} | one model | a seed's models together | minus one |")
-    print("| --- | --- | --- | --- |")
-    with unpacked(arguments.archive) as folder:
+    with unpacked(arguments.archive) as folder, unpacked(arguments.whole) as folder_of_whole:
         seed_of_model = dict(enumerate(about_of(folder)["seed_of_model"]))
+        whole = dict(_tables(folder_of_whole))
+        print(f"| {arguments.metric} | one fold | all folds together | trained on all |")
+        print("| --- | --- | --- | --- |")
         for name, one in _tables(folder):
+            arms = {"one": one, "together": _together(one, seed_of_model)}
+            if name in whole:
+                arms["whole"] = _repeated(whole[name], seed_of_model)
             compared = compare_arms(
-                {"one": one, "together": _together(one, seed_of_model)},
-                {"one": None, "together": None},
+                arms,
+                dict.fromkeys(arms),
                 "one",
                 n_resamples=arguments.n_resamples,
                 seed_of_model=seed_of_model,
             )
-            alone, together = (compared["comparisons"][0]["arms"][k] for k in ("one", "together"))
-            cells = [with_interval(arm["metrics"][arguments.metric]) for arm in (alone, together)]
-            cells.append(with_interval(together["differences"][arguments.metric], signed=True))
+            found = compared["comparisons"][0]["arms"]
+            cells = [_cell(found[arm], arguments.metric) if arm in found else "" for arm in _ARMS]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _cell(found: dict[str, Any], metric: str) -> str:
+    """Write a metric and, where there is one, the difference to one fold's model."""
+    text = with_interval(found["metrics"][metric])
+    difference = found.get("differences")
+    return (
+        text
+        if difference is None
+        else (f"{text}; {with_interval(difference[metric], signed=True)}")
+    )
 
 
 def _tables(folder: Path) -> Iterator[tuple[str, Predictions]]:
@@ -53,6 +75,14 @@ def _tables(folder: Path) -> Iterator[tuple[str, Predictions]]:
         yield f"{place.parent.name}, {place.name}", read_tables(seeds).test
     for name, tables in read_baselines(folder).items():
         yield name, tables.test
+
+
+def _repeated(whole: Predictions, seed_of_model: dict[int, int]) -> Predictions:
+    """Let the model of a seed that was trained on all stand in the place of each fold's."""
+    tables = ((model, of_seed(whole, seed)) for model, seed in seed_of_model.items())
+    return stack_predictions(
+        [replace(table, seeds=np.full(len(table.paths), model)) for model, table in tables]
+    )
 
 
 def _together(one: Predictions, seed_of_model: dict[int, int]) -> Predictions:

@@ -21,7 +21,7 @@ def verdict(comparison: dict[str, Any], baselines: Collection[str] = ()) -> list
     comparison : dict
         What `compare_arms` returned.
     baselines : collection of str
-        Arms that are classifiers on hand-made features. The one with the highest AUROC is set
+        Arms that are classifiers without a pre-training. The one with the highest AUROC is set
         beside the best of the others.
 
     Returns

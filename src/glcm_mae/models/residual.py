@@ -27,6 +27,7 @@ class ResidualNetwork(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> network = ResidualNetwork(in_chans=1, n_classes=3).eval()
     >>> network(torch.rand(2, 1, 64, 48)).shape
     torch.Size([2, 3])

@@ -46,7 +46,7 @@ class OthersSettings:
 
 @dataclass(kw_only=True)
 class PredictSettings(OthersSettings):
-    """Classify other images by a fine-tuning, probe or baseline, as for an external validation.
+    """Classify other images by a fine-tuning, probe, baseline or arm, for an external validation.
 
     Parameters
     ----------

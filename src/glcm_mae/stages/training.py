@@ -76,7 +76,7 @@ def probe(s: settings.ProbeSettings, recipe: str) -> str:
 
 
 def baseline(s: settings.BaselineSettings, recipe: str) -> str:
-    """Classify by hand-made features and evaluate; see `glcm_mae.training.baseline.baseline`."""
+    """Classify without a pre-training and evaluate; see `glcm_mae.training.baseline.baseline`."""
     from glcm_mae.training.baseline import baseline
 
     check_shared(s.seed, s.data, s.out)

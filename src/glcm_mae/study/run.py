@@ -90,7 +90,7 @@ def run_study(
     arms : sequence of Arm
         One at least.
     baselines : sequence of str
-        Classifiers on hand-made features.
+        Classifiers without a pre-training.
     published : bool
         Deal folds and pre-train as the release of GLCM-MAE does.
 
