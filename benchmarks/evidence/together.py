@@ -39,8 +39,9 @@ def main() -> None:
     with unpacked(arguments.archive) as folder, unpacked(arguments.whole) as folder_of_whole:
         seed_of_model = dict(enumerate(about_of(folder)["seed_of_model"]))
         whole = dict(_tables(folder_of_whole))
-        print(f"| {arguments.metric} | one fold | all folds together | trained on all |")
-        print("| --- | --- | --- | --- |")
+        columns = ("one fold", "all folds together", "trained on all", "minus together")
+        print(f"| {arguments.metric} | {' | '.join(columns)} |")
+        print("| --- | --- | --- | --- | --- |")
         for name, one in _tables(folder):
             arms = {"one": one, "together": _together(one, seed_of_model)}
             if name in whole:
@@ -54,7 +55,25 @@ def main() -> None:
             )
             found = compared["comparisons"][0]["arms"]
             cells = [_cell(found[arm], arguments.metric) if arm in found else "" for arm in _ARMS]
+            cells.append(_whole_minus_together(arms, seed_of_model, arguments))
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _whole_minus_together(
+    arms: dict[str, Predictions], seed_of_model: dict[int, int], arguments: argparse.Namespace
+) -> str:
+    """Write by how much the one trained on all is ahead of all folds together."""
+    if "whole" not in arms:
+        return ""
+    compared = compare_arms(
+        arms,
+        dict.fromkeys(arms),
+        "together",
+        n_resamples=arguments.n_resamples,
+        seed_of_model=seed_of_model,
+    )
+    differences = compared["comparisons"][0]["arms"]["whole"]["differences"]
+    return with_interval(differences[arguments.metric], signed=True)
 
 
 def _cell(found: dict[str, Any], metric: str) -> str:

@@ -51,7 +51,14 @@ def words(images: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("study")
     (folder / "recipe.yaml").write_text(RECIPE)
     shared = ["--config", str(folder / "recipe.yaml"), "--folds", "3", "--n_resamples", "50"]
-    of_arms = ["--arms", ",".join(ARMS), "--baselines", "pixels,shortcuts", "--seeds", "2"]
+    of_arms = [
+        "--arms",
+        ",".join(ARMS),
+        "--baselines",
+        "pixels,shortcuts,convolutional",
+        "--seeds",
+        "2",
+    ]
     of_arms += ["--positive", "sparse"]
     ways = ["--by", ",".join(STAGES), "--out", str(folder / "out")]
     return ["compare", str(images), *shared, *of_arms, *ways]

@@ -63,6 +63,26 @@ def test_baselines_stand_beside_each_seed(done: Path) -> None:
     assert np.abs(by_model[0] - by_model[1]).max() > 0
 
 
+def test_a_network_says_what_predict_makes_it_say(done: Path, others: Path, tmp_path: Path) -> None:
+    found = read_predictions(done / "external/baselines/convolutional/predictions.csv")
+    assert found.seeds is not None
+    for fold in range(3):
+        asked = PredictSettings(
+            run=str(done / f"baselines/convolutional/fold{fold}"),
+            images=str(others),
+            out=str(tmp_path / str(fold)),
+            hardware=HardwareSettings("cpu"),
+        )
+        said = read_predictions(predict(asked) / "predictions.csv")
+        for number in (fold, 3 + fold):  # trained once, and set beside each seed
+            rows = np.flatnonzero(found.seeds == number)
+            np.testing.assert_allclose(found.probabilities[rows], said.probabilities, atol=1e-6)
+    page = (done / "external/comparison.md").read_text()
+    assert "convolutional is trained once a fold" in page
+    settings = (done / "baselines/convolutional/fold0/settings.yaml").read_text()
+    assert "accelerator: cpu" in settings  # as the recipe's probes
+
+
 def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: Path) -> None:
     comparison = json.loads((done / "external/comparison.json").read_text())
     assert comparison["external"].pop("gray_values_apart") == 0  # phantoms have equal histograms
@@ -75,7 +95,11 @@ def test_arms_are_compared_there_at_thresholds_of_the_study(done: Path, others: 
     }
     for way in STAGES:
         first = comparison["results"][way]["comparisons"][0]
-        assert set(first["arms"]) == {*ARMS, "pixels"}  # shortcuts say nothing of another set
+        assert set(first["arms"]) == {
+            *ARMS,
+            "pixels",
+            "convolutional",
+        }  # shortcuts say nothing of another set
         of_sparse = comparison["results"][way]["comparisons"][-1]["arms"]["mse"]["metrics"]
         assert of_sparse["sensitivity_at_threshold"]["value"] is not None
     page = (done / "external/comparison.md").read_text()
@@ -281,5 +305,5 @@ def test_what_is_wrong_later_leaves_the_study_its_report(
     (again / "arms/random/seed0-fold0/probe/linear/classifier.safetensors").unlink()
     assert main([*ask, str(others)]) == 2
     said = capsys.readouterr().out
-    assert "1 of 27 runs are without a classifier, such as " in said
+    assert "1 of 30 runs are without a classifier, such as " in said
     assert "and the study's command makes them again, without another pre-training" in said

@@ -170,9 +170,12 @@ def test_the_tables_of_a_study_are_not_written_over(
     done: Path, others: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (done / "arms/mse/linear/predictions.csv").read_bytes()
-    for out in ("arms/mse", "arms/random", "arms", "."):
+    for out in ("arms/mse", "arms/random/new", "baselines/new", "arms", "."):
         words = ("--run", done / "arms/mse", "--images", others, "--out", done / out)
-        assert "holds a run already" in complaint(capsys, "predict", *words)
+        assert "which belongs to a study: choose" in complaint(capsys, "predict", *words)
+    words = ("--run", done / "arms/mse", "--images", others)
+    told = complaint(capsys, "predict", *words, "--out", done / "external/arms/mse")
+    assert "holds a run already: choose another" in told
     assert (done / "arms/mse/linear/predictions.csv").read_bytes() == before
 
 

@@ -9,7 +9,7 @@ import torch
 from glcm_mae.data import Split, make_phantom, read_manifest
 from glcm_mae.errors import UserError
 from glcm_mae.models.residual import ResidualNetwork
-from glcm_mae.settings import BaselineSettings, PredictSettings
+from glcm_mae.settings import BaselineSettings, HardwareSettings, PredictSettings
 from glcm_mae.training import convolutional
 from glcm_mae.training.baseline import baseline
 from glcm_mae.training.classifier_file import CLASSIFIER
@@ -58,8 +58,9 @@ def test_it_learns(pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(said.argmax(axis=1), LABELS[part.test])
 
 
-def test_it_learns_from_its_training_part_alone(pixels: torch.Tensor) -> None:
-    part = _split(n_val=0)
+@pytest.mark.parametrize("n_val", [0, 6])
+def test_it_learns_nothing_from_its_test_part(pixels: torch.Tensor, n_val: int) -> None:
+    part = _split(n_val=n_val)
     before = train_network(pixels, LABELS, part, 2, 0, CPU)
     spoilt, wrong = pixels.clone(), LABELS.clone()
     spoilt[part.test], wrong[part.test] = 0.3, 1 - LABELS[part.test]
@@ -153,6 +154,15 @@ def test_a_network_of_another_shape_or_a_broken_file_is_refused(
     )
     with pytest.raises(UserError, match="is not a whole classifier: copy the run anew"):
         predict(ask)
+
+
+def test_hardware_is_not_ignored(manifest: Path, tmp_path: Path) -> None:
+    data, out = small.data(manifest, fold=0), str(tmp_path / "run")
+    with pytest.raises(UserError, match="hardware is for convolutional alone, not for pixels"):
+        baseline(BaselineSettings(data, out, "pixels", hardware=small.CPU))
+    two = HardwareSettings("cpu", devices=2)
+    with pytest.raises(UserError, match=r"hardware\.devices is 2: set it to 1"):
+        baseline(BaselineSettings(data, out, "convolutional", hardware=two))
 
 
 def test_images_from_a_cache_give_the_same(manifest: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class CompareSettings(CrossvalSettings):
     baselines : list of str
         Classifiers without a pre-training: on hand-made features glcm_logistic, glcm_boosting,
         glcm_local, pixels, histogram and shortcuts; and convolutional, a small network trained with
-        the labels alone, which takes as long as an arm. See glcm-mae baseline.
+        the labels alone, once a fold. See glcm-mae baseline.
     external : str, optional
         Labelled images of another source, a folder or a manifest: every model is asked about them,
         too, and the arms are compared there. Those on which a model was trained, or on copies of

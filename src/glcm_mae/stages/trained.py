@@ -40,9 +40,11 @@ def predict(s: settings.PredictSettings, recipe: str) -> str:
 
 
 def _check_out(s: settings.PredictSettings | settings.ExplainSettings) -> None:
+    from glcm_mae.study.together import keep_out_of_studies
     from glcm_mae.training.inputs import check_cache
 
     check_folder(s.out)
+    keep_out_of_studies(Path(s.out))
     check_apart(s.out, s.images)
     check_cache(s.cache, s.images, s.out)
     keep_inputs_of_run(s.out, s.images)

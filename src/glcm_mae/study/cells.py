@@ -11,6 +11,7 @@ from glcm_mae.settings import (
     BaselineSettings,
     DataSettings,
     FinetuneSettings,
+    HardwareSettings,
     PretrainSettings,
     ProbeSettings,
 )
@@ -102,7 +103,11 @@ def pretraining_cells(
 
 
 def baseline_cells(
-    kinds: Sequence[BaselineKind], reading: DataSettings, folds: Sequence[Fold], out: Path
+    kinds: Sequence[BaselineKind],
+    reading: DataSettings,
+    folds: Sequence[Fold],
+    out: Path,
+    hardware: HardwareSettings,
 ) -> list[Cell]:
     """List the baselines: they have no seeds.
 
@@ -114,6 +119,8 @@ def baseline_cells(
         How images are read.
     folds, out
         As for `cells`.
+    hardware : HardwareSettings
+        Where a network is trained.
 
     Returns
     -------
@@ -128,6 +135,7 @@ def baseline_cells(
                     data=_data(reading, fold.images),
                     out=str(baseline_folder(out, kind, fold.number)),
                     kind=kind,
+                    hardware=hardware if kind == "convolutional" else HardwareSettings(),
                 ),
             ),
         )

@@ -92,6 +92,11 @@ def _about(comparison: dict[str, Any]) -> Iterator[str]:
         yield f"Runs that other code made, and how many: {named}."
     if comparison["training"]:
         yield f"Training: {comparison['training']}."
+    if "convolutional" in settings["baselines"]:
+        yield (
+            "convolutional is trained once a fold: that another training of it would come to "
+            "something else is in no interval."
+        )
     if settings["protocol"] == "published":
         yield (
             "**Protocol published: image by image, with one pre-training on all images. Test "

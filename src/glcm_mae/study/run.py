@@ -19,6 +19,7 @@ from glcm_mae.settings import (
     CrossvalSettings,
     DataSettings,
     FinetuneSettings,
+    HardwareSettings,
     PretrainSettings,
     ProbeSettings,
     height_and_width,
@@ -121,7 +122,7 @@ def run_study(
         _check_folds(folds, manifest)
         shared = pretraining_cells(arms, folds, settings.seeds, out)
         of_arms = cells(arms, folds, settings.seeds, out, allow_seen=published)
-        of_baselines = baseline_cells(baselines, reading, folds, out)
+        of_baselines = baseline_cells(baselines, reading, folds, out, _hardware(arms))
         refuse_other_settings([*shared, *of_baselines, *of_arms])
         failures = run_all(shared, settings.engine, out)
         # What stands on a shared pre-training that failed waits: another encoder may lie there.
@@ -180,6 +181,12 @@ def reading_of_arms(settings: CrossvalSettings, arms: Sequence[Arm]) -> DataSett
         )
     regex = settings.patient_regex or next(iter(named), None)
     return replace(tested, images=settings.images, patient_regex=regex)
+
+
+def _hardware(arms: Sequence[Arm]) -> HardwareSettings:
+    """Say where networks are trained: where the first arm is judged."""
+    [first, *_] = [stage for stage in (arms[0].probe, arms[0].finetune) if stage is not None]
+    return first.hardware
 
 
 def _stages_of(arm: Arm) -> list[PretrainSettings | ProbeSettings | FinetuneSettings]:

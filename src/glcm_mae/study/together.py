@@ -44,6 +44,26 @@ def is_of_study(folder: Path) -> bool:
     return (folder / "folds").is_dir() or _is_arm(folder) or _is_baseline(folder)
 
 
+def keep_out_of_studies(out: Path) -> None:
+    """Refuse a place where a study would take what is written for its own.
+
+    Parameters
+    ----------
+    out : Path
+        Where answers shall lie.
+
+    Raises
+    ------
+    UserError
+        If it is a study, or lies among its arms or baselines.
+    """
+    place = out.resolve()
+    around = [place, *place.parents]
+    among = [folder for folder in around if folder.name in ("arms", "baselines")]
+    if is_of_study(place) or any(is_of_study(folder.parent) for folder in among):
+        raise UserError(f"out is {out}, which belongs to a study: choose another folder.")
+
+
 def predict_together(settings: PredictSettings) -> Path:
     """Write the class probabilities of images: means over the models of an arm.
 

@@ -109,7 +109,7 @@ def _fit_features(
 def _fit_network(
     settings: BaselineSettings, images: Images, parts: Sequence[Split], first_fold: int
 ) -> _Fitted:
-    device = launch(HardwareSettings()).device
+    device = launch(settings.hardware).device
     tables, network = networks_out_of_fold(
         images.pixels, images.manifest, parts, settings.seed, device, first_fold
     )
@@ -160,7 +160,15 @@ def _shortcuts(manifest: Manifest) -> np.ndarray:
 
 
 def _check(settings: BaselineSettings) -> None:
-    """Refuse what has no such features, before any image is read."""
+    """Refuse what has no such features or hardware, before any image is read."""
+    if settings.kind != "convolutional" and settings.hardware != HardwareSettings():
+        raise UserError(
+            f"hardware is for convolutional alone, not for {settings.kind}: leave it out."
+        )
+    if settings.hardware.devices != 1:
+        raise UserError(
+            f"hardware.devices is {settings.hardware.devices}: set it to 1, one is enough."
+        )
     side = min(height_and_width(settings.data.image_size))
     if settings.kind.startswith("glcm") and side <= REACH:
         raise UserError(

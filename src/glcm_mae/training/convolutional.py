@@ -238,4 +238,4 @@ def _logits(
     network: ResidualNetwork, pixels: Pixels, rows: np.ndarray, device: torch.device
 ) -> Tensor:
     network.eval().to(device)
-    return torch.cat([network(some.to(device)).double().cpu() for some in batches(pixels, rows)])
+    return torch.cat([network(some.to(device)).cpu().double() for some in batches(pixels, rows)])

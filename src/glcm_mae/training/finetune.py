@@ -181,7 +181,7 @@ def probabilities(
 @torch.no_grad()
 def _logits(model: nn.Module, pixels: Pixels, rows: np.ndarray, device: torch.device) -> Tensor:
     model.eval()
-    return torch.cat([model(batch.to(device)).double().cpu() for batch in batches(pixels, rows)])
+    return torch.cat([model(batch.to(device)).cpu().double() for batch in batches(pixels, rows)])
 
 
 def check_settings(settings: FinetuneSettings) -> None:

@@ -183,7 +183,8 @@ def new_run(s: PredictSettings | ExplainSettings) -> Run:
     """
     check_hardware(s)
     out = Path(s.out)
-    if (out / "settings.yaml").exists() or any(out.glob("**/predictions.csv")):
+    tables = (*out.glob("predictions.csv"), *out.glob("*/predictions.csv"))
+    if (out / "settings.yaml").exists() or tables:
         raise UserError(f"{s.out} holds a run already: choose another folder with --out.")
     return Run(s.out, s, resume=False)
 
