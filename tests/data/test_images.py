@@ -15,6 +15,7 @@ from glcm_mae.data import (
     UnreadableImage,
     content_hash,
     file_hashes,
+    images,
     load_images,
     read_image,
 )
@@ -79,6 +80,25 @@ def test_more_than_the_memory_holds_is_refused_at_the_first_image(
         load_images([gray] * 211, image_size=(4, 4))
     assert "color" not in str(error.value)
     assert load_images([rgb] * 71, image_size=(4, 4), keep=False).kept[-1] == 70
+
+
+def test_threads_are_let_go_where_an_image_stops_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread once closed the reading that it was part of, with a traceback on stderr."""
+    opened = []
+    in_threads = images._in_threads
+
+    def kept(*what: Any) -> Any:
+        opened.append(in_threads(*what))
+        return opened[-1]
+
+    monkeypatch.setattr(images, "_in_threads", kept)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.png").write_bytes(b"torn")
+    with pytest.raises(UnreadableImage):
+        load_images([Record(tmp_path / f"{n}.png", None, n, None) for n in "ab"], (8, 8))
+    assert opened[0].gi_frame is None  # closed
 
 
 def test_color(tmp_path: Path) -> None:

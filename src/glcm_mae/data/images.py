@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar, get_args
@@ -198,24 +199,25 @@ def load_images(
     names_by_channels: dict[int, list[str]] = defaultdict(list)
     names_by_range: dict[str, list[str]] = defaultdict(list)
     order = file_by_file(records)
-    in_order = _in_threads(load, [records[index] for index in order])
-    for done, (index, loaded) in enumerate(zip(order, in_order, strict=True), start=1):
-        name = one_line(records[index].name)
-        if isinstance(loaded, UnreadableImage):
-            if on_error == "stop":
-                raise loaded
-            skipped[index] = name, loaded.reason
-        else:
-            names_by_channels[loaded.pixels.shape[0]].append(name)
-            names_by_range[_range(loaded.facts)].append(name)
-            if images is None:
-                images = room((len(records) * keep, *loaded.pixels.shape))
-            if keep and len(names_by_channels) == 1:  # else only counted, for the error below
-                images[index] = loaded.pixels
-            hashes[index], perceptual[index] = loaded.digest, loaded.perceptual
-            lost_color[index] = loaded.lost_color
-        if progress is not None:
-            progress(done)
+    # Left open by an error, it would be closed whenever its memory is, by whichever thread.
+    with closing(_in_threads(load, [records[index] for index in order])) as in_order:
+        for done, (index, loaded) in enumerate(zip(order, in_order, strict=True), start=1):
+            name = one_line(records[index].name)
+            if isinstance(loaded, UnreadableImage):
+                if on_error == "stop":
+                    raise loaded
+                skipped[index] = name, loaded.reason
+            else:
+                names_by_channels[loaded.pixels.shape[0]].append(name)
+                names_by_range[_range(loaded.facts)].append(name)
+                if images is None:
+                    images = room((len(records) * keep, *loaded.pixels.shape))
+                if keep and len(names_by_channels) == 1:  # else only counted, for the error below
+                    images[index] = loaded.pixels
+                hashes[index], perceptual[index] = loaded.digest, loaded.perceptual
+                lost_color[index] = loaded.lost_color
+            if progress is not None:
+                progress(done)
     if images is None:
         raise none_readable([skipped[index] for index in sorted(skipped)])
     _check_alike(names_by_channels, names_by_range, window)
@@ -313,7 +315,9 @@ def file_hashes(records: Sequence[Record], plane: Plane = "axial") -> list[str]:
     return [found[n] for n in range(len(records))]
 
 
-def _in_threads(work: Callable[[Record], _T], records: Sequence[Record]) -> Iterator[_T]:
+def _in_threads(
+    work: Callable[[Record], _T], records: Sequence[Record]
+) -> Generator[_T, None, None]:
     """Yield `work(record)` in order, computed in a few threads, at most one chunk ahead."""
     with ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(records), _CHUNK):
