@@ -282,13 +282,14 @@ def test_a_finished_run_is_returned_and_an_unfinished_one_begun_anew(
         baseline(replace(again, kind="pixels"))
 
 
+@pytest.mark.parametrize("step", ["out_of_fold", "to_keep"])
 def test_a_stopped_baseline_leaves_no_trace(
-    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "out_of_fold", interrupt)
+    monkeypatch.setattr(module, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         baseline(settings(phantom, tmp_path / "run", "histogram"))
     assert not (tmp_path / "run").exists()

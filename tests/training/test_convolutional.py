@@ -1,6 +1,7 @@
 """A network trained with labels alone learns from its training part, and from nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from glcm_mae.training import convolutional
 from glcm_mae.training.baseline import baseline
 from glcm_mae.training.classifier_file import CLASSIFIER
 from glcm_mae.training.convolutional import (
-    Convolutional,
     networks_out_of_fold,
-    read_convolutional,
+    read_network,
     train_network,
 )
+from glcm_mae.training.logits import probabilities
 from glcm_mae.training.predict import predict
 
 from . import small
@@ -52,8 +53,8 @@ def _same(a: ResidualNetwork, b: ResidualNetwork) -> bool:
 def test_it_learns(pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolutional, "_EPOCHS", 20)
     part = _split()
-    network = Convolutional(train_network(pixels, LABELS, part, 2, 0, CPU))
-    said = network.chances(pixels, part.test, CPU)
+    network = train_network(pixels, LABELS, part, 2, 0, CPU)
+    said = probabilities(network, pixels, part.test, CPU)
     np.testing.assert_allclose(said.sum(axis=1), 1)
     np.testing.assert_array_equal(said.argmax(axis=1), LABELS[part.test])
 
@@ -76,8 +77,8 @@ def test_the_validation_part_chooses_the_epoch(
     losses: list[float] = []
     measure = convolutional._loss
 
-    def noted(*what: object) -> float:
-        losses.append(measure(*what))  # type: ignore[arg-type]
+    def noted(*what: Any) -> float:
+        losses.append(measure(*what))
         return losses[-1]
 
     monkeypatch.setattr(convolutional, "_EPOCHS", 8)
@@ -112,8 +113,8 @@ def test_weights_that_are_no_numbers_are_told(pixels: torch.Tensor) -> None:
 def test_small_images_and_few_of_them(side: int, n_train: int) -> None:
     pixels = torch.rand(24, 3, side, side + 1)
     part = _split(n_train=n_train, n_val=2)
-    network = Convolutional(train_network(pixels, LABELS, part, 2, 0, CPU))
-    assert np.isfinite(network.chances(pixels, part.test, CPU)).all()
+    network = train_network(pixels, LABELS, part, 2, 0, CPU)
+    assert np.isfinite(probabilities(network, pixels, part.test, CPU)).all()
 
 
 def test_folds_in_turn_leave_one_for_other_images(manifest: Path) -> None:
@@ -131,7 +132,7 @@ def test_folds_in_turn_leave_one_for_other_images(manifest: Path) -> None:
     assert tables.test.n_images == 36
     labels = torch.from_numpy(found.labels)
     on_all = Split(train=np.arange(36), val=empty, test=empty)
-    assert _same(network.network, train_network(pixels, labels, on_all, 3, 0, CPU))
+    assert _same(network, train_network(pixels, labels, on_all, 3, 0, CPU))
 
 
 def _run(manifest: Path, out: Path, **changes: object) -> Path:
@@ -143,10 +144,11 @@ def test_a_network_of_another_shape_or_a_broken_file_is_refused(
     manifest: Path, tmp_path: Path
 ) -> None:
     run = _run(manifest, tmp_path / "run", fold=0)
-    assert small.facts(run)["weights"] == read_convolutional(run, 1, 3).n_weights
+    weights = read_network(run, 1, 3).parameters()
+    assert small.facts(run)["weights"] == sum(weight.numel() for weight in weights)
     for channels, classes in ((3, 3), (1, 2)):
         with pytest.raises(UserError, match="is not a whole classifier: copy the run anew"):
-            read_convolutional(run, channels, classes)
+            read_network(run, channels, classes)
     file = run / CLASSIFIER
     file.write_bytes(file.read_bytes()[:-9])
     ask = PredictSettings(

@@ -63,7 +63,7 @@ def ask_runs(runs: Sequence[Path], settings: OthersSettings, manifest: Manifest)
         If a run is not finished or keeps no classifier, the images cannot be read as a run's own
         were, or some can be read so by one run and not by another.
     """
-    check_runs(runs, settings)
+    _check_runs(runs, settings)
     fabric = launch(settings.hardware)
     read: dict[str, Images] = {}  # arms may differ in how they read
     counts: dict[str, Counts] = {}
@@ -98,21 +98,8 @@ def _check_same(read: Mapping[str, Images], settings: OthersSettings) -> None:
         )
 
 
-def check_runs(runs: Sequence[Path], settings: OthersSettings) -> None:
-    """Refuse runs that cannot answer as asked, before the first is asked.
-
-    Parameters
-    ----------
-    runs : sequence of Path
-        Their folders.
-    settings : OthersSettings
-        How they are asked.
-
-    Raises
-    ------
-    UserError
-        Naming one.
-    """
+def _check_runs(runs: Sequence[Path], settings: OthersSettings) -> None:
+    """Refuse runs that cannot answer as asked, before the first is asked."""
     for lacking, what in (
         ([run for run in runs if not (run / "finished.json").is_file()], "not there or unfinished"),
         ([run for run in runs if not keeps_classifier(run)], "without a classifier"),

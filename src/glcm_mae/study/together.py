@@ -15,7 +15,7 @@ from glcm_mae.settings import PredictSettings
 from glcm_mae.training.others import Others, known_to, list_for, new_run
 from glcm_mae.training.predict import Answer, named_after, read_trained, write_answers
 
-from .asking import ask_runs, check_runs
+from .asking import ask_runs
 from .cells import baseline_folder, cell_folder
 from .tables import WAYS, mean_of_seeds
 
@@ -96,7 +96,6 @@ def predict_together(settings: PredictSettings) -> Path:
     ways = _ways(arm)
     runs = list(dict.fromkeys(run for way in ways.values() for run in way.runs))
     first = read_trained(runs[0])
-    check_runs(runs, settings)
     run = new_run(settings)
     images, chances, apart = ask_runs(runs, settings, list_for(first, settings))
     known, alike = known_to(runs, arm, images)

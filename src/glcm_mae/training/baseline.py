@@ -13,6 +13,7 @@ from glcm_mae.audit.inspection import inspect
 from glcm_mae.audit.shortcuts import traits
 from glcm_mae.data import Manifest, Split
 from glcm_mae.errors import UserError
+from glcm_mae.models import write_tensors
 from glcm_mae.settings import (
     BaselineKind,
     BaselineSettings,
@@ -20,7 +21,7 @@ from glcm_mae.settings import (
     height_and_width,
 )
 
-from .classifier_file import keep
+from .classifier_file import CLASSIFIER, keep
 from .classifiers import Learn, boosting, linear, ranks
 from .convolutional import networks_out_of_fold
 from .fabric import launch
@@ -99,9 +100,11 @@ def _fit_features(
     what = features, images.manifest, parts, settings.seed
     tables, classifiers = out_of_fold(learn, *what, first_fold)
 
+    kept = None if settings.kind == "shortcuts" else to_keep(learn, classifiers, *what)
+
     def keep_in(folder: Path) -> None:
-        if settings.kind != "shortcuts":
-            keep(to_keep(learn, classifiers, *what), folder)
+        if kept is not None:
+            keep(kept, folder)
 
     return _Fitted(tables, keep_in, {"features": features.shape[1]})
 
@@ -113,7 +116,12 @@ def _fit_network(
     tables, network = networks_out_of_fold(
         images.pixels, images.manifest, parts, settings.seed, device, first_fold
     )
-    return _Fitted(tables, network.keep, {"weights": network.n_weights})
+    weights = sum(weight.numel() for weight in network.parameters())
+
+    def keep_in(folder: Path) -> None:
+        write_tensors(folder / CLASSIFIER, network.state_dict())
+
+    return _Fitted(tables, keep_in, {"weights": weights})
 
 
 def hand_made_features(kind: BaselineKind, images: Images) -> np.ndarray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,11 +17,10 @@ from glcm_mae.data import Manifest, Split
 from glcm_mae.data.augment import Augment
 from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
-from glcm_mae.models import write_tensors
 from glcm_mae.models.residual import ResidualNetwork
 
 from .classifier_file import CLASSIFIER
-from .inputs import batches
+from .logits import logits_of, probabilities
 from .progress import Meter
 from .schedule import learning_rate
 from .tables import Tables, prediction_tables
@@ -34,34 +33,8 @@ _WEIGHT_DECAY = 0.05
 _CROPS = (0.6, 1.0)
 
 
-@dataclass(frozen=True)
-class Convolutional:
-    """A network that was trained with labels alone.
-
-    Parameters
-    ----------
-    network : ResidualNetwork
-        Takes images in [0, 1].
-    """
-
-    network: ResidualNetwork
-
-    @property
-    def n_weights(self) -> int:
-        """How many weights it has learnt."""
-        return sum(weight.numel() for weight in self.network.parameters())
-
-    def chances(self, pixels: Pixels, rows: np.ndarray, device: torch.device) -> np.ndarray:
-        """Class probabilities (n, K) of some of the images (N, C, H, W)."""
-        return _logits(self.network, pixels, rows, device).softmax(dim=1).numpy()
-
-    def keep(self, folder: Path) -> None:
-        """Write its weights beside the tables of what it predicts."""
-        write_tensors(folder / CLASSIFIER, self.network.state_dict())
-
-
-def read_convolutional(folder: Path, in_chans: int, n_classes: int) -> Convolutional:
-    """Read a network that `Convolutional.keep` has written.
+def read_network(folder: Path, in_chans: int, n_classes: int) -> ResidualNetwork:
+    """Read a network that was trained with labels alone, and kept.
 
     Parameters
     ----------
@@ -72,7 +45,7 @@ def read_convolutional(folder: Path, in_chans: int, n_classes: int) -> Convoluti
 
     Returns
     -------
-    Convolutional
+    ResidualNetwork
 
     Raises
     ------
@@ -82,11 +55,12 @@ def read_convolutional(folder: Path, in_chans: int, n_classes: int) -> Convoluti
     path, network = folder / CLASSIFIER, ResidualNetwork(in_chans, n_classes)
     try:
         network.load_state_dict(load_file(path))
-    except Exception as error:  # of a broken file the reader raises whatever it stumbles on
-        raise UserError(f"{path} is not a whole classifier: copy the run anew.") from error
-    if not _is_finite(network):
+        whole = _is_finite(network)
+    except (OSError, SafetensorError, RuntimeError):
+        whole = False
+    if not whole:
         raise UserError(f"{path} is not a whole classifier: copy the run anew.")
-    return Convolutional(network)
+    return network
 
 
 def networks_out_of_fold(
@@ -96,7 +70,7 @@ def networks_out_of_fold(
     seed: int,
     device: torch.device,
     first_fold: int = 0,
-) -> tuple[Tables, Convolutional]:
+) -> tuple[Tables, ResidualNetwork]:
     """Train on each training part; predict its test part, and its validation part if it has one.
 
     Parameters
@@ -118,18 +92,18 @@ def networks_out_of_fold(
     -------
     tables : Tables
         One row a predicted image, with its fold.
-    network : Convolutional
+    network : ResidualNetwork
         For other images: that of one part, or of several one that was trained on all.
     """
     n_classes = len(manifest.classes)
 
-    def trained(part: Split) -> Convolutional:
+    def trained(part: Split) -> ResidualNetwork:
         labels = torch.from_numpy(manifest.labels)
-        return Convolutional(train_network(pixels, labels, part, n_classes, seed, device))
+        return train_network(pixels, labels, part, n_classes, seed, device)
 
     networks = [trained(part) for part in parts]
     chances = [
-        network.chances(pixels, np.concatenate([part.test, part.val]), device)
+        probabilities(network, pixels, np.concatenate([part.test, part.val]), device)
         for network, part in zip(networks, parts, strict=True)
     ]
     tables = prediction_tables(manifest, parts, chances, seed, first_fold)
@@ -229,13 +203,5 @@ def _loss(
     """Cross-entropy over some images; infinite over none."""
     if not len(rows):
         return math.inf
-    logits = _logits(network, pixels, rows, device)
+    logits = logits_of(network, pixels, rows, device)
     return float(F.cross_entropy(logits, labels[torch.from_numpy(rows)]))
-
-
-@torch.no_grad()
-def _logits(
-    network: ResidualNetwork, pixels: Pixels, rows: np.ndarray, device: torch.device
-) -> Tensor:
-    network.eval().to(device)
-    return torch.cat([network(some.to(device)).cpu().double() for some in batches(pixels, rows)])

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glcm_mae.data import Split
-from glcm_mae.data.pixels import Pixels
 from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, EncoderConfig, Loss, save_encoder, write_tensors
 from glcm_mae.settings import FinetuneSettings
@@ -24,7 +23,6 @@ from .fabric import launch
 from .gray_values import write_gray_values
 from .inputs import (
     Images,
-    batches,
     check_classes,
     check_sides,
     labelled,
@@ -32,6 +30,7 @@ from .inputs import (
     split_of,
     tell_lacking_classes,
 )
+from .logits import logits_of, probabilities
 from .means import Means
 from .progress import Meter
 from .run import Run
@@ -153,35 +152,6 @@ def finetune(settings: FinetuneSettings) -> Path:
         run.finish({**facts, "test_images_seen_in_pretraining": seen})
     fabric.barrier()  # whoever returns finds the run finished
     return run.folder
-
-
-def probabilities(
-    model: nn.Module, pixels: Pixels, rows: np.ndarray, device: torch.device
-) -> np.ndarray:
-    """Class probabilities of some images.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Takes images (B, C, H, W) in [0, 1], returns logits (B, K).
-    pixels : Tensor, (N, C, H, W)
-        All images.
-    rows : ndarray of int, (n,)
-        Positions of those that are asked about.
-    device : torch.device
-        Where to compute.
-
-    Returns
-    -------
-    ndarray of float64, (n, K)
-    """
-    return _logits(model, pixels, rows, device).softmax(dim=1).numpy()
-
-
-@torch.no_grad()
-def _logits(model: nn.Module, pixels: Pixels, rows: np.ndarray, device: torch.device) -> Tensor:
-    model.eval()
-    return torch.cat([model(batch.to(device)).cpu().double() for batch in batches(pixels, rows)])
 
 
 def check_settings(settings: FinetuneSettings) -> None:
@@ -315,7 +285,7 @@ def _validation_loss(
     val: np.ndarray,
     class_weights: Tensor,
 ) -> float:
-    logits = _logits(model, images.pixels, val, fabric.device)
+    logits = logits_of(model, images.pixels, val, fabric.device)
     loss = F.cross_entropy(logits, labels[val], class_weights.double())
     # Devices may differ in the last digit, and must agree on when to stop.
     return fabric.broadcast(float(loss))

@@ -12,8 +12,9 @@ from glcm_mae.errors import UserError
 from glcm_mae.models import Classifier, fill_head, load_encoder, read_config
 from glcm_mae.models.classifier import Pooling
 
-from .finetune import NormalizedClassifier, probabilities
+from .finetune import NormalizedClassifier
 from .inputs import Images
+from .logits import probabilities
 from .others import Trained, classes_of, reading_of
 from .run import facts_of, settings_of
 

@@ -13,14 +13,16 @@ import torch
 from glcm_mae.errors import UserError
 from glcm_mae.models import Encoder, EncoderConfig, fill_weights, load_encoder
 from glcm_mae.models.classifier import Pooling
+from glcm_mae.models.residual import ResidualNetwork
 from glcm_mae.settings import BaselineKind, DataSettings, ModelSettings, ProbeSettings
 
 from .baseline import hand_made_features
 from .classifier_file import CLASSIFIER, read_kept
 from .classifiers import Linear, Neighbours, Rule, Standardized
-from .convolutional import Convolutional, read_convolutional
+from .convolutional import read_network
 from .encoders import build_encoder, digest, encoder_config
 from .inputs import Images
+from .logits import probabilities
 from .others import Trained, classes_of, reading_of
 from .probe import features_of
 from .run import facts_of, settings_of
@@ -54,24 +56,25 @@ class Baseline(Trained):
 
 
 @dataclass(frozen=True)
-class Network(Trained):
+class Convolutional(Trained):
     """A finished baseline of a network that was trained with labels alone.
 
     Parameters
     ----------
     folder, classes, reading
         See `Trained`.
-    convolutional : Convolutional
-        Its network.
+    network : ResidualNetwork
+        Takes images in [0, 1].
     """
 
-    convolutional: Convolutional
+    network: ResidualNetwork
 
     def chances(self, images: Images, fabric: Fabric) -> dict[str, np.ndarray]:
         """See `Trained`."""
+        network = self.network.to(fabric.device)
         everything = np.arange(len(images))
         with fabric.autocast():
-            return {".": self.convolutional.chances(images.pixels, everything, fabric.device)}
+            return {".": probabilities(network, images.pixels, everything, fabric.device)}
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     return settings_of(folder) if (folder / "settings.yaml").is_file() else {}
 
 
-def read_baseline(folder: Path) -> Baseline | Network:
+def read_baseline(folder: Path) -> Baseline | Convolutional:
     """Read a baseline.
 
     Parameters
@@ -138,7 +141,7 @@ def read_baseline(folder: Path) -> Baseline | Network:
 
     Returns
     -------
-    Baseline or Network
+    Baseline or Convolutional
 
     Raises
     ------
@@ -157,8 +160,8 @@ def read_baseline(folder: Path) -> Baseline | Network:
     classes, channels = _told(folder)
     reading = reading_of(folder, channels)
     if kind == "convolutional":
-        network = read_convolutional(folder, channels, len(classes))
-        return Network(folder, classes, reading, network)
+        network = read_network(folder, channels, len(classes))
+        return Convolutional(folder, classes, reading, network)
     return Baseline(folder, classes, reading, kind, read_kept(folder, len(classes)))
 
 
