@@ -11,19 +11,16 @@ folds (`together.py`). What is finished is not made again.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from glcm_mae.cli import main as glcm_mae
-from glcm_mae.evaluation import compare_arms, format_comparison
-from glcm_mae.files import write_atomically
 from glcm_mae.predictions import Predictions, read_predictions
-from glcm_mae.study.tables import stack_predictions
+from glcm_mae.training.tables import Tables
+from study import lay_out
 
 _RECIPE = str(Path(__file__).with_name("real.yaml"))
 _READING = ("--data.image_size", "128", "--data.color", "gray", "--data.resize", "stretch")
@@ -58,7 +55,13 @@ def main() -> None:
             answer = _predicted(probe, asked.others)
             for way in said:
                 said[way].setdefault(arm, []).append(answer / way)
-    _lay_out(said, arms[0], baselines, asked.out / "study")
+    seeds = range(asked.seeds)
+    tables = {
+        way: {name: list(map(_tables, found, seeds)) for name, found in of_arms.items()}
+        for way, of_arms in said.items()
+    }
+    known = "each image counts as one, for none are known"
+    lay_out(tables, arms[0], baselines, known, asked.out / "study")
 
 
 def _run(command: str, out: Path, *words: object) -> None:
@@ -74,28 +77,9 @@ def _predicted(run: Path, others: Path) -> Path:
     return out
 
 
-def _lay_out(
-    said: dict[str, dict[str, list[Path]]], reference: str, baselines: Sequence[str], study: Path
-) -> None:
-    """Write the tables where a study has them, and what they come to."""
-    results = {}
-    for way, of_arms in said.items():
-        tables = {}
-        for name, folders in of_arms.items():
-            place = f"baselines/{name}" if name in baselines else f"arms/{name}/{way}"
-            sides = {
-                side: stack_predictions([_of_seed(f / side, n) for n, f in enumerate(folders)])
-                for side in ("predictions.csv", "validation.csv")
-            }
-            for side, table in sides.items():
-                table.write(study / place / side)
-            tables[name] = sides["predictions.csv"]
-        nothing = dict.fromkeys(tables)
-        results[way] = compare_arms(tables, nothing, reference, baselines=baselines)
-        results[way]["patients"] = "each image counts as one, for none are known"
-        print(f"# {way}", "", format_comparison(results[way]), sep="\n")
-    text = json.dumps({"results": results}, indent=2, allow_nan=False) + "\n"
-    write_atomically(study / "comparison.json", text)
+def _tables(folder: Path, seed: int) -> Tables:
+    sides = folder / "predictions.csv", folder / "validation.csv"
+    return Tables(*(_of_seed(side, seed) for side in sides))
 
 
 def _of_seed(file: Path, seed: int) -> Predictions:

@@ -164,8 +164,11 @@ def test_mistakes(
         assert f"in the run folder {encoder}" in complaint(capsys, *words, encoder / file)
     out = ("--out", tmp_path / "a.csv")
     stopped, several_runs = tmp_path / "stopped", tmp_path / "runs"
-    for folder in (stopped, several_runs / "a", tmp_path / "empty"):
+    study = tmp_path / "study"
+    cell = study / "arms" / "mse" / "seed0-fold0" / "pretrain"
+    for folder in (stopped, several_runs / "a", tmp_path / "empty", cell):
         folder.mkdir(parents=True)
+    (cell / "config.json").touch()
     (stopped / "checkpoint.pt").touch()
     (several_runs / "a" / "config.json").touch()
     for place, message in (
@@ -173,6 +176,9 @@ def test_mistakes(
         (encoder / "encoder.safetensors", "is a file: give the folder"),
         (stopped, "holds a run that is not finished: go on with it by --resume true."),
         (several_runs, "holds runs (a) and is none: give the folder of one."),
+        (study, "holds runs (arms/mse/seed0-fold0/pretrain) and is none: give the folder of one."),
+        (study / "arms" / "mse", "holds runs (seed0-fold0/pretrain) and is none"),
+        (cell.parent, "holds runs (pretrain) and is none"),
         (tmp_path / "empty", "holds no config.json: give the folder"),
     ):
         said = complaint(capsys, "embed", "--run", place, *images, *out)

@@ -123,7 +123,12 @@ def _no_run(folder: Path) -> str:
         return f"is a file: {wanted}"
     if (folder / "checkpoint.pt").is_file():
         return "holds a run that is not finished: go on with it by --resume true."
-    within = sorted(file.parent.name for file in folder.glob("*/config.json"))
+    in_studies = ("*", "*/*", "arms/*/*/*")  # as of an arm or its cell, or of the whole study
+    within = [
+        run.parent.relative_to(folder).as_posix()
+        for where in in_studies
+        for run in sorted(folder.glob(f"{where}/config.json"))
+    ]
     if within:
         return f"holds runs ({', '.join(within[:3])}) and is none: give the folder of one."
     return f"holds no config.json: {wanted}"

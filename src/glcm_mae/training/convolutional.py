@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +120,9 @@ def train_network(
     n_classes: int,
     seed: int,
     device: torch.device,
+    start: Mapping[str, Tensor] | None = None,
 ) -> ResidualNetwork:
-    """Train a network from random weights.
+    """Train a network, from random weights or those of another training.
 
     60 epochs of random crops in batches of 16, AdamW at a rate that falls from 0.001 along a
     cosine; none of this was tuned to any set. The weights of the lowest loss on the validation part
@@ -141,6 +142,8 @@ def train_network(
         Fixes weights, order and crops.
     device : torch.device
         Where to compute.
+    start : mapping of str to Tensor, optional
+        First weights by their names, of all layers but the last.
 
     Returns
     -------
@@ -156,6 +159,8 @@ def train_network(
     _, in_chans, height, width = pixels.shape
     augment = Augment((height, width), _CROPS, flip=False)  # a mirrored chest is another chest
     network = ResidualNetwork(in_chans, n_classes).to(device)
+    if start is not None:
+        network.load_state_dict({**network.state_dict(), **start})
     optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_WEIGHT_DECAY)
     train = torch.from_numpy(part.train)
     size = min(_BATCH, len(train))
