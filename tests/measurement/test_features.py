@@ -605,6 +605,44 @@ def test_the_program_of_the_docs_finds_what_the_command_writes(tmp_path):
         assert numbers(row) == pytest.approx(list(features.values()), rel=1e-12)
 
 
+@pytest.mark.parametrize("way", ["merged", "2.5d_merged", "3d_averaged"])
+def test_several_distances_are_rows_as_of_a_run_each(way, volume, tmp_path, capsys):
+    path, pixels = volume
+    masks = tmp_path / "mask.tif"
+    regions = np.arange(pixels.numel()).reshape(pixels.shape) // 40 % 3
+    tifffile.imwrite(masks, regions.astype(np.uint8), photometric="minisblack")
+    words = (tmp_path, path, "--aggregation", way, "--masks", masks)
+    together = measured(*words, "--distance", "[1,4,2]")
+    assert [row["distance"] for row in together] == ["1", "4", "2"] * (len(together) // 3)
+    assert capsys.readouterr().out.startswith(f"{len(together)} rows measured.")
+    for n, distance in enumerate((1, 4, 2)):
+        assert measured(*words, "--distance", distance) == together[n::3]
+
+
+def test_a_patient_has_a_row_for_each_distance_and_region(tmp_path):
+    for name in ("p1_a", "p1_b", "p2_a"):
+        save(tmp_path / f"set/{name}.png", noise(12, 14))
+        save(
+            tmp_path / f"masks/{name}.png", (np.arange(168).reshape(12, 14) // 84 + 1).astype("u1")
+        )
+    words = (tmp_path, tmp_path / "set", "--masks", tmp_path / "masks", "--per", "patient")
+    words = (*words, "--patient_regex", "^p[0-9]", "--distance")
+    together = measured(*words, "[4,2]")
+    told = [(row["patient"], row["region"], row["distance"]) for row in together]
+    assert told == [(p, r, d) for p in ("p1", "p2") for r in "12" for d in "42"]
+    for n, distance in enumerate((4, 2)):
+        assert measured(*words, distance) == together[n::2]
+
+
+def test_a_distance_without_a_pair_is_a_row_of_nan(tmp_path, capsys):
+    save(tmp_path / "a.png", noise(9, 9))
+    near, far = measured(tmp_path, tmp_path / "a.png", "--distance", "[1,9]")
+    assert not any(map(math.isnan, numbers(near)))
+    assert all(map(math.isnan, numbers(far)))
+    said = capsys.readouterr().out
+    assert said.startswith("1 rows measured. 1 rows hold no pixel pair: theirs are NaN.")
+
+
 @pytest.mark.parametrize("way", ["2d_averaged", "2.5d_merged", "3d_averaged", "3d_merged"])
 def test_volumes_as_a_whole(way, volume, tmp_path):
     path, pixels = volume
@@ -775,6 +813,9 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
         ("a.png -o x.csv --window lung", "a.png is no CT in Hounsfield units"),
         ("a.png -o x.csv --levels 0", "levels is 0: set it from 1 to 65,536."),
         ("a.png -o x.csv --distance 0", "distance is 0: set it to 1 pixel or more."),
+        ("a.png -o x.csv --distance [2,0]", "distance is 0: set it to 1 pixel or more."),
+        ("a.png -o x.csv --distance [2,1,2]", "distance is [2, 1, 2]: give one or more, none of"),
+        ("a.png -o x.csv --distance []", "distance is []: give one or more, none of them twice."),
         ("a.png -o x.csv --binning bins", "--binning takes fixed_bin_number | fixed_bin_size"),
         ("a.png -o x.csv --patient_regex p", "a.png is one image: leave patient_regex out"),
         ("-o x.csv", "features needs --images"),

@@ -9,7 +9,7 @@ from glcm_mae.errors import UserError
 from glcm_mae.settings import FeaturesSettings, MeasurementSettings
 from glcm_mae.texture.inputs import MAX_LEVELS
 
-__all__ = ["check_features", "check_settings"]
+__all__ = ["check_distance", "check_features", "check_settings"]
 
 
 def check_settings(settings: MeasurementSettings) -> None:
@@ -27,16 +27,14 @@ def check_settings(settings: MeasurementSettings) -> None:
 
     Examples
     --------
-    >>> check_settings(MeasurementSettings(distance=0))
+    >>> check_settings(MeasurementSettings(levels=0))
     Traceback (most recent call last):
     ...
-    glcm_mae.errors.UserError: distance is 0: set it to 1 pixel or more.
+    glcm_mae.errors.UserError: levels is 0: set it from 1 to 65,536.
     """
     s = settings
     if not 1 <= s.levels <= MAX_LEVELS:
         raise UserError(f"levels is {s.levels}: set it from 1 to {MAX_LEVELS:,}.")
-    if s.distance < 1:
-        raise UserError(f"distance is {s.distance}: set it to 1 pixel or more.")
     if isinstance(s.window, Sequence) and not isinstance(s.window, str):
         _check_window(s.window)
     if s.range is not None:
@@ -88,6 +86,10 @@ def check_features(settings: FeaturesSettings) -> None:
     """
     check_settings(settings)
     s = settings
+    for distance in s.distances:
+        check_distance(distance)
+    if len(set(s.distances)) < max(1, len(s.distances)):
+        raise UserError(f"distance is {s.distances}: give one or more, none of them twice.")
     if s.spacing is not None and not (s.spacing > 0 and isfinite(s.spacing)):
         raise UserError(f"spacing is {s.spacing:g}: set it above 0, in mm.")
     if s.spacing is None and s.interpolation != "linear":
@@ -102,6 +104,30 @@ def check_features(settings: FeaturesSettings) -> None:
             "round_values is for values in their unit, and a window makes them 0 to 1: leave one "
             "of them out."
         )
+
+
+def check_distance(distance: int) -> None:
+    """Refuse a distance at which there are no pairs of pixels.
+
+    Parameters
+    ----------
+    distance : int
+        In pixels.
+
+    Raises
+    ------
+    UserError
+        If it is below 1.
+
+    Examples
+    --------
+    >>> check_distance(0)
+    Traceback (most recent call last):
+    ...
+    glcm_mae.errors.UserError: distance is 0: set it to 1 pixel or more.
+    """
+    if distance < 1:
+        raise UserError(f"distance is {distance}: set it to 1 pixel or more.")
 
 
 def _check_window(ends: Sequence[float]) -> None:

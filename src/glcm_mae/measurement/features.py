@@ -40,7 +40,7 @@ class Outcome:
     Parameters
     ----------
     measured : int
-        Images, volumes or regions that were measured.
+        Images, volumes or regions that were measured, each once at each distance.
     empty : int
         How many of them hold no pixel pair.
     beyond : int
@@ -147,20 +147,20 @@ def write_features(
 
 
 def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
-    """Measure a slice or a volume, or each region of it.
+    """Measure a slice or a volume, or each region of it, at each distance.
 
     Parameters
     ----------
     sample : Sample
         What was read.
     settings : FeaturesSettings
-        Gray levels, distance and aggregation.
+        Gray levels, distances and aggregation.
 
     Returns
     -------
     list of Measured
-        One; with a mask, one a region by its number. A mask without a region gives one of no
-        number, all NaN.
+        One a distance; with a mask, those of each region by its number. A mask without a region
+        gives some of no number, all NaN.
 
     Raises
     ------
@@ -179,16 +179,16 @@ def measure(sample: Sample, settings: FeaturesSettings) -> list[Measured]:
     """
     if sample.regions is None:
         everywhere = torch.ones_like(sample.values, dtype=torch.bool)
-        return [_measured(sample, everywhere, settings)]
+        return _measured(sample, everywhere, settings)
     rows = []
     for number in sample.regions.unique().tolist():
         if number:
-            row = _measured(sample, sample.regions == number, settings)
-            rows.append(replace(row, region=number))
-    return rows or [_measured(sample, sample.regions != 0, settings)]
+            of_region = _measured(sample, sample.regions == number, settings)
+            rows += [replace(row, region=number) for row in of_region]
+    return rows or _measured(sample, sample.regions != 0, settings)
 
 
-def _measured(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> Measured:
+def _measured(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> list[Measured]:
     record, name = sample.record, one_line(sample.record.name)
     values, inside = _gridded(sample, inside, settings)
     size = int(inside.sum())
@@ -197,13 +197,18 @@ def _measured(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> Mea
     codes, inside, levels = gray_levels(values, inside, settings, name)
     pixels = int(inside.sum())
     mask = None if pixels == inside.numel() else inside
-    way, distance = settings.aggregation, settings.distance
-    if way == "averaged" or way == "merged":
-        steps = [(dy, dx) for dy, dx in directions(2, distance)]
-        features = image_features(codes, levels, steps, aggregation=way, mask=mask)
-    else:
-        features = volume_features(codes, levels, way, distance=distance, mask=mask)
-    return Measured(record, None, levels, pixels, size - pixels, tuple(features.tolist()))
+    way = settings.aggregation
+
+    def measured(distance: int) -> Measured:
+        if way == "averaged" or way == "merged":
+            steps = [(dy, dx) for dy, dx in directions(2, distance)]
+            features = image_features(codes, levels, steps, aggregation=way, mask=mask)
+        else:
+            features = volume_features(codes, levels, way, distance=distance, mask=mask)
+        found = tuple(features.tolist())
+        return Measured(record, None, levels, distance, pixels, size - pixels, found)
+
+    return [measured(distance) for distance in settings.distances]
 
 
 def _gridded(sample: Sample, inside: Tensor, settings: FeaturesSettings) -> tuple[Tensor, Tensor]:
@@ -248,7 +253,8 @@ def _rows(
                 outcome.without_unit[found.record.path] = None
             if found.stretch is not None:
                 outcome.stretched.setdefault(found.record.path, found.stretch)
-        outcome.most_regions = max(outcome.most_regions, (len(rows), one_line(found.record.name)))
+        regions = len({row.region for row in rows})
+        outcome.most_regions = max(outcome.most_regions, (regions, one_line(found.record.name)))
         for row in rows:
             outcome.measured += 1
             outcome.empty += row.is_empty

@@ -10,7 +10,7 @@ import torch
 
 from glcm_mae.data import count_frames, one_line, read_image
 from glcm_mae.errors import UserError
-from glcm_mae.measurement.checks import check_settings
+from glcm_mae.measurement.checks import check_distance, check_settings
 from glcm_mae.measurement.gray_levels import gray_levels
 from glcm_mae.measurement.intensities import intensities
 from glcm_mae.settings import TextureMapSettings
@@ -73,6 +73,7 @@ def feature_map(settings: TextureMapSettings) -> FeatureMap:
     """
     s = settings
     check_settings(s)
+    check_distance(s.distance)
     if s.feature not in FEATURE_NAMES:
         raise UserError(f"feature is {s.feature!r}: set it to one of {', '.join(FEATURE_NAMES)}.")
     if s.window_size < 3 or s.window_size % 2 == 0:

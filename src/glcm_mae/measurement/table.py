@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from math import isnan
 from pathlib import Path
+from typing import NamedTuple
 
 from glcm_mae import __version__
 from glcm_mae.data import Manifest, Record
@@ -22,7 +23,7 @@ _Cells = dict[str, object]
 
 @dataclass(frozen=True)
 class Measured:
-    """The features of an image, a volume, or a region of one.
+    """The features of an image, a volume, or a region of one, at a distance.
 
     Parameters
     ----------
@@ -32,6 +33,8 @@ class Measured:
         Its number in the mask.
     levels : int
         Number of gray levels.
+    distance : int
+        Steps between the two pixels of a pair.
     pixels : int
         How many pixels, or voxels, of the region were measured.
     left_out : int
@@ -42,13 +45,14 @@ class Measured:
     Examples
     --------
     >>> record = Record(Path("a.png"), None, "a", None)
-    >>> Measured(record, None, 32, 1, 0, (float("nan"),) * 25).is_empty
+    >>> Measured(record, None, 32, 1, 9, 0, (float("nan"),) * 25).is_empty
     True
     """
 
     record: Record
     region: int | None
     levels: int
+    distance: int
     pixels: int
     left_out: int
     features: tuple[float, ...]
@@ -88,7 +92,7 @@ def write_table(
     --------
     >>> import tempfile
     >>> record = Record(Path("a.png"), None, "a", None)
-    >>> row = Measured(record, None, 32, 81, 0, (0.1,) * 25)
+    >>> row = Measured(record, None, 32, 1, 81, 0, (0.1,) * 25)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     settings = FeaturesSettings(images="a.png", out=f"{folder}/a.csv")
     ...     write_table(Path(settings.out), [row], Manifest((record,), (), False), settings)
@@ -156,7 +160,6 @@ def _how_measured(settings: FeaturesSettings) -> _Cells:
         "range_low": low,
         "range_high": high,
         "window": window,
-        "distance": settings.distance,
         "aggregation": settings.aggregation,
         "glcm_mae": __version__,
     }
@@ -171,42 +174,51 @@ def _of_image(row: Measured) -> _Cells:
         "patient": record.patient,
         "region": row.region,
         "levels": row.levels,
+        "distance": row.distance,
         "pixels": row.pixels,
         "left_out": row.left_out,
         **_features(row.features),
     }
 
 
+class _Group(NamedTuple):
+    """What makes a row of a patient."""
+
+    patient: str
+    region: int | None
+    distance: int
+
+
 def _by_patient(rows: Iterable[Measured]) -> Iterator[_Cells]:
-    """Average over the images of each patient, region by region; NaN does not count.
+    """Average over each patient's images, by region and distance; NaN does not count.
 
     A patient whose images are of several classes has no label. Pixels are summed, those of images
     without a pair, too.
     """
-    sums: dict[tuple[str, int | None], tuple[int, list[float]]] = {}
-    sizes: dict[tuple[str, int | None], list[int]] = {}
+    sums: dict[_Group, tuple[int, list[float]]] = {}
+    sizes: dict[_Group, list[int]] = {}
     labels: dict[str, set[str | None]] = {}
     for row in rows:
         patient = row.record.patient
         labels.setdefault(patient, set()).add(row.record.label)
-        count, total = sums.setdefault((patient, row.region), (0, [0.0] * len(FEATURE_NAMES)))
-        size = sizes.setdefault((patient, row.region), [0, 0])
+        group = _Group(patient, row.region, row.distance)
+        count, total = sums.setdefault(group, (0, [0.0] * len(FEATURE_NAMES)))
+        size = sizes.setdefault(group, [0, 0])
         size[:] = size[0] + row.pixels, size[1] + row.left_out
         if not row.is_empty:
             total = [a + b for a, b in zip(total, row.features, strict=True)]
-            sums[patient, row.region] = count + 1, total
-    marked = {patient for patient, region in sums if region is not None}
-    for (patient, region), (count, total) in sums.items():
-        if region is None and patient in marked:
+            sums[group] = count + 1, total
+    marked = {group.patient for group in sums if group.region is not None}
+    for group, (count, total) in sums.items():
+        if group.region is None and group.patient in marked:
             continue  # the images in which nothing is marked
-        label = set(labels[patient])
+        label = set(labels[group.patient])
         yield {
-            "patient": patient,
+            **group._asdict(),
             "label": label.pop() if len(label) == 1 else None,
-            "region": region,
             "images": count,
-            "pixels": sizes[patient, region][0],
-            "left_out": sizes[patient, region][1],
+            "pixels": sizes[group][0],
+            "left_out": sizes[group][1],
             **_features([value / count if count else float("nan") for value in total]),
         }
 

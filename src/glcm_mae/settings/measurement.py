@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass
 class MeasurementSettings:
-    """How texture is measured: the values, their gray levels, and the pixel pairs.
+    """How texture is measured: the values and their gray levels.
 
     Parameters
     ----------
@@ -34,8 +34,6 @@ class MeasurementSettings:
     range : (float, float), optional
         Values that are measured; pixels beyond are left out of the region. An end may be open:
         -1000,inf. With a window, which runs from 0 to 1, that is the default of binning range.
-    distance : int
-        Steps between the two pixels of a pair, along each of the 4 directions (13 in the 3-D ways).
     """
 
     color: Literal["auto", "gray"] = "auto"
@@ -48,7 +46,6 @@ class MeasurementSettings:
     levels: int = 32
     bin_width: float | None = None
     range: tuple[float, float] | None = None
-    distance: int = 1
 
     @property
     def has_bin_width(self) -> bool:
@@ -80,6 +77,9 @@ class FeaturesSettings(MeasurementSettings):
         averaged (over the 4 directions) or merged (the pairs of all), slice by slice; or IBSI's
         name of a way over the volume that the images of a file make. The 3-D ways take voxels for
         cubes, the others pixels for squares.
+    distance : int or list of int
+        Steps between the two pixels of a pair, along each of the 4 directions (13 in the 3-D ways).
+        Of several distances, as [1,2,4], each has a row of its own.
     spacing : float, optional
         Side in mm of the pixels (in the 3-D ways: voxels) that images and masks are resampled to
         first, each slice in its plane alone unless the way is 3-D. Default: none, as stored.
@@ -109,11 +109,17 @@ class FeaturesSettings(MeasurementSettings):
         "3d_averaged",
         "3d_merged",
     ] = "averaged"
+    distance: int | list[int] = 1
     spacing: float | None = None
     interpolation: Literal["linear", "cubic"] = "linear"
     round_values: bool = False
     outliers: float | None = None
     on_error: Literal["stop", "skip"] = "stop"
+
+    @property
+    def distances(self) -> list[int]:
+        """All distances that are asked for."""
+        return [self.distance] if isinstance(self.distance, int) else self.distance
 
     @property
     def is_volumetric(self) -> bool:
@@ -141,6 +147,8 @@ class TextureMapSettings(MeasurementSettings):
         all 4 directions, merged, with the gray levels of the whole image.
     window_size : int
         Side of the window in pixels, odd.
+    distance : int
+        Steps between the two pixels of a pair, along each of the 4 directions.
     frame : int, optional
         Which image of a file that holds several, counted from 0.
     """
@@ -149,4 +157,5 @@ class TextureMapSettings(MeasurementSettings):
     out: str
     feature: str = "joint_entropy"
     window_size: int = 15
+    distance: int = 1
     frame: int | None = None

@@ -29,12 +29,15 @@ def features(s: settings.FeaturesSettings, recipe: str) -> tuple[str, int]:
         done = write_features(s, manifest, lambda n: meter.advance(images=n, by=n))
     _tell(s, manifest, done)
     measured = done.measured - done.empty
-    told = [f"{measured} measured."]
+    rows = " rows" if len(s.distances) > 1 else ""  # an image has one for each distance
+    told = [f"{measured}{rows} measured."]
     if done.empty:
         ways = {"--range": s.range, "--outliers": s.outliers}
         named = " or ".join(way for way, limit in ways.items() if limit is not None)
         beyond = f", {done.beyond} of them because all their values lie beyond {named}"
-        told.append(f"{done.empty} hold no pixel pair{beyond * (done.beyond > 0)}: theirs are NaN.")
+        told.append(
+            f"{done.empty}{rows} hold no pixel pair{beyond * (done.beyond > 0)}: theirs are NaN."
+        )
     if done.skipped:
         told.append(f"{len(done.skipped)} skipped, named above.")
     told.append(f"The features lie in {s.out}.")
